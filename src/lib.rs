@@ -1,0 +1,5 @@
+//! leveret: a RabbitMQ-compatible message broker for one machine.
+
+pub mod config;
+pub mod slots;
+pub mod wire;

@@ -1,0 +1,205 @@
+//! Slots: a slab whose keys cannot be mistaken for those of an earlier tenant.
+//!
+//! Events, timers and completions arrive late, when their slot may already serve somebody else. A
+//! [`Key`] therefore carries the generation of the slot: a stale key finds nothing, and that is no
+//! error (the idea of h2's `store::Key`).
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
+
+use slab::Slab;
+
+/// Names one `T` in a [`Slots<T>`] for as long as it lives, and nothing afterwards.
+pub struct Key<T> {
+    index: u32,
+    generation: u32,
+    marker: PhantomData<fn() -> T>,
+}
+
+/// A slab with generation keys.
+///
+/// Generations count up over the whole table, so two tenants of one slot meet the same generation
+/// only after 2^32 insertions.
+pub struct Slots<T> {
+    slab: Slab<Slot<T>>,
+    next_generation: u32,
+}
+
+struct Slot<T> {
+    generation: u32,
+    value: T,
+}
+
+impl<T> Slots<T> {
+    pub fn new() -> Self {
+        Slots {
+            slab: Slab::new(),
+            next_generation: 1,
+        }
+    }
+
+    pub fn insert(&mut self, value: T) -> Key<T> {
+        self.insert_with(|_| value)
+    }
+
+    /// Inserts what `make` builds from the key it will have.
+    pub fn insert_with(&mut self, make: impl FnOnce(Key<T>) -> T) -> Key<T> {
+        let entry = self.slab.vacant_entry();
+        let index = u32::try_from(entry.key()).expect("memory ends long before 2^32 slots");
+        let key = Key::new(index, self.next_generation);
+        entry.insert(Slot {
+            generation: key.generation,
+            value: make(key),
+        });
+        // Zero is left out: it is the generation of `Key::NONE`.
+        self.next_generation = self.next_generation.checked_add(1).unwrap_or(1);
+        key
+    }
+
+    pub fn remove(&mut self, key: Key<T>) -> Option<T> {
+        self.contains(key)
+            .then(|| self.slab.remove(key.index as usize).value)
+    }
+
+    pub fn contains(&self, key: Key<T>) -> bool {
+        self.get(key).is_some()
+    }
+
+    #[inline]
+    pub fn get(&self, key: Key<T>) -> Option<&T> {
+        match self.slab.get(key.index as usize) {
+            Some(slot) if slot.generation == key.generation => Some(&slot.value),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    pub fn get_mut(&mut self, key: Key<T>) -> Option<&mut T> {
+        match self.slab.get_mut(key.index as usize) {
+            Some(slot) if slot.generation == key.generation => Some(&mut slot.value),
+            _ => None,
+        }
+    }
+
+    /// In the order of the slots, which is not the order of insertion.
+    pub fn iter(&self) -> impl Iterator<Item = (Key<T>, &T)> {
+        self.slab
+            .iter()
+            .map(|(index, slot)| (Key::new(index as u32, slot.generation), &slot.value))
+    }
+
+    pub fn keys(&self) -> Vec<Key<T>> {
+        self.iter().map(|(key, _)| key).collect()
+    }
+
+    pub fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.slab.is_empty()
+    }
+}
+
+impl<T> Default for Slots<T> {
+    fn default() -> Self {
+        Slots::new()
+    }
+}
+
+/// For keys that the caller knows to be alive: its own invariant, hence the panic.
+impl<T> std::ops::Index<Key<T>> for Slots<T> {
+    type Output = T;
+    #[inline]
+    fn index(&self, key: Key<T>) -> &T {
+        self.get(key).expect("the key's holder keeps it alive")
+    }
+}
+
+impl<T> std::ops::IndexMut<Key<T>> for Slots<T> {
+    #[inline]
+    fn index_mut(&mut self, key: Key<T>) -> &mut T {
+        self.get_mut(key).expect("the key's holder keeps it alive")
+    }
+}
+
+impl<T> Key<T> {
+    /// Finds nothing in any table.
+    pub const NONE: Key<T> = Key::new(u32::MAX, 0);
+
+    const fn new(index: u32, generation: u32) -> Self {
+        Key {
+            index,
+            generation,
+            marker: PhantomData,
+        }
+    }
+
+    /// The slot's place; unique among living keys only.
+    pub fn index(self) -> usize {
+        self.index as usize
+    }
+
+    /// Both halves in one number, for an event token.
+    pub fn to_bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    pub fn from_bits(bits: u64) -> Self {
+        Key::new(bits as u32, (bits >> 32) as u32)
+    }
+}
+
+// By hand: derives would ask the same of `T`.
+impl<T> Copy for Key<T> {}
+impl<T> Clone for Key<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> PartialEq for Key<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_bits() == other.to_bits()
+    }
+}
+impl<T> Eq for Key<T> {}
+impl<T> PartialOrd for Key<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl<T> Ord for Key<T> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.to_bits().cmp(&other.to_bits())
+    }
+}
+impl<T> Hash for Key<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.to_bits());
+    }
+}
+impl<T> fmt::Debug for Key<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.index, self.generation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_key_finds_nothing() {
+        let mut slots = Slots::new();
+        let first = slots.insert("first");
+        assert_eq!(slots.remove(first), Some("first"));
+        let second = slots.insert("second");
+        assert_eq!(second.index(), first.index());
+        assert_eq!(slots.get(first), None);
+        assert_eq!(slots.remove(first), None);
+        assert_eq!(slots.get(second), Some(&"second"));
+        assert_eq!(slots.get(Key::NONE), None);
+        assert_eq!(Key::from_bits(second.to_bits()), second);
+    }
+}
