@@ -1,0 +1,190 @@
+//! Frames (AMQP 0-9-1 §4.2.3):
+//!
+//! ```text
+//! 0      1         3             7                  size+7      size+8
+//! +------+---------+-------------+  +------------+  +-----------+
+//! | type | channel |     size    |  |  payload   |  | frame-end |
+//! +------+---------+-------------+  +------------+  +-----------+
+//!  octet   short         long         size octets       octet
+//! ```
+
+use super::super::Malformed;
+use super::super::reader::Reader;
+use super::super::writer::Writer;
+use super::method::{EncodeMethod, basic};
+
+/// What a client says first (AMQP 0-9-1 §4.2.2).
+pub const PROTOCOL_HEADER: [u8; 8] = *b"AMQP\x00\x00\x09\x01";
+
+/// Frame type: a method.
+pub const METHOD: u8 = 1;
+/// Frame type: a content header.
+pub const HEADER: u8 = 2;
+/// Frame type: a piece of a content body.
+pub const BODY: u8 = 3;
+/// Frame type: a heartbeat.
+pub const HEARTBEAT: u8 = 8;
+/// Last octet of every frame.
+pub const END: u8 = 0xCE;
+/// Bytes of a frame before its payload.
+pub const HEADER_SIZE: usize = 7;
+/// Bytes of a frame beside its payload: the header and the end marker.
+pub const OVERHEAD: usize = HEADER_SIZE + 1;
+/// Largest payload accepted in bytes when no `frame_max` says less, so that sizes can be added
+/// without overflow and one peer cannot ask for 4 GiB.
+pub const PAYLOAD_BYTES_MAX: u32 = 512 * 1024 * 1024;
+
+/// One frame, borrowed from the bytes it was read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// One of [`METHOD`], [`HEADER`], [`BODY`] and [`HEARTBEAT`].
+    pub kind: u8,
+    pub channel: u16,
+    pub payload: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// The frame at the front of `bytes` and how many bytes it took, or `None` when it is not
+    /// complete yet. A frame that is too large is refused as soon as its header is there.
+    ///
+    /// `frame_max` counts the whole frame; 0 means no limit but [`PAYLOAD_BYTES_MAX`]. As
+    /// RabbitMQ does, up to [`OVERHEAD`] bytes more are forgiven, for clients that took it for the
+    /// limit of the payload.
+    #[inline]
+    pub fn decode(
+        bytes: &'a [u8],
+        frame_max: u32,
+    ) -> Result<Option<(Frame<'a>, usize)>, Malformed> {
+        let Some((&[kind, c0, c1, s0, s1, s2, s3], rest)) =
+            bytes.split_first_chunk::<HEADER_SIZE>()
+        else {
+            return Ok(None);
+        };
+        let channel = u16::from_be_bytes([c0, c1]);
+        let size = u32::from_be_bytes([s0, s1, s2, s3]);
+        if !matches!(kind, METHOD | HEADER | BODY | HEARTBEAT) {
+            return Err(Malformed::UnknownFrameType(kind));
+        }
+        if size > payload_limit(frame_max) {
+            return Err(too_large(kind, channel, size, frame_max));
+        }
+        let Some((payload, after)) = rest.split_at_checked(size as usize) else {
+            return Ok(None);
+        };
+        match after.first() {
+            None => Ok(None),
+            Some(&END) => {
+                let frame = Frame {
+                    kind,
+                    channel,
+                    payload,
+                };
+                Ok(Some((frame, payload.len() + OVERHEAD)))
+            }
+            Some(&other) => Err(Malformed::BadFrameEnd(other)),
+        }
+    }
+}
+
+/// What announces a content: its size and its properties (AMQP 0-9-1 §4.2.6.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContentHeader<'a> {
+    /// Class of the method that carries the content.
+    pub class: u16,
+    /// Unused, and zero from every peer that follows the specification.
+    pub weight: u16,
+    /// Bytes of body to follow, over any number of body frames.
+    pub body_size: u64,
+    /// Property flags and property list as they came; see
+    /// [`Properties`](super::properties::Properties).
+    pub properties: &'a [u8],
+}
+
+impl<'a> ContentHeader<'a> {
+    /// Takes apart the payload of a [`HEADER`] frame. The properties are not looked into.
+    #[inline]
+    pub fn decode(payload: &'a [u8]) -> Result<ContentHeader<'a>, Malformed> {
+        let mut reader = Reader::new(payload);
+        Ok(ContentHeader {
+            class: reader.short()?,
+            weight: reader.short()?,
+            body_size: reader.longlong()?,
+            properties: reader.rest(),
+        })
+    }
+}
+
+/// Appends a method frame.
+#[inline]
+pub fn encode_method<M: EncodeMethod>(out: &mut Vec<u8>, channel: u16, method: &M) {
+    let start = begin_frame(out, METHOD, channel);
+    let (class_id, method_id) = method.ids();
+    let mut writer = Writer::new(out);
+    writer.short(class_id);
+    writer.short(method_id);
+    method.encode_arguments(&mut writer);
+    end_frame(out, start);
+}
+
+/// Appends the header frame of a `basic` content. `properties` are encoded flags and list, as
+/// [`ContentHeader::properties`] holds them.
+#[inline]
+pub fn encode_content_header(out: &mut Vec<u8>, channel: u16, body_size: u64, properties: &[u8]) {
+    let start = begin_frame(out, HEADER, channel);
+    let mut writer = Writer::new(out);
+    writer.short(basic::CLASS_ID);
+    writer.short(0);
+    writer.longlong(body_size);
+    writer.raw(properties);
+    end_frame(out, start);
+}
+
+/// Appends one body frame; the caller splits bodies larger than the peer's `frame_max` less
+/// [`OVERHEAD`].
+#[inline]
+pub fn encode_body(out: &mut Vec<u8>, channel: u16, body: &[u8]) {
+    let start = begin_frame(out, BODY, channel);
+    out.extend_from_slice(body);
+    end_frame(out, start);
+}
+
+/// Appends a heartbeat, on channel 0 (AMQP 0-9-1 §4.2.7).
+pub fn encode_heartbeat(out: &mut Vec<u8>) {
+    let start = begin_frame(out, HEARTBEAT, 0);
+    end_frame(out, start);
+}
+
+/// Appends a frame header whose size is not known yet; returns where the payload starts.
+#[inline]
+fn begin_frame(out: &mut Vec<u8>, kind: u8, channel: u16) -> usize {
+    let [c0, c1] = channel.to_be_bytes();
+    out.extend_from_slice(&[kind, c0, c1, 0, 0, 0, 0]);
+    out.len()
+}
+
+/// Fills in the size of the frame whose payload starts at `start`, and ends it.
+#[inline]
+fn end_frame(out: &mut Vec<u8>, start: usize) {
+    let size = u32::try_from(out.len() - start).expect("frames are smaller than 4 GiB");
+    out[start - 4..start].copy_from_slice(&size.to_be_bytes());
+    out.push(END);
+}
+
+/// Largest payload accepted under `frame_max`; the overhead is forgiven.
+#[inline]
+fn payload_limit(frame_max: u32) -> u32 {
+    match frame_max {
+        0 => PAYLOAD_BYTES_MAX,
+        limit => limit.min(PAYLOAD_BYTES_MAX),
+    }
+}
+
+#[cold]
+fn too_large(kind: u8, channel: u16, payload: u32, frame_max: u32) -> Malformed {
+    Malformed::FrameTooLarge {
+        kind,
+        channel,
+        payload,
+        max: payload_limit(frame_max).saturating_sub(OVERHEAD as u32),
+    }
+}
