@@ -188,3 +188,168 @@ fn too_large(kind: u8, channel: u16, payload: u32, frame_max: u32) -> Malformed 
         max: payload_limit(frame_max).saturating_sub(OVERHEAD as u32),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::method::{Method, tx};
+    use super::*;
+
+    fn frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
+        let mut out = vec![kind];
+        out.extend_from_slice(&channel.to_be_bytes());
+        out.extend_from_slice(&(payload.len() as u32).to_be_bytes());
+        out.extend_from_slice(payload);
+        out.push(END);
+        out
+    }
+
+    #[test]
+    fn a_frame_is_decoded_when_its_last_byte_is_there_and_not_before() {
+        for payload in [&b""[..], b"x", b"some payload"] {
+            let mut bytes = frame(BODY, 0x0102, payload);
+            for end in 0..bytes.len() {
+                assert_eq!(Frame::decode(&bytes[..end], 4096), Ok(None));
+            }
+            let size = bytes.len();
+            bytes.extend_from_slice(b"what follows");
+            let (decoded, used) = Frame::decode(&bytes, 4096).unwrap().unwrap();
+            assert_eq!(used, size);
+            assert_eq!(
+                decoded,
+                Frame {
+                    kind: BODY,
+                    channel: 0x0102,
+                    payload
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn a_payload_as_large_as_frame_max_is_forgiven_and_one_byte_more_refused() {
+        let header = |size: u32| {
+            let [s0, s1, s2, s3] = size.to_be_bytes();
+            [METHOD, 0, 9, s0, s1, s2, s3]
+        };
+        assert_eq!(Frame::decode(&header(4096), 4096), Ok(None));
+        assert_eq!(
+            Frame::decode(&header(4097), 4096),
+            Err(Malformed::FrameTooLarge {
+                kind: METHOD,
+                channel: 9,
+                payload: 4097,
+                max: 4088
+            })
+        );
+        let full = frame(BODY, 1, &[7; 4096]);
+        assert!(Frame::decode(&full, 4096).unwrap().is_some());
+    }
+
+    #[test]
+    fn without_a_limit_sizes_end_at_half_a_gibibyte() {
+        let header = |size: u32| {
+            let [s0, s1, s2, s3] = size.to_be_bytes();
+            [BODY, 0, 1, s0, s1, s2, s3]
+        };
+        for frame_max in [0, u32::MAX] {
+            assert_eq!(
+                Frame::decode(&header(PAYLOAD_BYTES_MAX), frame_max),
+                Ok(None)
+            );
+            for size in [PAYLOAD_BYTES_MAX + 1, u32::MAX] {
+                assert!(matches!(
+                    Frame::decode(&header(size), frame_max),
+                    Err(Malformed::FrameTooLarge { payload, .. }) if payload == size
+                ));
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_end_marker_is_refused() {
+        let mut bytes = frame(METHOD, 0, b"abc");
+        *bytes.last_mut().unwrap() = 0xCD;
+        assert_eq!(
+            Frame::decode(&bytes, 4096),
+            Err(Malformed::BadFrameEnd(0xCD))
+        );
+    }
+
+    #[test]
+    fn only_the_four_frame_types_are_known() {
+        for kind in 0..=u8::MAX {
+            let known = matches!(kind, METHOD | HEADER | BODY | HEARTBEAT);
+            let bytes = frame(kind, 0, b"");
+            match Frame::decode(&bytes, 0) {
+                Ok(Some((frame, OVERHEAD))) => assert!(known && frame.kind == kind),
+                other => {
+                    assert!(!known);
+                    assert_eq!(other, Err(Malformed::UnknownFrameType(kind)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_publish_is_encoded_as_three_frames() {
+        let publish = basic::Publish {
+            exchange: b"ex",
+            routing_key: b"key",
+            mandatory: true,
+            ..Default::default()
+        };
+        let mut out = Vec::new();
+        encode_method(&mut out, 1, &publish);
+        encode_content_header(&mut out, 1, 5, &[0, 0]);
+        encode_body(&mut out, 1, b"hello");
+        encode_heartbeat(&mut out);
+        let expected: &[u8] = b"\x01\x00\x01\x00\x00\x00\x0e\x00\x3c\x00\x28\x00\x00\x02ex\x03key\x01\xce\
+            \x02\x00\x01\x00\x00\x00\x0e\x00\x3c\x00\x00\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\xce\
+            \x03\x00\x01\x00\x00\x00\x05hello\xce\
+            \x08\x00\x00\x00\x00\x00\x00\xce";
+        assert_eq!(out, expected);
+
+        let mut rest = &out[..];
+        let mut kinds = Vec::new();
+        while let Some((frame, used)) = Frame::decode(rest, 4096).unwrap() {
+            kinds.push(frame.kind);
+            if frame.kind == METHOD {
+                assert_eq!(
+                    Method::decode(frame.payload),
+                    Ok(Method::BasicPublish(publish))
+                );
+            }
+            rest = &rest[used..];
+        }
+        assert_eq!(kinds, [METHOD, HEADER, BODY, HEARTBEAT]);
+        assert!(rest.is_empty());
+    }
+
+    #[test]
+    fn method_structs_and_the_method_enum_are_encoded_alike() {
+        let (mut one, mut other) = (Vec::new(), Vec::new());
+        encode_method(&mut one, 3, &tx::SelectOk {});
+        encode_method(&mut other, 3, &Method::TxSelectOk(tx::SelectOk {}));
+        assert_eq!(one, other);
+    }
+
+    #[test]
+    fn a_content_header_is_cut_up_and_a_shorter_one_refused() {
+        let payload = b"\x00\x3c\x00\x01\x00\x00\x00\x00\x00\x00\x01\x00\x10\x00\x02";
+        assert_eq!(
+            ContentHeader::decode(payload),
+            Ok(ContentHeader {
+                class: 60,
+                weight: 1,
+                body_size: 256,
+                properties: b"\x10\x00\x02"
+            })
+        );
+        for end in 0..12 {
+            assert_eq!(
+                ContentHeader::decode(&payload[..end]),
+                Err(Malformed::Truncated)
+            );
+        }
+    }
+}

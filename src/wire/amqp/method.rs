@@ -253,3 +253,145 @@ macro_rules! methods {
 }
 
 pub(super) use methods;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::arbitrary;
+    use super::super::field_table::TableBuilder;
+    use super::*;
+
+    /// A field's value as bytes; bits are joined when the payload is put together.
+    #[derive(Clone, Debug)]
+    enum Argument {
+        Bit(bool),
+        Bytes(Vec<u8>),
+    }
+
+    fn argument(domain: &str) -> BoxedStrategy<Argument> {
+        let fixed = |size| prop::collection::vec(any::<u8>(), size).boxed();
+        let bytes = match domain {
+            "bit" => return any::<bool>().prop_map(Argument::Bit).boxed(),
+            "octet" => fixed(1),
+            "short" => fixed(2),
+            "long" => fixed(4),
+            "longlong" => fixed(8),
+            "shortstr" => arbitrary::name().boxed(),
+            "longstr" => arbitrary::long_string().boxed(),
+            "table" => arbitrary::table()
+                .prop_map(|entries| arbitrary::with_size(&entries))
+                .boxed(),
+            other => panic!("no domain {other}"),
+        };
+        bytes.prop_map(Argument::Bytes).boxed()
+    }
+
+    /// The payload of a method frame with random arguments.
+    fn payload(info: &'static MethodInfo) -> BoxedStrategy<Vec<u8>> {
+        let arguments: Vec<_> = info.fields.iter().map(|f| argument(f.domain)).collect();
+        arguments
+            .prop_map(|arguments| {
+                let mut out = [info.class_id.to_be_bytes(), info.method_id.to_be_bytes()].concat();
+                let mut writer = Writer::new(&mut out);
+                for argument in arguments {
+                    match argument {
+                        Argument::Bit(bit) => writer.bit(bit),
+                        Argument::Bytes(bytes) => writer.raw(&bytes),
+                    }
+                }
+                out
+            })
+            .boxed()
+    }
+
+    fn encoded(method: &Method<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        method.encode(&mut Writer::new(&mut out));
+        out
+    }
+
+    #[test]
+    fn queue_declare_is_laid_out_as_in_the_specification() {
+        let mut arguments = TableBuilder::new();
+        arguments.put("x", 1);
+        let declare = queue::Declare {
+            queue: b"jobs",
+            durable: true,
+            no_wait: true,
+            arguments: arguments.view(),
+            ..Default::default()
+        };
+        let method = Method::from(declare);
+        let bytes = b"\x00\x32\x00\x0a\x00\x00\x04jobs\x12\x00\x00\x00\x07\x01xI\x00\x00\x00\x01";
+        assert_eq!(encoded(&method), bytes);
+        assert_eq!(Method::decode(bytes), Ok(method));
+        assert_eq!(method.name(), "queue.declare");
+        assert_eq!(method.ids(), (50, 10));
+        assert_eq!(
+            (queue::Declare::CLASS_ID, queue::Declare::METHOD_ID),
+            (50, 10)
+        );
+        assert!(!method.has_content());
+    }
+
+    #[test]
+    fn only_publish_return_deliver_and_get_ok_carry_content() {
+        let with_content: Vec<_> = METHODS
+            .iter()
+            .filter(|info| info.content)
+            .map(|info| info.method)
+            .collect();
+        assert_eq!(with_content, ["publish", "return", "deliver", "get-ok"]);
+        assert!(Method::from(basic::Deliver::default()).has_content());
+    }
+
+    #[test]
+    fn unknown_ids_are_refused() {
+        for (class, method) in [(0, 0), (10, 12), (60, 121), (65535, 65535)] {
+            let bytes = [u16::to_be_bytes(class), u16::to_be_bytes(method)].concat();
+            assert_eq!(
+                Method::decode(&bytes),
+                Err(Malformed::UnknownMethod { class, method })
+            );
+        }
+    }
+
+    #[test]
+    fn every_pair_of_ids_is_known_exactly_if_it_is_in_the_table() {
+        for class in 0..=100u16 {
+            for method in 0..=130u16 {
+                let bytes = [class.to_be_bytes(), method.to_be_bytes()].concat();
+                let known = METHODS
+                    .iter()
+                    .any(|info| (info.class_id, info.method_id) == (class, method));
+                let refused =
+                    matches!(Method::decode(&bytes), Err(Malformed::UnknownMethod { .. }));
+                assert_ne!(known, refused, "{class}.{method}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_method_is_encoded_as_it_was_decoded_and_cut_anywhere_it_is_refused() {
+        for info in METHODS {
+            let config = ProptestConfig {
+                cases: 24,
+                failure_persistence: None,
+                ..ProptestConfig::default()
+            };
+            proptest!(config, |(bytes in payload(info))| {
+                let method = Method::decode(&bytes).unwrap();
+                prop_assert_eq!(method.ids(), (info.class_id, info.method_id));
+                prop_assert_eq!(method.name(), format!("{}.{}", info.class, info.method));
+                prop_assert_eq!(method.has_content(), info.content);
+                prop_assert_eq!(encoded(&method), &bytes[..]);
+                for end in 0..bytes.len() {
+                    prop_assert_eq!(Method::decode(&bytes[..end]), Err(Malformed::Truncated));
+                }
+                let longer = [&bytes[..], &[0]].concat();
+                prop_assert_eq!(Method::decode(&longer), Err(Malformed::TrailingBytes));
+            });
+        }
+    }
+}

@@ -6,6 +6,8 @@
 //!                           BODY   -> the payload as it is
 //! ```
 
+#[cfg(test)]
+mod arbitrary;
 pub mod field_table;
 mod field_value;
 pub mod frame;

@@ -196,3 +196,181 @@ fn each<'w, T>(value: Option<T>, writer: &mut Writer<'w>, write: impl FnOnce(&mu
         write(writer, value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::option;
+    use proptest::prelude::*;
+
+    use super::super::arbitrary;
+    use super::super::field_table::{OwnedTable, TableBuilder};
+    use super::*;
+
+    fn every_property(headers: &OwnedTable) -> Properties<'_> {
+        Properties {
+            content_type: Some(b"text/plain"),
+            content_encoding: Some(b""),
+            headers: Some(headers.view()),
+            delivery_mode: Some(2),
+            priority: Some(9),
+            correlation_id: Some(b"id-\xff"),
+            reply_to: Some(b"amq.rabbitmq.reply-to"),
+            expiration: Some(b"60000"),
+            message_id: Some(b"m"),
+            timestamp: Some(u64::MAX),
+            kind: Some(b"event"),
+            user_id: Some(b"guest"),
+            app_id: Some(b"test"),
+            cluster_id: Some(b"c"),
+        }
+    }
+
+    fn headers() -> OwnedTable {
+        let mut builder = TableBuilder::new();
+        builder.put("x-retries", 3);
+        builder.finish()
+    }
+
+    /// Those of `all` whose flag is set in `flags`.
+    fn subset(all: Properties<'_>, flags: u16) -> Properties<'_> {
+        let has = |flag: u16| flags & flag != 0;
+        Properties {
+            content_type: all.content_type.filter(|_| has(CONTENT_TYPE)),
+            content_encoding: all.content_encoding.filter(|_| has(CONTENT_ENCODING)),
+            headers: all.headers.filter(|_| has(HEADERS)),
+            delivery_mode: all.delivery_mode.filter(|_| has(DELIVERY_MODE)),
+            priority: all.priority.filter(|_| has(PRIORITY)),
+            correlation_id: all.correlation_id.filter(|_| has(CORRELATION_ID)),
+            reply_to: all.reply_to.filter(|_| has(REPLY_TO)),
+            expiration: all.expiration.filter(|_| has(EXPIRATION)),
+            message_id: all.message_id.filter(|_| has(MESSAGE_ID)),
+            timestamp: all.timestamp.filter(|_| has(TIMESTAMP)),
+            kind: all.kind.filter(|_| has(KIND)),
+            user_id: all.user_id.filter(|_| has(USER_ID)),
+            app_id: all.app_id.filter(|_| has(APP_ID)),
+            cluster_id: all.cluster_id.filter(|_| has(CLUSTER_ID)),
+        }
+    }
+
+    fn encoded(properties: &Properties<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        properties.encode(&mut out);
+        out
+    }
+
+    #[test]
+    fn every_subset_of_the_properties_is_decoded_as_it_was_encoded() {
+        let headers = headers();
+        for flags in (0..=u16::MAX).step_by(4) {
+            let properties = subset(every_property(&headers), flags);
+            let block = encoded(&properties);
+            assert_eq!(Properties::flags(&block), flags);
+            assert_eq!(Properties::decode(&block), Ok(properties));
+            let mode = PropertyBlock::new(&block).delivery_mode();
+            assert_eq!(mode, Ok(properties.delivery_mode));
+        }
+    }
+
+    #[test]
+    fn properties_follow_one_another_in_the_order_of_their_flags() {
+        let headers = headers();
+        let block = encoded(&every_property(&headers));
+        let expected: &[u8] = b"\xff\xfc\
+            \x0atext/plain\
+            \x00\
+            \x00\x00\x00\x0f\x09x-retriesI\x00\x00\x00\x03\
+            \x02\
+            \x09\
+            \x04id-\xff\
+            \x15amq.rabbitmq.reply-to\
+            \x0560000\
+            \x01m\
+            \xff\xff\xff\xff\xff\xff\xff\xff\
+            \x05event\
+            \x05guest\
+            \x04test\
+            \x01c";
+        assert_eq!(block, expected);
+    }
+
+    #[test]
+    fn no_properties_are_two_zero_octets() {
+        assert_eq!(encoded(&Properties::default()), NO_PROPERTIES);
+        assert_eq!(
+            Properties::decode(&NO_PROPERTIES),
+            Ok(Properties::default())
+        );
+        assert!(!PropertyBlock::new(&NO_PROPERTIES).has(u16::MAX));
+    }
+
+    #[test]
+    fn a_block_cut_short_or_too_long_is_refused() {
+        let headers = headers();
+        let mut block = encoded(&every_property(&headers));
+        for end in 0..block.len() {
+            assert_eq!(
+                Properties::decode(&block[..end]),
+                Err(Malformed::Truncated),
+                "cut at {end}"
+            );
+        }
+        block.push(0);
+        assert_eq!(Properties::decode(&block), Err(Malformed::TrailingBytes));
+        assert_eq!(
+            Properties::decode(&[0, 0, 0]),
+            Err(Malformed::TrailingBytes)
+        );
+    }
+
+    #[test]
+    fn flags_of_no_property_are_refused() {
+        for low in [1, 2, 3] {
+            assert_eq!(
+                Properties::decode(&[0, low, 0, 0]),
+                Err(Malformed::BadPropertyFlags)
+            );
+        }
+    }
+
+    #[test]
+    fn the_delivery_mode_of_a_short_block_is_an_error() {
+        for block in [&[0x10, 0][..], &[0x90, 0, 5, b'a'], &[0x30, 0, 0, 0, 1]] {
+            assert_eq!(
+                PropertyBlock::new(block).delivery_mode(),
+                Err(Malformed::Truncated)
+            );
+        }
+        assert_eq!(PropertyBlock::new(&[0x10]).delivery_mode(), Ok(None));
+    }
+
+    proptest! {
+        #[test]
+        fn random_properties_are_decoded_as_they_were_encoded(
+            strings in prop::array::uniform10(option::of(prop::collection::vec(any::<u8>(), 0..=255))),
+            headers in option::of(arbitrary::table()),
+            delivery_mode in any::<Option<u8>>(),
+            priority in any::<Option<u8>>(),
+            timestamp in any::<Option<u64>>(),
+        ) {
+            let headers = headers.as_deref().map(|entries| Table::from_encoded(entries).unwrap());
+            let [content_type, content_encoding, correlation_id, reply_to, expiration, message_id,
+                kind, user_id, app_id, cluster_id] = strings.each_ref().map(Option::as_deref);
+            let properties = Properties {
+                content_type, content_encoding, headers, delivery_mode, priority, correlation_id,
+                reply_to, expiration, message_id, timestamp, kind, user_id, app_id, cluster_id,
+            };
+            let block = encoded(&properties);
+            prop_assert_eq!(Properties::decode(&block), Ok(properties));
+            prop_assert_eq!(PropertyBlock::new(&block).delivery_mode(), Ok(delivery_mode));
+        }
+
+        #[test]
+        fn random_blocks_are_refused_or_encoded_as_they_came(
+            block in prop::collection::vec(any::<u8>(), 0..64),
+        ) {
+            if let Ok(properties) = Properties::decode(&block) {
+                prop_assert_eq!(encoded(&properties), &block[..]);
+            }
+        }
+    }
+}
