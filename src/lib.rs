@@ -1,5 +1,6 @@
 //! leveret: a RabbitMQ-compatible message broker for one machine.
 
+pub mod broker;
 pub mod config;
 pub mod slots;
 pub mod wire;
