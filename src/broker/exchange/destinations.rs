@@ -13,6 +13,10 @@ pub(super) enum Destinations<D> {
     /// One destination, bound once.
     One(D),
     /// Several, or one bound several times. The counts are at least 1.
+    #[expect(
+        clippy::box_collection,
+        reason = "a map of three words would make each of a million single destinations larger"
+    )]
     Many(Box<BTreeMap<D, u32>>),
 }
 

@@ -16,12 +16,14 @@ pub struct Direct<D> {
 }
 
 impl<D: Copy + Ord> Direct<D> {
+    /// An empty table.
     pub fn new() -> Self {
         Direct {
             by_key: HashMap::default(),
         }
     }
 
+    /// Adds a binding.
     pub fn bind(&mut self, key: &[u8], destination: D) {
         // Looked up first with the borrowed key: it is boxed only when it is new.
         match self.by_key.get_mut(key) {
@@ -33,6 +35,7 @@ impl<D: Copy + Ord> Direct<D> {
         }
     }
 
+    /// Takes a binding away; one that is not there is no error.
     pub fn unbind(&mut self, key: &[u8], destination: D) {
         let Some(destinations) = self.by_key.get_mut(key) else {
             return;
@@ -46,12 +49,14 @@ impl<D: Copy + Ord> Direct<D> {
         }
     }
 
+    /// Appends the destinations of the bindings that match, each once.
     pub fn route(&self, key: &[u8], out: &mut Vec<D>) {
         if let Some(destinations) = self.by_key.get(key) {
             destinations.append_to(out);
         }
     }
 
+    /// Whether nothing is bound.
     pub fn is_empty(&self) -> bool {
         self.by_key.is_empty()
     }

@@ -10,18 +10,22 @@ pub struct Fanout<D> {
 }
 
 impl<D: Copy + Ord> Fanout<D> {
+    /// An empty table.
     pub fn new() -> Self {
         Fanout { destinations: None }
     }
 
+    /// Adds a binding.
     pub fn bind(&mut self, destination: D) {
         destinations::insert(&mut self.destinations, destination);
     }
 
+    /// Takes a binding away; one that is not there is no error.
     pub fn unbind(&mut self, destination: D) {
         destinations::remove(&mut self.destinations, destination);
     }
 
+    /// Appends the destinations of the bindings that match, each once.
     pub fn route(&self, out: &mut Vec<D>) {
         if let Some(destinations) = &self.destinations {
             destinations.append_to(out);

@@ -21,6 +21,7 @@ pub struct Topic<D> {
 }
 
 impl<D: Copy + Ord> Topic<D> {
+    /// An empty table.
     pub fn new() -> Self {
         Topic {
             literals: Direct::new(),
@@ -28,6 +29,7 @@ impl<D: Copy + Ord> Topic<D> {
         }
     }
 
+    /// Adds a binding.
     pub fn bind(&mut self, pattern: &[u8], destination: D) {
         if has_wildcard(pattern) {
             self.wildcards.bind(pattern, destination);
@@ -36,6 +38,7 @@ impl<D: Copy + Ord> Topic<D> {
         }
     }
 
+    /// Takes a binding away; one that is not there is no error.
     pub fn unbind(&mut self, pattern: &[u8], destination: D) {
         if has_wildcard(pattern) {
             self.wildcards.unbind(pattern, destination);
