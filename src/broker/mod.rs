@@ -1,3 +1,183 @@
-//! The broker: the AMQ model (AMQP 0-9-1 §3.1). Commands in, effects out; no IO, clock or randomness.
+//! The AMQ model (AMQP 0-9-1 §3.1): commands in, effects out. No IO, no clock, no randomness.
+//!
+//! [`Core`] owns all truth of the broker. Every operation has one door, whoever asks: AMQP today,
+//! other protocols, an HTTP API or a replicated log later. Given the same commands it does the same
+//! things: names are generated and time is told by the caller, and no hash order reaches the outside.
+//!
+//! ```text
+//!   publish ---> routing ---> queues ---> hand_over ---> Outlet (a consumer's outbox)
+//!                                ^            |
+//!                                |            v
+//!                          requeue, purge   unacked ring of the channel <--- settle (ack, nack)
+//! ```
+//!
+//! A command answers its caller. What it means for others is delivered at once where it is a message
+//! ([`Core::publish`] and [`Core::deliver_fresh`] take the [`Outlet`]), and else left as an [`Effect`]
+//! for the caller to carry out behind its answer.
 
+pub mod access;
+mod channel;
+mod connection;
+mod consumer;
+mod counters;
+mod delivery;
+mod error;
 pub mod exchange;
+pub mod message;
+mod name;
+mod outlet;
+pub mod queue;
+mod routing;
+mod session;
+mod settlement;
+mod subscription;
+pub mod topology;
+mod traffic;
+mod unacked;
+mod virtual_host;
+
+use std::collections::{HashMap, VecDeque};
+
+use foldhash::fast::FixedState;
+
+use crate::slots::Slots;
+
+pub use channel::ChannelKey;
+pub use connection::ConnectionKey;
+pub use consumer::{ConsumeRequest, ConsumerKey};
+pub use counters::{Counters, QueueCounters};
+pub use delivery::{Got, Published};
+pub use error::{Error, Result};
+pub use message::{Body, Message};
+pub use name::Name;
+pub use outlet::{Delivery, Effect, Outlet, Socket, SocketKey};
+pub use queue::QueueKey;
+pub use routing::Route;
+pub use settlement::Settlement;
+pub use subscription::REPLY_TO;
+pub use unacked::Unacked;
+pub use virtual_host::{DEFAULT_VIRTUAL_HOST, VirtualHostKey};
+
+use access::Users;
+use connection::Connection;
+use message::Messages;
+use queue::Ready;
+use routing::RoutingScratch;
+use topology::exchange::Exchange;
+use traffic::Traffic;
+use virtual_host::VirtualHost;
+
+/// Hashed the same way in every run; nothing depends on its order.
+type Map<K, V> = HashMap<K, V, FixedState>;
+
+/// All broker state, owned by one thread.
+pub struct Core {
+    pub users: Users,
+    pub counters: Counters,
+    virtual_hosts: Slots<VirtualHost>,
+    virtual_host_names: Map<Name, VirtualHostKey>,
+    exchanges: Slots<Exchange>,
+    connections: Slots<Connection>,
+    sockets: Map<SocketKey, ConnectionKey>,
+    messages: Messages,
+    traffic: Traffic,
+    /// Queues that can go on delivering, each in its turn.
+    backlogs: VecDeque<QueueKey>,
+    /// Who waits for direct replies where.
+    reply_addresses: Map<Name, ChannelKey>,
+    /// Moves with every change of exchanges, queues and bindings.
+    generation: u64,
+    routing: RoutingScratch,
+    effects: Vec<Effect>,
+    /// Messages of purged and deleted queues, freed bit by bit.
+    discarded: Vec<Ready>,
+}
+
+impl Core {
+    /// A broker with the virtual host `/`, its predeclared exchanges, and the user `guest`.
+    pub fn new() -> Self {
+        let mut core = Core {
+            users: Users::with_guest(),
+            counters: Counters::default(),
+            virtual_hosts: Slots::new(),
+            virtual_host_names: Map::default(),
+            exchanges: Slots::new(),
+            connections: Slots::new(),
+            sockets: Map::default(),
+            messages: Messages::new(),
+            traffic: Traffic::default(),
+            backlogs: VecDeque::new(),
+            reply_addresses: Map::default(),
+            generation: 1,
+            routing: RoutingScratch::default(),
+            effects: Vec::new(),
+            discarded: Vec::new(),
+        };
+        core.add_virtual_host(DEFAULT_VIRTUAL_HOST);
+        core
+    }
+
+    fn add_virtual_host(&mut self, name: &str) {
+        let name = Name::from(name);
+        let key = self.virtual_hosts.insert(VirtualHost::new(name.clone()));
+        self.virtual_host_names.insert(name, key);
+        self.predeclare_exchanges(key);
+    }
+
+    /// Whether [`Core::deliver_fresh`] or [`Core::take_effects`] have something to do.
+    #[inline]
+    pub fn is_settled(&self) -> bool {
+        !self.traffic.has_fresh() && self.effects.is_empty()
+    }
+
+    /// What the last commands mean for others than who gave them, in their order.
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Routes found at another generation may be wrong.
+    #[inline]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Bytes that messages take up in memory.
+    pub fn message_bytes(&self) -> usize {
+        self.messages.held_bytes()
+    }
+
+    /// Leaves messages that nobody will get to [`Core::tidy`].
+    fn discard(&mut self, messages: Ready) {
+        if !messages.is_empty() {
+            self.discarded.push(messages);
+        }
+    }
+
+    /// A bounded piece of the work that can wait: frees discarded messages, rewrites sparse blocks.
+    pub fn tidy(&mut self) {
+        for _ in 0..DISCARDS_PER_TURN {
+            let Some(messages) = self.discarded.last_mut() else {
+                break;
+            };
+            match messages.pop() {
+                Some(entry) => self.messages.release(entry.message()),
+                None => drop(self.discarded.pop()),
+            }
+        }
+        self.messages.tidy();
+    }
+
+    /// Whether [`Core::tidy`] or [`Core::deliver_backlogs`] have more to do.
+    pub fn has_more_work(&self) -> bool {
+        self.has_backlogs() || !self.discarded.is_empty()
+    }
+}
+
+impl Default for Core {
+    fn default() -> Self {
+        Core::new()
+    }
+}
+
+/// Messages freed in one turn of the loop.
+const DISCARDS_PER_TURN: usize = 4096;

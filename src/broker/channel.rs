@@ -1,0 +1,51 @@
+//! What the core knows of an AMQP channel: its delivery side.
+
+use crate::slots::Key;
+
+use super::connection::ConnectionKey;
+use super::consumer::ConsumerKey;
+use super::name::Name;
+use super::outlet::SocketKey;
+use super::unacked::UnackedRing;
+
+pub type ChannelKey = Key<Channel>;
+
+/// Delivery tags, unacked deliveries, prefetch and consumers of one channel.
+pub struct Channel {
+    pub connection: ConnectionKey,
+    pub socket: SocketKey,
+    pub number: u16,
+    /// The last delivery tag drawn; tags start at 1 (AMQP 0-9-1 §1.1, `delivery-tag`).
+    pub last_delivery_tag: u64,
+    pub unacked: UnackedRing,
+    /// Limit for the consumers declared from now on (`basic.qos`, global=false in RabbitMQ's reading).
+    pub consumer_prefetch: u16,
+    /// Limit shared by all consumers of the channel (global=true); 0 is none.
+    pub prefetch: u16,
+    /// Unacked deliveries to consumers, which count against `prefetch` (those of `basic.get` do not).
+    pub consumer_unacked: u32,
+    pub consumers: Vec<ConsumerKey>,
+    /// RabbitMQ: direct reply-to. Set by consuming from `amq.rabbitmq.reply-to`.
+    pub reply_consumer: Option<ReplyConsumer>,
+}
+
+/// The pseudo-consumer that gets the answers to a channel's requests.
+pub struct ReplyConsumer {
+    pub tag: Name,
+    /// What stands in `reply_to` of its requests: `amq.rabbitmq.reply-to.` and something unguessable.
+    pub address: Name,
+}
+
+impl Channel {
+    #[inline]
+    pub fn next_delivery_tag(&mut self) -> u64 {
+        self.last_delivery_tag += 1;
+        self.last_delivery_tag
+    }
+
+    /// Whether the limit shared by its consumers leaves room for a delivery.
+    #[inline]
+    pub fn has_credit(&self) -> bool {
+        self.prefetch == 0 || self.consumer_unacked < u32::from(self.prefetch)
+    }
+}

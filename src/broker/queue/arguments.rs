@@ -1,0 +1,329 @@
+//! The `x-` arguments of a queue, parsed once at its declaration; no look-ups by name later.
+
+use std::fmt;
+
+use crate::broker::name::Name;
+use crate::wire::amqp::field_table::{Table, Value};
+
+/// What a queue was told by its arguments (RabbitMQ: optional queue arguments). Those that RabbitMQ
+/// does not know are kept with the queue and mean nothing, as there.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct QueueArguments {
+    pub kind: QueueKind,
+    /// `x-message-ttl`, milliseconds.
+    pub message_ttl_ms: Option<u64>,
+    /// `x-expires`, milliseconds.
+    pub expires_ms: Option<u64>,
+    pub dead_letter_exchange: Option<Name>,
+    pub dead_letter_routing_key: Option<Name>,
+    /// `x-max-length`, messages.
+    pub length_max: Option<u64>,
+    /// `x-max-length-bytes`, bytes of bodies.
+    pub length_bytes_max: Option<u64>,
+    pub overflow: Overflow,
+    /// `x-max-priority`.
+    pub priority_max: Option<u8>,
+    pub single_active_consumer: bool,
+    /// `x-delivery-limit`; `None` is no limit.
+    pub delivery_limit: Option<u64>,
+    /// `x-consumer-timeout`, milliseconds.
+    pub consumer_timeout_ms: Option<u64>,
+}
+
+/// `x-queue-type`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueueKind {
+    #[default]
+    Classic,
+    Quorum,
+    Stream,
+}
+
+/// `x-overflow`: what happens to messages beyond the length limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    #[default]
+    DropHead,
+    RejectPublish,
+    RejectPublishDlx,
+}
+
+/// Why an argument is refused, in RabbitMQ's words.
+#[derive(Debug, PartialEq, Eq)]
+pub enum BadArgument {
+    /// `invalid arg 'x-expires' for queue 'q' in vhost '/': {value_zero,0}`
+    Invalid { name: &'static str, reason: String },
+    /// `invalid type 'signedint' for arg 'x-dead-letter-exchange' in queue 'q' in vhost '/'`
+    WrongType {
+        name: &'static str,
+        kind: &'static str,
+    },
+}
+
+/// Arguments that must be the same when a queue is declared again; RabbitMQ compares no others.
+/// `x-queue-type` is compared apart, since saying nothing means classic.
+pub const COMPARED: &[&str] = &[
+    "x-expires",
+    "x-message-ttl",
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-dead-letter-strategy",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-in-memory-length",
+    "x-max-in-memory-bytes",
+    "x-max-priority",
+    "x-overflow",
+    "x-queue-mode",
+    "x-queue-version",
+    "x-single-active-consumer",
+    "x-delivery-limit",
+];
+
+pub const QUEUE_TYPE: &str = "x-queue-type";
+
+impl QueueArguments {
+    pub fn from_table(table: Table<'_>) -> Result<Self, BadArgument> {
+        check_unused(table)?;
+        Ok(QueueArguments {
+            kind: kind(table)?,
+            message_ttl_ms: milliseconds(table, "x-message-ttl", 0)?,
+            expires_ms: milliseconds(table, "x-expires", 1)?,
+            dead_letter_exchange: dead_letter_exchange(table)?,
+            dead_letter_routing_key: dead_letter_routing_key(table)?,
+            length_max: count(table, "x-max-length")?,
+            length_bytes_max: count(table, "x-max-length-bytes")?,
+            overflow: overflow(table)?,
+            priority_max: priority_max(table)?,
+            single_active_consumer: flag(table, "x-single-active-consumer")?,
+            delivery_limit: delivery_limit(table)?,
+            consumer_timeout_ms: milliseconds(table, "x-consumer-timeout", 0)?,
+        })
+    }
+}
+
+/// Arguments that make no difference here, and are refused if they make no sense.
+fn check_unused(table: Table<'_>) -> Result<(), BadArgument> {
+    let mode = "x-queue-mode";
+    if let Some(text) = string(table, mode)?
+        && !matches!(text, b"default" | b"lazy")
+    {
+        return Err(unsupported(mode, "mode", text));
+    }
+    let version = "x-queue-version";
+    if let Some(number) = count(table, version)?
+        && !matches!(number, 1 | 2)
+    {
+        return Err(unsupported(version, "version", number.to_string().as_bytes()));
+    }
+    let strategy = "x-dead-letter-strategy";
+    if let Some(text) = string(table, strategy)?
+        && !matches!(text, b"at-most-once" | b"at-least-once")
+    {
+        return Err(invalid(strategy, "invalid_dlx_strategy".to_owned()));
+    }
+    count(table, "x-max-in-memory-length")?;
+    count(table, "x-max-in-memory-bytes")?;
+    Ok(())
+}
+
+fn kind(table: Table<'_>) -> Result<QueueKind, BadArgument> {
+    match string(table, QUEUE_TYPE)? {
+        None | Some(b"classic") => Ok(QueueKind::Classic),
+        Some(b"quorum") => Ok(QueueKind::Quorum),
+        Some(b"stream") => Ok(QueueKind::Stream),
+        Some(other) => Err(unsupported(QUEUE_TYPE, "type", other)),
+    }
+}
+
+fn overflow(table: Table<'_>) -> Result<Overflow, BadArgument> {
+    let name = "x-overflow";
+    match string(table, name)? {
+        None | Some(b"drop-head") => Ok(Overflow::DropHead),
+        Some(b"reject-publish") => Ok(Overflow::RejectPublish),
+        Some(b"reject-publish-dlx") => Ok(Overflow::RejectPublishDlx),
+        Some(_) => Err(invalid(name, "invalid_overflow".to_owned())),
+    }
+}
+
+fn dead_letter_exchange(table: Table<'_>) -> Result<Option<Name>, BadArgument> {
+    let name = DEAD_LETTER_EXCHANGE;
+    match table.get(name) {
+        None => Ok(None),
+        Some(Value::LongString(text)) => Ok(Some(Name::from(text))),
+        Some(other) => Err(BadArgument::WrongType {
+            name,
+            kind: other.type_name(),
+        }),
+    }
+}
+
+fn dead_letter_routing_key(table: Table<'_>) -> Result<Option<Name>, BadArgument> {
+    let name = "x-dead-letter-routing-key";
+    let key = string(table, name)?;
+    if key.is_some() && table.get(DEAD_LETTER_EXCHANGE).is_none() {
+        return Err(invalid(name, "routing_key_but_no_dlx_defined".to_owned()));
+    }
+    Ok(key.map(Name::from))
+}
+
+fn priority_max(table: Table<'_>) -> Result<Option<u8>, BadArgument> {
+    let name = "x-max-priority";
+    let Some(value) = count(table, name)? else {
+        return Ok(None);
+    };
+    let priority = u8::try_from(value);
+    priority
+        .map(Some)
+        .map_err(|_| invalid(name, format!("{{max_value_exceeded,{value}}}")))
+}
+
+/// -1 is RabbitMQ's way to say that there is no limit.
+fn delivery_limit(table: Table<'_>) -> Result<Option<u64>, BadArgument> {
+    let name = "x-delivery-limit";
+    Ok(integer(table, name)?.and_then(|limit| u64::try_from(limit).ok()))
+}
+
+fn flag(table: Table<'_>, name: &'static str) -> Result<bool, BadArgument> {
+    match table.get(name) {
+        None => Ok(false),
+        Some(value) => value
+            .as_bool()
+            .ok_or_else(|| unacceptable_type(name, &value)),
+    }
+}
+
+fn milliseconds(
+    table: Table<'_>,
+    name: &'static str,
+    least: u64,
+) -> Result<Option<u64>, BadArgument> {
+    let value = count(table, name)?;
+    match value {
+        Some(0) if least > 0 => Err(invalid(name, "{value_zero,0}".to_owned())),
+        Some(large) if large > MILLISECONDS_MAX => {
+            Err(invalid(name, format!("{{value_too_large,{large}}}")))
+        }
+        _ => Ok(value),
+    }
+}
+
+fn count(table: Table<'_>, name: &'static str) -> Result<Option<u64>, BadArgument> {
+    match integer(table, name)? {
+        None => Ok(None),
+        Some(value) => u64::try_from(value)
+            .map(Some)
+            .map_err(|_| invalid(name, format!("{{value_negative,{value}}}"))),
+    }
+}
+
+fn integer(table: Table<'_>, name: &'static str) -> Result<Option<i64>, BadArgument> {
+    let Some(value) = table.get(name) else {
+        return Ok(None);
+    };
+    let integer = value.as_integer().ok_or_else(|| {
+        let reason = format!("\"expected integer, got {}\"", value.type_name());
+        invalid(name, reason)
+    })?;
+    Ok(Some(integer))
+}
+
+fn string<'a>(table: Table<'a>, name: &'static str) -> Result<Option<&'a [u8]>, BadArgument> {
+    match table.get(name) {
+        None => Ok(None),
+        Some(Value::LongString(text)) => Ok(Some(text)),
+        Some(other) => Err(unacceptable_type(name, &other)),
+    }
+}
+
+fn unsupported(name: &'static str, what: &str, value: &[u8]) -> BadArgument {
+    let value = String::from_utf8_lossy(value);
+    invalid(name, format!("\"unsupported queue {what} '{value}'\""))
+}
+
+fn unacceptable_type(name: &'static str, value: &Value<'_>) -> BadArgument {
+    invalid(name, format!("{{unacceptable_type,{}}}", value.type_name()))
+}
+
+fn invalid(name: &'static str, reason: String) -> BadArgument {
+    BadArgument::Invalid { name, reason }
+}
+
+impl BadArgument {
+    /// RabbitMQ's text about it, for the queue described so.
+    pub fn describe(&self, queue: impl fmt::Display) -> String {
+        match self {
+            BadArgument::Invalid { name, reason } => {
+                format!("invalid arg '{name}' for {queue}: {reason}")
+            }
+            BadArgument::WrongType { name, kind } => {
+                format!("invalid type '{kind}' for arg '{name}' in {queue}")
+            }
+        }
+    }
+}
+
+const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
+/// Ten years of 365 days (RabbitMQ).
+const MILLISECONDS_MAX: u64 = 315_360_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::amqp::field_table::TableBuilder;
+
+    fn refusal(name: &str, value: Value<'_>) -> String {
+        let mut table = TableBuilder::new();
+        table.put(name, value);
+        QueueArguments::from_table(table.finish().view())
+            .unwrap_err()
+            .describe("queue 'q' in vhost '/'")
+    }
+
+    #[test]
+    fn refusals_read_as_rabbitmqs() {
+        let string = Value::string("s");
+        for (name, value, text) in [
+            ("x-message-ttl", Value::SignedInt(-1), ": {value_negative,-1}"),
+            ("x-message-ttl", Value::Long(315_360_000_001), ": {value_too_large,315360000001}"),
+            ("x-message-ttl", string, ": \"expected integer, got longstr\""),
+            ("x-expires", Value::SignedInt(0), ": {value_zero,0}"),
+            ("x-max-length", Value::bool(true), ": \"expected integer, got bool\""),
+            ("x-max-priority", Value::SignedInt(256), ": {max_value_exceeded,256}"),
+            ("x-overflow", string, ": invalid_overflow"),
+            ("x-overflow", Value::SignedInt(5), ": {unacceptable_type,signedint}"),
+            ("x-queue-mode", string, ": \"unsupported queue mode 's'\""),
+            ("x-queue-type", string, ": \"unsupported queue type 's'\""),
+            ("x-queue-version", Value::SignedInt(3), ": \"unsupported queue version '3'\""),
+            ("x-single-active-consumer", string, ": {unacceptable_type,longstr}"),
+            ("x-dead-letter-routing-key", string, ": routing_key_but_no_dlx_defined"),
+        ] {
+            let expected = format!("invalid arg '{name}' for queue 'q' in vhost '/'{text}");
+            assert_eq!(refusal(name, value), expected);
+        }
+        assert_eq!(
+            refusal("x-dead-letter-exchange", Value::Void),
+            "invalid type 'void' for arg 'x-dead-letter-exchange' in queue 'q' in vhost '/'"
+        );
+    }
+
+    #[test]
+    fn arguments_are_parsed() {
+        let mut table = TableBuilder::new();
+        table.put("x-message-ttl", Value::Short(0));
+        table.put("x-expires", Value::Long(1));
+        table.put("x-overflow", Value::string("reject-publish"));
+        table.put("x-queue-type", Value::string("quorum"));
+        table.put("x-delivery-limit", Value::SignedInt(-1));
+        table.put("x-unknown", Value::Void);
+        let arguments = QueueArguments::from_table(table.finish().view()).unwrap();
+        let expected = QueueArguments {
+            kind: QueueKind::Quorum,
+            message_ttl_ms: Some(0),
+            expires_ms: Some(1),
+            overflow: Overflow::RejectPublish,
+            ..QueueArguments::default()
+        };
+        assert_eq!(arguments, expected);
+    }
+}

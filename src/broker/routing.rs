@@ -1,0 +1,131 @@
+//! From an exchange to queues: through exchange to exchange bindings (cycles and all) and alternate
+//! exchanges, each queue once.
+
+use super::Core;
+use super::channel::ChannelKey;
+use super::queue::QueueKey;
+use super::topology::binding::Destination;
+use super::topology::exchange::ExchangeKey;
+use crate::wire::amqp::field_table::Table;
+
+/// Where messages with the same exchange, keys and headers go, as of one generation of the topology.
+#[derive(Clone, Default)]
+pub struct Route {
+    /// [`Core::generation`] when it was found: remembered routes hold until that moves.
+    pub generation: u64,
+    pub queues: Vec<QueueKey>,
+    /// Requesters that wait for answers (RabbitMQ: direct reply-to).
+    pub replies: Vec<ChannelKey>,
+}
+
+impl Route {
+    pub fn is_empty(&self) -> bool {
+        self.queues.is_empty() && self.replies.is_empty()
+    }
+}
+
+/// Reused between routing passes.
+#[derive(Default)]
+pub(super) struct RoutingScratch {
+    exchanges: Vec<ExchangeKey>,
+    destinations: Vec<Destination>,
+    /// Number of the pass, with which exchanges and queues are marked as visited.
+    pass: u64,
+}
+
+impl Core {
+    /// Finds the queues for a message with these routing keys (its own, then those of its CC and BCC
+    /// headers) and writes them to `route`.
+    pub fn route(
+        &mut self,
+        exchange: ExchangeKey,
+        keys: &[&[u8]],
+        headers: Option<Table<'_>>,
+        route: &mut Route,
+    ) {
+        let mut scratch = std::mem::take(&mut self.routing);
+        scratch.pass += 1;
+        route.generation = self.generation;
+        route.queues.clear();
+        route.replies.clear();
+        scratch.visit(exchange, self);
+        while let Some(exchange) = scratch.exchanges.pop() {
+            self.route_one(exchange, keys, headers, &mut scratch, route);
+        }
+        self.routing = scratch;
+    }
+
+    /// One exchange's part. If it leads nowhere its alternate exchange is asked (RabbitMQ asks per
+    /// exchange, not per message).
+    fn route_one(
+        &mut self,
+        key: ExchangeKey,
+        keys: &[&[u8]],
+        headers: Option<Table<'_>>,
+        scratch: &mut RoutingScratch,
+        route: &mut Route,
+    ) {
+        let exchange = &mut self.exchanges[key];
+        if exchange.name.is_empty() {
+            return self.route_by_name(key, keys, scratch, route);
+        }
+        scratch.destinations.clear();
+        for routing_key in keys {
+            exchange
+                .router
+                .route(routing_key, headers, &mut scratch.destinations);
+        }
+        if scratch.destinations.is_empty()
+            && let Some(alternate) = &exchange.alternate
+        {
+            let siblings = &self.virtual_hosts[exchange.virtual_host].exchanges;
+            if let Some(&alternate) = siblings.get(alternate) {
+                scratch.visit(alternate, self);
+            }
+            return;
+        }
+        for at in 0..scratch.destinations.len() {
+            match scratch.destinations[at] {
+                Destination::Exchange(next) => scratch.visit(next, self),
+                Destination::Queue(queue) => self.add_to_route(queue, scratch.pass, route),
+            }
+        }
+    }
+
+    /// The default exchange: every queue is bound to it under its own name (AMQP 0-9-1 §3.1.3.1).
+    fn route_by_name(
+        &mut self,
+        exchange: ExchangeKey,
+        keys: &[&[u8]],
+        scratch: &mut RoutingScratch,
+        route: &mut Route,
+    ) {
+        let virtual_host = self.exchanges[exchange].virtual_host;
+        for key in keys {
+            if let Some(&queue) = self.virtual_hosts[virtual_host].queues.get(*key) {
+                self.add_to_route(queue, scratch.pass, route);
+            } else if let Some(channel) = self.reply_address(key) {
+                route.replies.push(channel);
+            }
+        }
+    }
+
+    fn add_to_route(&mut self, key: QueueKey, pass: u64, route: &mut Route) {
+        let queue = &mut self.traffic.queues[key];
+        if queue.visited != pass {
+            queue.visited = pass;
+            route.queues.push(key);
+        }
+    }
+}
+
+impl RoutingScratch {
+    /// Notes the exchange for this pass unless it was.
+    fn visit(&mut self, key: ExchangeKey, core: &mut Core) {
+        let exchange = &mut core.exchanges[key];
+        if exchange.visited != self.pass {
+            exchange.visited = self.pass;
+            self.exchanges.push(key);
+        }
+    }
+}

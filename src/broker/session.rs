@@ -1,0 +1,110 @@
+//! Connections and channels open and close; what belongs to them goes with them, at once, so that a
+//! client that comes back meets nothing of its former self.
+
+use super::Core;
+use super::channel::{Channel, ChannelKey};
+use super::connection::{Connection, ConnectionKey};
+use super::error::{Error, Result};
+use super::name::Name;
+use super::outlet::SocketKey;
+use super::settlement::Settlement;
+use super::unacked::UnackedRing;
+use super::virtual_host::VirtualHostKey;
+
+impl Core {
+    /// The virtual host that a client names in `connection.open`.
+    pub fn virtual_host(&self, name: &[u8]) -> Result<VirtualHostKey> {
+        let found = self.virtual_host_names.get(name).copied();
+        found.ok_or_else(|| {
+            Error::NotAllowed(format!(
+                "vhost {} not found",
+                String::from_utf8_lossy(name)
+            ))
+        })
+    }
+
+    pub fn open_connection(
+        &mut self,
+        socket: SocketKey,
+        virtual_host: VirtualHostKey,
+        user: Name,
+        wants_cancel_notify: bool,
+    ) -> ConnectionKey {
+        let key = self.connections.insert(Connection {
+            socket,
+            virtual_host,
+            user,
+            channels: Vec::new(),
+            exclusive_queues: Vec::new(),
+            wants_cancel_notify,
+        });
+        self.sockets.insert(socket, key);
+        self.counters.connections_opened += 1;
+        key
+    }
+
+    /// Closes all channels of the connection and deletes its exclusive queues.
+    pub fn close_connection(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        for channel in std::mem::take(&mut connection.channels) {
+            self.close_channel(channel);
+        }
+        while let Some(queue) = self.connections[key].exclusive_queues.pop() {
+            self.remove_queue(queue);
+        }
+        if let Some(connection) = self.connections.remove(key) {
+            self.sockets.remove(&connection.socket);
+        }
+        self.counters.connections_closed += 1;
+    }
+
+    pub fn open_channel(&mut self, connection: ConnectionKey, number: u16) -> ChannelKey {
+        let key = self.traffic.channels.insert(Channel {
+            connection,
+            socket: self.connections[connection].socket,
+            number,
+            last_delivery_tag: 0,
+            unacked: UnackedRing::default(),
+            consumer_prefetch: 0,
+            prefetch: 0,
+            consumer_unacked: 0,
+            consumers: Vec::new(),
+            reply_consumer: None,
+        });
+        self.connections[connection].channels.push(key);
+        self.counters.channels_opened += 1;
+        key
+    }
+
+    /// Ends the channel's consumers, then gives back what it holds unacked.
+    pub fn close_channel(&mut self, key: ChannelKey) {
+        let Some(channel) = self.traffic.channels.get_mut(key) else {
+            return;
+        };
+        let connection = channel.connection;
+        for consumer in std::mem::take(&mut channel.consumers) {
+            self.remove_consumer(consumer);
+        }
+        self.remove_reply_consumer(key);
+        while let Some(taken) = self.traffic.channels[key].unacked.take_oldest(u64::MAX) {
+            self.finish(key, &taken, Settlement::Requeued);
+        }
+        self.traffic.channels.remove(key);
+        if let Some(connection) = self.connections.get_mut(connection) {
+            connection.channels.retain(|other| *other != key);
+        }
+        self.counters.channels_closed += 1;
+    }
+
+    /// The socket has room again: its consumers may go on.
+    pub fn on_room(&mut self, socket: SocketKey) {
+        let Some(&key) = self.sockets.get(&socket) else {
+            return;
+        };
+        for channel in &self.connections[key].channels {
+            self.traffic.resume_channel(*channel);
+        }
+    }
+}

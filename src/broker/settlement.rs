@@ -1,0 +1,116 @@
+//! What clients say of the messages they hold: ack, reject, nack, recover.
+
+use super::Core;
+use super::channel::ChannelKey;
+use super::error::{Error, Result};
+use super::unacked::Unacked;
+
+/// What is to happen with settled messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// Processed: the message is done with.
+    Acked,
+    /// Back to its place in the queue (`basic.reject`, RabbitMQ: `basic.nack`, with requeue).
+    Requeued,
+    /// Refused for good.
+    Rejected,
+}
+
+impl Core {
+    /// Settles the delivery with this tag, or with `multiple` all up to it; tag 0 with `multiple`
+    /// means all there are (AMQP 0-9-1 §1.8.3.13). A tag that is not outstanding is a
+    /// `PRECONDITION_FAILED`, also with `multiple`, as RabbitMQ has it.
+    #[inline]
+    pub fn settle(
+        &mut self,
+        channel: ChannelKey,
+        delivery_tag: u64,
+        multiple: bool,
+        settlement: Settlement,
+    ) -> Result<()> {
+        if !multiple {
+            let taken = self.traffic.channels[channel]
+                .unacked
+                .take(delivery_tag)
+                .ok_or_else(|| unknown_delivery_tag(delivery_tag))?;
+            self.finish(channel, &taken, settlement);
+            return Ok(());
+        }
+        let last = self.last_tag(channel, delivery_tag)?;
+        while let Some(taken) = self.traffic.channels[channel].unacked.take_oldest(last) {
+            self.finish(channel, &taken, settlement);
+        }
+        Ok(())
+    }
+
+    /// Like [`Core::settle`], but only takes the deliveries out, for a transaction to finish or to
+    /// put back.
+    pub fn take_unacked(
+        &mut self,
+        channel: ChannelKey,
+        delivery_tag: u64,
+        multiple: bool,
+        into: &mut Vec<Unacked>,
+    ) -> Result<()> {
+        let last = self.last_tag(channel, delivery_tag);
+        let unacked = &mut self.traffic.channels[channel].unacked;
+        if !multiple {
+            let taken = unacked.take(delivery_tag);
+            into.push(taken.ok_or_else(|| unknown_delivery_tag(delivery_tag))?);
+            return Ok(());
+        }
+        let last = last?;
+        into.extend(std::iter::from_fn(|| unacked.take_oldest(last)));
+        Ok(())
+    }
+
+    /// Gives a rolled back transaction its deliveries back.
+    pub fn restore_unacked(&mut self, channel: ChannelKey, taken: Vec<Unacked>) {
+        self.traffic.channels[channel].unacked.restore(taken);
+    }
+
+    /// Requeues everything that the channel holds (`basic.recover` with requeue).
+    pub fn recover(&mut self, channel: ChannelKey) {
+        while let Some(taken) = self.traffic.channels[channel].unacked.take_oldest(u64::MAX) {
+            self.finish(channel, &taken, Settlement::Requeued);
+        }
+    }
+
+    /// Carries out the settlement of a delivery that was taken out of its channel's ring.
+    #[inline]
+    pub fn finish(&mut self, channel: ChannelKey, taken: &Unacked, settlement: Settlement) {
+        let message = taken.entry.message();
+        match (
+            settlement,
+            self.traffic.queues.get_mut(taken.queue),
+        ) {
+            (Settlement::Requeued, Some(queue)) => {
+                queue.ready.put_back(taken.entry.as_redelivered());
+                queue.counters.requeued += 1;
+            }
+            (Settlement::Acked, Some(queue)) => {
+                queue.counters.acked += 1;
+                self.messages.release(message);
+            }
+            // Refused, or its queue is gone, which leaves nothing to go back to.
+            _ => self.messages.release(message),
+        }
+        self.traffic.give_credit(channel, taken);
+        if settlement == Settlement::Requeued {
+            self.traffic.list(taken.queue);
+        }
+    }
+
+    /// The last tag that `multiple` with this tag means.
+    fn last_tag(&self, channel: ChannelKey, delivery_tag: u64) -> Result<u64> {
+        match delivery_tag {
+            0 => Ok(u64::MAX),
+            tag if self.traffic.channels[channel].unacked.contains(tag) => Ok(tag),
+            tag => Err(unknown_delivery_tag(tag)),
+        }
+    }
+}
+
+fn unknown_delivery_tag(delivery_tag: u64) -> Error {
+    Error::PreconditionFailed(format!("unknown delivery tag {delivery_tag}"))
+}

@@ -1,0 +1,174 @@
+//! Consumers come and go: consume, cancel, qos, and RabbitMQ's direct reply-to.
+
+use super::Core;
+use super::channel::{ChannelKey, ReplyConsumer};
+use super::consumer::{ConsumeRequest, Consumer, ConsumerKey};
+use super::error::{Error, Result, named};
+use super::name::Name;
+
+/// The pseudo-queue of RabbitMQ's direct reply-to; what stands in requests begins with it.
+pub const REPLY_TO: &[u8] = b"amq.rabbitmq.reply-to";
+
+impl Core {
+    /// Starts a consumer.
+    ///
+    /// # Errors
+    /// The tag is taken (`NotAllowed`); the queue is missing, locked or in exclusive use.
+    pub fn consume(
+        &mut self,
+        channel_key: ChannelKey,
+        queue: &[u8],
+        request: ConsumeRequest<'_>,
+    ) -> Result<()> {
+        self.check_consumer_tag(channel_key, request.tag)?;
+        let queue_key = self.accessible_queue(channel_key, queue)?;
+        let queue = &mut self.traffic.queues[queue_key];
+        if queue.exclusively_consumed || (request.exclusive && !queue.dispatch.is_empty()) {
+            let virtual_host = &self.virtual_hosts[queue.virtual_host].name;
+            return Err(Error::AccessRefused(format!(
+                "{} in exclusive use",
+                named("queue", &queue.name, virtual_host)
+            )));
+        }
+        queue.exclusively_consumed = request.exclusive;
+        let channel = &mut self.traffic.channels[channel_key];
+        let priority = request.priority;
+        let key = self.traffic.consumers.insert(Consumer {
+            queue: queue_key,
+            channel: channel_key,
+            socket: channel.socket,
+            channel_number: channel.number,
+            tag: Name::from(request.tag),
+            no_ack: request.no_ack,
+            exclusive: request.exclusive,
+            priority,
+            prefetch: channel.consumer_prefetch,
+            unacked: 0,
+            suspended: false,
+            arguments: request.arguments,
+        });
+        channel.consumers.push(key);
+        queue.dispatch.add(key, priority);
+        self.traffic.list(queue_key);
+        Ok(())
+    }
+
+    /// Ends the channel's consumer with that tag; none is no error (AMQP 0-9-1 §1.8.3.5). Its unacked
+    /// deliveries stay with the channel.
+    pub fn cancel(&mut self, channel_key: ChannelKey, tag: &[u8]) {
+        let channel = &mut self.traffic.channels[channel_key];
+        if channel
+            .reply_consumer
+            .as_ref()
+            .is_some_and(|consumer| *consumer.tag == *tag)
+        {
+            self.remove_reply_consumer(channel_key);
+            return;
+        }
+        if let Some(key) = self.find_consumer(channel_key, tag) {
+            self.traffic.channels[channel_key]
+                .consumers
+                .retain(|other| *other != key);
+            self.remove_consumer(key);
+        }
+    }
+
+    /// Sets prefetch limits in RabbitMQ's reading of `basic.qos`: without `global` for the channel's
+    /// later consumers, each by itself; with it for all of the channel's consumers together.
+    pub fn set_prefetch(&mut self, channel_key: ChannelKey, count: u16, global: bool) {
+        let channel = &mut self.traffic.channels[channel_key];
+        if global {
+            channel.prefetch = count;
+            self.traffic.resume_channel(channel_key);
+        } else {
+            channel.consumer_prefetch = count;
+        }
+    }
+
+    /// Lets a channel get answers to its requests. `address` is what the requests will carry as
+    /// `reply_to`: [`REPLY_TO`], a dot and something that nobody can guess.
+    pub fn consume_replies(
+        &mut self,
+        channel_key: ChannelKey,
+        tag: &[u8],
+        address: Name,
+    ) -> Result<()> {
+        self.check_consumer_tag(channel_key, tag)?;
+        let channel = &mut self.traffic.channels[channel_key];
+        if channel.reply_consumer.is_some() {
+            return Err(Error::PreconditionFailed(
+                "reply consumer already set".to_owned(),
+            ));
+        }
+        self.reply_addresses.insert(address.clone(), channel_key);
+        channel.reply_consumer = Some(ReplyConsumer {
+            tag: Name::from(tag),
+            address,
+        });
+        self.generation += 1;
+        Ok(())
+    }
+
+    /// The address that stands for [`REPLY_TO`] in the channel's requests.
+    pub fn own_reply_address(&self, channel: ChannelKey) -> Result<Name> {
+        let consumer = self.traffic.channels[channel].reply_consumer.as_ref();
+        consumer
+            .map(|consumer| consumer.address.clone())
+            .ok_or_else(|| {
+                Error::PreconditionFailed("fast reply consumer does not exist".to_owned())
+            })
+    }
+
+    /// Who waits for answers at this address.
+    pub fn reply_address(&self, address: &[u8]) -> Option<ChannelKey> {
+        if !address.starts_with(REPLY_TO) {
+            return None;
+        }
+        self.reply_addresses.get(address).copied()
+    }
+
+    /// Tags are unique in a channel (AMQP 0-9-1 `basic.consume`, `consumer-tag`).
+    fn check_consumer_tag(&self, channel_key: ChannelKey, tag: &[u8]) -> Result<()> {
+        let channel = &self.traffic.channels[channel_key];
+        let reply_tag = channel.reply_consumer.as_ref().map(|reply| &*reply.tag);
+        if reply_tag != Some(tag) && self.find_consumer(channel_key, tag).is_none() {
+            return Ok(());
+        }
+        Err(Error::NotAllowed(format!(
+            "attempt to reuse consumer tag '{}'",
+            String::from_utf8_lossy(tag)
+        )))
+    }
+
+    fn find_consumer(&self, channel: ChannelKey, tag: &[u8]) -> Option<ConsumerKey> {
+        let consumers = &self.traffic.channels[channel].consumers;
+        consumers
+            .iter()
+            .copied()
+            .find(|key| *self.traffic.consumers[*key].tag == *tag)
+    }
+
+    /// Takes a consumer out of its queue, which goes with it if it was the last of an auto-delete one.
+    pub(super) fn remove_consumer(&mut self, key: ConsumerKey) {
+        let Some(consumer) = self.traffic.consumers.remove(key) else {
+            return;
+        };
+        let Some(queue) = self.traffic.queues.get_mut(consumer.queue) else {
+            return;
+        };
+        queue.dispatch.remove(key, consumer.priority);
+        if consumer.exclusive {
+            queue.exclusively_consumed = false;
+        }
+        if queue.auto_delete && queue.dispatch.is_empty() {
+            self.remove_queue(consumer.queue);
+        }
+    }
+
+    pub(super) fn remove_reply_consumer(&mut self, channel: ChannelKey) {
+        if let Some(consumer) = self.traffic.channels[channel].reply_consumer.take() {
+            self.reply_addresses.remove(&consumer.address);
+            self.generation += 1;
+        }
+    }
+}

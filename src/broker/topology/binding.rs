@@ -1,0 +1,148 @@
+//! Bindings: which messages of an exchange go to which queue or further exchange.
+
+use std::rc::Rc;
+
+use crate::broker::Core;
+use crate::broker::error::{Error, Result, named};
+use crate::broker::name::Name;
+use crate::broker::queue::QueueKey;
+use crate::broker::virtual_host::VirtualHostKey;
+use crate::wire::amqp::field_table::{OwnedTable, Table, TableBuilder};
+
+use super::exchange::ExchangeKey;
+
+/// A queue or, as RabbitMQ's exchange to exchange bindings allow, another exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Destination {
+    Queue(QueueKey),
+    Exchange(ExchangeKey),
+}
+
+/// A binding is what it says: one with the same parts is the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Binding {
+    pub source: ExchangeKey,
+    pub destination: Destination,
+    pub routing_key: Name,
+    /// Sorted by key, so that their order makes no difference.
+    pub arguments: OwnedTable,
+}
+
+/// What `queue.bind`, `exchange.bind` and their opposites ask for.
+#[derive(Clone, Copy)]
+pub struct BindRequest<'a> {
+    pub virtual_host: VirtualHostKey,
+    pub source: &'a [u8],
+    pub routing_key: &'a [u8],
+    pub arguments: Table<'a>,
+}
+
+impl Core {
+    /// Binds; binding again is no error and changes nothing.
+    ///
+    /// # Errors
+    /// The default exchange cannot be bound; the source must exist; its type must accept the
+    /// arguments.
+    pub fn bind(&mut self, request: &BindRequest<'_>, destination: Destination) -> Result<()> {
+        let source_key = self.bindable_exchange(request.virtual_host, request.source)?;
+        let source = &mut self.exchanges[source_key];
+        source
+            .router
+            .check_arguments(request.arguments)
+            .map_err(Error::PreconditionFailed)?;
+        let binding = Rc::new(Binding::new(source_key, destination, request));
+        if !source.outgoing.insert(Rc::clone(&binding)) {
+            return Ok(());
+        }
+        source
+            .router
+            .bind(&binding.routing_key, binding.arguments.view(), destination);
+        if let Some(incoming) = self.incoming(destination) {
+            incoming.insert(binding);
+        }
+        self.generation += 1;
+        Ok(())
+    }
+
+    /// Unbinds; a binding that does not exist is no error (RabbitMQ). An auto-delete exchange goes
+    /// with the last of its bindings.
+    pub fn unbind(&mut self, request: &BindRequest<'_>, destination: Destination) -> Result<()> {
+        let source = self.bindable_exchange(request.virtual_host, request.source)?;
+        let binding = Binding::new(source, destination, request);
+        if let Some(incoming) = self.incoming(destination) {
+            incoming.remove(&binding);
+        }
+        self.remove_outgoing(&binding);
+        Ok(())
+    }
+
+    /// The exchange as a destination of bindings.
+    pub fn exchange_destination(
+        &self,
+        virtual_host: VirtualHostKey,
+        name: &[u8],
+    ) -> Result<Destination> {
+        self.bindable_exchange(virtual_host, name)
+            .map(Destination::Exchange)
+    }
+
+    fn bindable_exchange(&self, virtual_host: VirtualHostKey, name: &[u8]) -> Result<ExchangeKey> {
+        if name.is_empty() {
+            return Err(super::exchange::not_on_default_exchange());
+        }
+        self.exchange(virtual_host, name)
+    }
+
+    /// Takes the binding out of its source, which may go with it.
+    pub(super) fn remove_outgoing(&mut self, binding: &Binding) {
+        let Some(source) = self.exchanges.get_mut(binding.source) else {
+            return;
+        };
+        if !source.outgoing.remove(binding) {
+            return;
+        }
+        source.router.unbind(
+            &binding.routing_key,
+            binding.arguments.view(),
+            binding.destination,
+        );
+        self.generation += 1;
+        if source.auto_delete && source.outgoing.is_empty() {
+            self.remove_exchange(binding.source);
+        }
+    }
+
+    pub(super) fn incoming(&mut self, destination: Destination) -> Option<&mut super::BindingSet> {
+        match destination {
+            Destination::Queue(key) => Some(&mut self.traffic.queues.get_mut(key)?.bindings),
+            Destination::Exchange(key) => Some(&mut self.exchanges.get_mut(key)?.incoming),
+        }
+    }
+}
+
+impl Binding {
+    fn new(source: ExchangeKey, destination: Destination, request: &BindRequest<'_>) -> Self {
+        Binding {
+            source,
+            destination,
+            routing_key: Name::from(request.routing_key),
+            arguments: sorted(request.arguments),
+        }
+    }
+}
+
+/// The text for a queue or exchange that is not there.
+pub(in crate::broker) fn missing(kind: &str, name: &[u8], virtual_host: &[u8]) -> Error {
+    Error::NotFound(format!("no {}", named(kind, name, virtual_host)))
+}
+
+/// The table with its entries in the order of their keys.
+fn sorted(table: Table<'_>) -> OwnedTable {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| *key);
+    let mut sorted = TableBuilder::new();
+    for (key, value) in entries {
+        sorted.put(key, value);
+    }
+    sorted.finish()
+}

@@ -1,0 +1,340 @@
+//! Exchanges: declare, delete, and what RabbitMQ says when it will not.
+
+use std::rc::Rc;
+
+use crate::broker::Core;
+use crate::broker::error::{Error, Result, named};
+use crate::broker::exchange::Router;
+use crate::broker::name::Name;
+use crate::broker::virtual_host::VirtualHostKey;
+use crate::slots::Key;
+use crate::wire::amqp::field_table::{OwnedTable, Table, Value};
+
+use super::BindingSet;
+use super::binding::{Destination, missing};
+
+pub type ExchangeKey = Key<Exchange>;
+
+/// Matches messages with bindings (AMQP 0-9-1 §3.1.3).
+pub struct Exchange {
+    pub name: Name,
+    pub virtual_host: VirtualHostKey,
+    pub durable: bool,
+    /// Goes when its last binding does (RabbitMQ).
+    pub auto_delete: bool,
+    /// Cannot be published to by clients (RabbitMQ).
+    pub internal: bool,
+    pub arguments: OwnedTable,
+    /// RabbitMQ: alternate exchange. Gets what this one can route nowhere; need not exist.
+    pub alternate: Option<Name>,
+    pub router: Router<Destination>,
+    pub outgoing: BindingSet,
+    /// Bindings of which it is the destination.
+    pub incoming: BindingSet,
+    /// The last routing pass that came by, so that none comes by twice.
+    pub visited: u64,
+}
+
+/// What `exchange.declare` asks for.
+#[derive(Clone, Copy)]
+pub struct ExchangeDeclaration<'a> {
+    pub virtual_host: VirtualHostKey,
+    pub name: &'a [u8],
+    pub kind: &'a [u8],
+    pub durable: bool,
+    pub auto_delete: bool,
+    pub internal: bool,
+    pub arguments: Table<'a>,
+}
+
+impl Core {
+    /// Declares an exchange, or checks that the one of that name is the same.
+    ///
+    /// # Errors
+    /// In RabbitMQ's order: unknown type, default exchange, reserved name (only if it does not
+    /// exist), bad arguments, inequivalent to what exists.
+    pub fn declare_exchange(&mut self, declaration: &ExchangeDeclaration<'_>) -> Result<()> {
+        let router = Router::by_type_name(declaration.kind).ok_or_else(|| {
+            Error::CommandInvalid(format!(
+                "unknown exchange type '{}'",
+                String::from_utf8_lossy(declaration.kind)
+            ))
+        })?;
+        refuse_default(declaration.name)?;
+        let virtual_host = &self.virtual_hosts[declaration.virtual_host];
+        if let Some(&existing) = virtual_host.exchanges.get(declaration.name) {
+            return self.exchanges[existing].check_equivalent(declaration, &virtual_host.name);
+        }
+        refuse_reserved("exchange", declaration.name)?;
+        let alternate = alternate_exchange(declaration, &virtual_host.name)?;
+        self.add_exchange(declaration, router, alternate);
+        Ok(())
+    }
+
+    /// Whether an exchange of that name exists (`exchange.declare` with passive).
+    pub fn check_exchange(&self, virtual_host: VirtualHostKey, name: &[u8]) -> Result<()> {
+        refuse_default(name)?;
+        self.exchange(virtual_host, name).map(drop)
+    }
+
+    /// Deletes; an exchange that does not exist is no error (RabbitMQ).
+    pub fn delete_exchange(
+        &mut self,
+        virtual_host: VirtualHostKey,
+        name: &[u8],
+        if_unused: bool,
+    ) -> Result<()> {
+        refuse_default(name)?;
+        let described = || named("exchange", name, &self.virtual_hosts[virtual_host].name);
+        if name.starts_with(RESERVED_PREFIX) {
+            return Err(Error::AccessRefused(format!(
+                "deletion of system {} not allowed",
+                described()
+            )));
+        }
+        let Some(&key) = self.virtual_hosts[virtual_host].exchanges.get(name) else {
+            return Ok(());
+        };
+        if if_unused && !self.exchanges[key].outgoing.is_empty() {
+            return Err(Error::PreconditionFailed(format!("{} in use", described())));
+        }
+        self.remove_exchange(key);
+        Ok(())
+    }
+
+    /// The exchange of that name; the empty name is the default exchange's.
+    #[inline]
+    pub fn exchange(&self, virtual_host: VirtualHostKey, name: &[u8]) -> Result<ExchangeKey> {
+        let virtual_host = &self.virtual_hosts[virtual_host];
+        let found = virtual_host.exchanges.get(name).copied();
+        found.ok_or_else(|| missing("exchange", name, &virtual_host.name))
+    }
+
+    /// Whether clients may publish to the exchange.
+    pub fn check_publishable(&self, key: ExchangeKey) -> Result<()> {
+        let exchange = &self.exchanges[key];
+        if !exchange.internal {
+            return Ok(());
+        }
+        let virtual_host = &self.virtual_hosts[exchange.virtual_host].name;
+        Err(Error::AccessRefused(format!(
+            "cannot publish to internal {}",
+            named("exchange", &exchange.name, virtual_host)
+        )))
+    }
+
+    /// The exchanges that every virtual host is born with (AMQP 0-9-1 §3.1.3, RabbitMQ).
+    pub(in crate::broker) fn predeclare_exchanges(&mut self, virtual_host: VirtualHostKey) {
+        for (name, kind, internal) in PREDECLARED {
+            let declaration = ExchangeDeclaration {
+                virtual_host,
+                name: name.as_bytes(),
+                kind: kind.as_bytes(),
+                durable: true,
+                auto_delete: false,
+                internal,
+                arguments: Table::EMPTY,
+            };
+            let router = Router::by_type_name(kind.as_bytes()).expect("a core type");
+            self.add_exchange(&declaration, router, None);
+        }
+    }
+
+    fn add_exchange(
+        &mut self,
+        declaration: &ExchangeDeclaration<'_>,
+        router: Router<Destination>,
+        alternate: Option<Name>,
+    ) {
+        let name = Name::from(declaration.name);
+        let key = self.exchanges.insert(Exchange {
+            name: name.clone(),
+            virtual_host: declaration.virtual_host,
+            durable: declaration.durable,
+            auto_delete: declaration.auto_delete,
+            internal: declaration.internal,
+            arguments: OwnedTable::from(declaration.arguments),
+            alternate,
+            router,
+            outgoing: BindingSet::default(),
+            incoming: BindingSet::default(),
+            visited: 0,
+        });
+        self.virtual_hosts[declaration.virtual_host]
+            .exchanges
+            .insert(name, key);
+        self.generation += 1;
+    }
+
+    /// Takes the exchange away with all bindings from and to it, and with them the auto-delete
+    /// exchanges that these were the last of.
+    pub(super) fn remove_exchange(&mut self, key: ExchangeKey) {
+        let Some(exchange) = self.exchanges.remove(key) else {
+            return;
+        };
+        self.virtual_hosts[exchange.virtual_host]
+            .exchanges
+            .remove(&exchange.name);
+        self.generation += 1;
+        for binding in &exchange.outgoing {
+            if let Some(incoming) = self.incoming(binding.destination) {
+                incoming.remove(binding);
+            }
+        }
+        self.remove_all_outgoing(exchange.incoming);
+    }
+
+    /// Takes bindings whose destination is gone out of their sources.
+    pub(super) fn remove_all_outgoing(&mut self, bindings: BindingSet) {
+        for binding in bindings {
+            self.remove_outgoing(&Rc::unwrap_or_clone(binding));
+        }
+    }
+}
+
+impl Exchange {
+    fn check_equivalent(
+        &self,
+        declaration: &ExchangeDeclaration<'_>,
+        virtual_host: &[u8],
+    ) -> Result<()> {
+        let described = || named("exchange", &self.name, virtual_host);
+        if declaration.kind != self.router.type_name().as_bytes() {
+            return Err(inequivalent(
+                "type",
+                &described(),
+                &quoted(String::from_utf8_lossy(declaration.kind)),
+                &quoted(self.router.type_name()),
+            ));
+        }
+        check_flag("durable", &described, declaration.durable, self.durable)?;
+        check_flag("auto_delete", &described, declaration.auto_delete, self.auto_delete)?;
+        check_flag("internal", &described, declaration.internal, self.internal)?;
+        check_argument(
+            ALTERNATE_EXCHANGE,
+            &described,
+            declaration.arguments,
+            self.arguments.view(),
+        )
+    }
+}
+
+fn alternate_exchange(
+    declaration: &ExchangeDeclaration<'_>,
+    virtual_host: &[u8],
+) -> Result<Option<Name>> {
+    match declaration.arguments.get(ALTERNATE_EXCHANGE) {
+        None => Ok(None),
+        Some(Value::LongString(name)) => Ok(Some(Name::from(name))),
+        Some(other) => Err(Error::PreconditionFailed(format!(
+            "invalid type '{}' for arg '{ALTERNATE_EXCHANGE}' in {}",
+            other.type_name(),
+            named("exchange", declaration.name, virtual_host)
+        ))),
+    }
+}
+
+fn refuse_default(name: &[u8]) -> Result<()> {
+    if name.is_empty() {
+        return Err(not_on_default_exchange());
+    }
+    Ok(())
+}
+
+pub(super) fn not_on_default_exchange() -> Error {
+    Error::AccessRefused("operation not permitted on the default exchange".to_owned())
+}
+
+/// Names that start with `amq.` are the broker's (AMQP 0-9-1 `exchange-name`, `queue-name`).
+pub(super) fn refuse_reserved(kind: &str, name: &[u8]) -> Result<()> {
+    if !name.starts_with(RESERVED_PREFIX) {
+        return Ok(());
+    }
+    Err(Error::AccessRefused(format!(
+        "{kind} name '{}' contains reserved prefix 'amq.*'",
+        String::from_utf8_lossy(name)
+    )))
+}
+
+pub(super) fn check_flag(
+    name: &str,
+    described: &impl Fn() -> String,
+    received: bool,
+    current: bool,
+) -> Result<()> {
+    if received == current {
+        return Ok(());
+    }
+    Err(inequivalent(
+        name,
+        &described(),
+        &quoted(received),
+        &quoted(current),
+    ))
+}
+
+/// Compares one argument as RabbitMQ does: integers of any width by value, and so on.
+pub(super) fn check_argument(
+    name: &str,
+    described: &impl Fn() -> String,
+    received: Table<'_>,
+    current: Table<'_>,
+) -> Result<()> {
+    let (received, current) = match (received.get(name), current.get(name)) {
+        (None, None) => return Ok(()),
+        (Some(received), Some(current)) if received.same_value(&current) => return Ok(()),
+        (Some(received), Some(current)) => (quoted(plain(&received)), quoted(plain(&current))),
+        (received, current) => (with_type(received), with_type(current)),
+    };
+    Err(inequivalent(name, &described(), &received, &current))
+}
+
+fn inequivalent(name: &str, described: &str, received: &str, current: &str) -> Error {
+    Error::PreconditionFailed(format!(
+        "inequivalent arg '{name}' for {described}: received {received} but current is {current}"
+    ))
+}
+
+fn with_type(value: Option<Value<'_>>) -> String {
+    match value {
+        None => "none".to_owned(),
+        Some(value) => format!(
+            "the value {} of type '{}'",
+            quoted(plain(&value)),
+            value.type_name()
+        ),
+    }
+}
+
+/// A value as RabbitMQ shows it in its texts.
+pub(super) fn plain(value: &Value<'_>) -> String {
+    match value {
+        Value::LongString(text) | Value::Binary(text) => String::from_utf8_lossy(text).into_owned(),
+        Value::Bool(flag) => (*flag != 0).to_string(),
+        Value::Void => "undefined".to_owned(),
+        Value::Timestamp(seconds) => seconds.to_string(),
+        other => match (other.as_integer(), other.as_float()) {
+            (Some(integer), _) => integer.to_string(),
+            (_, Some(float)) => format!("{float:?}"),
+            _ => format!("{other:?}"),
+        },
+    }
+}
+
+fn quoted(value: impl std::fmt::Display) -> String {
+    format!("'{value}'")
+}
+
+pub(super) const RESERVED_PREFIX: &[u8] = b"amq.";
+const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
+
+/// Name, type, internal.
+const PREDECLARED: [(&str, &str, bool); 7] = [
+    ("", "direct", false),
+    ("amq.direct", "direct", false),
+    ("amq.fanout", "fanout", false),
+    ("amq.topic", "topic", false),
+    ("amq.headers", "headers", false),
+    ("amq.match", "headers", false),
+    ("amq.rabbitmq.trace", "topic", true),
+];

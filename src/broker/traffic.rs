@@ -1,0 +1,154 @@
+//! Queues, consumers and channels: everything that a delivery touches except the message itself,
+//! which may be borrowed meanwhile.
+
+use crate::slots::Slots;
+
+use super::channel::{Channel, ChannelKey};
+use super::consumer::{Consumer, ConsumerKey};
+use super::message::Message;
+use super::outlet::{Delivery, Outlet};
+use super::queue::{Entry, Queue, QueueKey};
+use super::unacked::Unacked;
+
+#[derive(Default)]
+pub(super) struct Traffic {
+    pub queues: Slots<Queue>,
+    pub consumers: Slots<Consumer>,
+    pub channels: Slots<Channel>,
+    /// Queues that may have both messages and takers since the last [`Traffic::take_fresh`].
+    fresh: Vec<QueueKey>,
+}
+
+impl Traffic {
+    /// The consumer whose turn it is, if any can take a message. Those found unable are suspended
+    /// until [`Traffic::resume`].
+    #[inline]
+    pub fn next_taker(
+        &mut self,
+        queue: QueueKey,
+        outlet: &mut impl Outlet,
+    ) -> Option<ConsumerKey> {
+        let queue = &mut self.queues[queue];
+        loop {
+            let key = queue.dispatch.next()?;
+            let consumer = &mut self.consumers[key];
+            if consumer.has_credit()
+                && self.channels[consumer.channel].has_credit()
+                && outlet.has_room(consumer.socket)
+            {
+                return Some(key);
+            }
+            consumer.suspended = true;
+            queue.dispatch.suspend_next();
+        }
+    }
+
+    /// Gives a message to the consumer that [`Traffic::next_taker`] named. `entry` is what the
+    /// consumer will hold until its ack; none if it does not ack.
+    #[inline]
+    pub fn hand_over(
+        &mut self,
+        queue_key: QueueKey,
+        consumer_key: ConsumerKey,
+        message: &Message<'_>,
+        redelivered: bool,
+        entry: Option<Entry>,
+        outlet: &mut impl Outlet,
+    ) {
+        let queue = &mut self.queues[queue_key];
+        let consumer = &mut self.consumers[consumer_key];
+        let channel = &mut self.channels[consumer.channel];
+        let delivery_tag = channel.next_delivery_tag();
+        if let Some(entry) = entry {
+            channel.unacked.push(Unacked {
+                delivery_tag,
+                entry,
+                queue: queue_key,
+                consumer: consumer_key,
+            });
+            channel.consumer_unacked += 1;
+            consumer.unacked += 1;
+            queue.unacked += 1;
+        }
+        queue.counters.delivered += 1;
+        queue.dispatch.rotate();
+        outlet.deliver(&Delivery {
+            socket: consumer.socket,
+            channel: consumer.channel_number,
+            consumer_tag: &consumer.tag,
+            delivery_tag,
+            redelivered,
+            message: *message,
+        });
+    }
+
+    /// A delivery left its consumer's hands: counts go down, and who waited for credit may go on.
+    pub fn give_credit(&mut self, channel_key: ChannelKey, unacked: &Unacked) {
+        if let Some(queue) = self.queues.get_mut(unacked.queue) {
+            queue.unacked -= 1;
+        }
+        if unacked.consumer == ConsumerKey::NONE {
+            return;
+        }
+        let Some(channel) = self.channels.get_mut(channel_key) else {
+            return;
+        };
+        let was_full = !channel.has_credit();
+        channel.consumer_unacked -= 1;
+        if let Some(consumer) = self.consumers.get_mut(unacked.consumer) {
+            consumer.unacked -= 1;
+        }
+        if was_full {
+            self.resume_channel(channel_key);
+        } else {
+            self.resume(unacked.consumer);
+        }
+    }
+
+    /// Whatever kept the channel's consumers from taking messages may be over.
+    pub fn resume_channel(&mut self, key: ChannelKey) {
+        let mut at = 0;
+        // By index, since resuming needs the whole of `self`; it leaves the list as it is.
+        while let Some(channel) = self.channels.get(key)
+            && channel.has_credit()
+            && let Some(&consumer) = channel.consumers.get(at)
+        {
+            self.resume(consumer);
+            at += 1;
+        }
+    }
+
+    /// Puts a suspended consumer with credit back in its line.
+    pub fn resume(&mut self, key: ConsumerKey) {
+        let Some(consumer) = self.consumers.get_mut(key) else {
+            return;
+        };
+        if !consumer.suspended || !consumer.has_credit() {
+            return;
+        }
+        consumer.suspended = false;
+        let (queue, priority) = (consumer.queue, consumer.priority);
+        self.queues[queue].dispatch.resume(key, priority);
+        self.list(queue);
+    }
+
+    /// Notes that the queue may have something to deliver.
+    pub fn list(&mut self, key: QueueKey) {
+        if let Some(queue) = self.queues.get_mut(key)
+            && !queue.listed
+            && !queue.ready.is_empty()
+            && queue.dispatch.next().is_some()
+        {
+            queue.listed = true;
+            self.fresh.push(key);
+        }
+    }
+
+    pub fn has_fresh(&self) -> bool {
+        !self.fresh.is_empty()
+    }
+
+    pub fn next_fresh(&mut self) -> Option<QueueKey> {
+        self.fresh.pop()
+    }
+}

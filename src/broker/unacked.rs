@@ -1,0 +1,193 @@
+//! Deliveries that wait for their ack, one ring per channel.
+
+use std::collections::VecDeque;
+
+use super::consumer::ConsumerKey;
+use super::queue::{Entry, QueueKey};
+
+/// A message that a client holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Unacked {
+    pub delivery_tag: u64,
+    pub entry: Entry,
+    pub queue: QueueKey,
+    /// Who got it; `Key::NONE` for `basic.get`.
+    pub consumer: ConsumerKey,
+}
+
+/// Unacked deliveries by delivery tag, which only grows. Acks mostly come from the front; one from
+/// the middle leaves a hole that goes when the front reaches it or when holes prevail.
+#[derive(Default)]
+pub struct UnackedRing {
+    ring: VecDeque<Slot>,
+    holes: usize,
+}
+
+struct Slot {
+    unacked: Unacked,
+    hole: bool,
+}
+
+impl UnackedRing {
+    /// Deliveries waiting.
+    pub fn len(&self) -> usize {
+        self.ring.len() - self.holes
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Delivery tags must come in increasing order.
+    #[inline]
+    pub fn push(&mut self, unacked: Unacked) {
+        debug_assert!(
+            self.ring
+                .back()
+                .is_none_or(|last| last.unacked.delivery_tag < unacked.delivery_tag)
+        );
+        self.ring.push_back(Slot {
+            unacked,
+            hole: false,
+        });
+    }
+
+    pub fn contains(&self, delivery_tag: u64) -> bool {
+        self.position(delivery_tag).is_some()
+    }
+
+    /// Takes out the delivery with this tag.
+    #[inline]
+    pub fn take(&mut self, delivery_tag: u64) -> Option<Unacked> {
+        let at = self.position(delivery_tag)?;
+        let unacked = self.ring[at].unacked;
+        if at == 0 {
+            self.ring.pop_front();
+            self.trim();
+        } else {
+            self.ring[at].hole = true;
+            self.holes += 1;
+            if self.holes > 32 && self.holes > self.ring.len() / 2 {
+                self.ring.retain(|slot| !slot.hole);
+                self.holes = 0;
+            }
+        }
+        Some(unacked)
+    }
+
+    /// Takes out the oldest delivery if its tag is at most `delivery_tag`.
+    #[inline]
+    pub fn take_oldest(&mut self, delivery_tag: u64) -> Option<Unacked> {
+        // Holes never stand at the front.
+        let unacked = self.ring.front()?.unacked;
+        if unacked.delivery_tag > delivery_tag {
+            return None;
+        }
+        self.ring.pop_front();
+        self.trim();
+        Some(unacked)
+    }
+
+    /// Puts deliveries back that were taken out (a rolled back transaction's acks).
+    pub fn restore(&mut self, taken: impl IntoIterator<Item = Unacked>) {
+        self.ring.retain(|slot| !slot.hole);
+        self.holes = 0;
+        self.ring.extend(taken.into_iter().map(|unacked| Slot {
+            unacked,
+            hole: false,
+        }));
+        self.ring
+            .make_contiguous()
+            .sort_by_key(|slot| slot.unacked.delivery_tag);
+    }
+
+    /// In order of delivery.
+    pub fn iter(&self) -> impl Iterator<Item = &Unacked> {
+        self.ring
+            .iter()
+            .filter(|slot| !slot.hole)
+            .map(|slot| &slot.unacked)
+    }
+
+    #[inline]
+    fn position(&self, delivery_tag: u64) -> Option<usize> {
+        if self.ring.front()?.unacked.delivery_tag == delivery_tag {
+            return Some(0);
+        }
+        let at = self
+            .ring
+            .partition_point(|slot| slot.unacked.delivery_tag < delivery_tag);
+        let slot = self.ring.get(at)?;
+        (slot.unacked.delivery_tag == delivery_tag && !slot.hole).then_some(at)
+    }
+
+    #[inline]
+    fn trim(&mut self) {
+        while self.holes > 0 && self.ring.front().is_some_and(|slot| slot.hole) {
+            self.ring.pop_front();
+            self.holes -= 1;
+        }
+        if self.ring.is_empty() && self.ring.capacity() > KEPT_CAPACITY {
+            self.ring = VecDeque::new();
+        }
+    }
+}
+
+/// An emptied ring keeps room for this many; more goes back.
+const KEPT_CAPACITY: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::message::MessageId;
+    use crate::slots::Key;
+
+    fn ring(tags: impl IntoIterator<Item = u64>) -> UnackedRing {
+        let mut ring = UnackedRing::default();
+        for tag in tags {
+            ring.push(Unacked {
+                delivery_tag: tag,
+                entry: Entry::new(MessageId::from_bits(tag)),
+                queue: Key::NONE,
+                consumer: Key::NONE,
+            });
+        }
+        ring
+    }
+
+    fn tags(ring: &UnackedRing) -> Vec<u64> {
+        ring.iter().map(|unacked| unacked.delivery_tag).collect()
+    }
+
+    #[test]
+    fn acks_out_of_order_leave_nothing_behind() {
+        let mut ring = ring([1, 2, 4, 5, 9]);
+        assert!(ring.take(4).is_some());
+        assert!(ring.take(4).is_none(), "twice");
+        assert!(ring.take(3).is_none(), "never sent");
+        assert_eq!(tags(&ring), [1, 2, 5, 9]);
+        assert_eq!(ring.len(), 4);
+        assert!(ring.take(1).is_some() && ring.take(2).is_some());
+        assert_eq!(ring.take_oldest(4).map(|u| u.delivery_tag), None);
+        assert_eq!(ring.take_oldest(5).map(|u| u.delivery_tag), Some(5));
+        assert_eq!(tags(&ring), [9]);
+    }
+
+    #[test]
+    fn holes_do_not_pile_up_behind_one_old_delivery() {
+        let mut ring = ring(1..=10_000);
+        for tag in 2..=10_000 {
+            assert!(ring.take(tag).is_some());
+        }
+        assert_eq!(tags(&ring), [1]);
+        assert!(ring.ring.len() < 100);
+    }
+
+    #[test]
+    fn restored_deliveries_stand_in_order() {
+        let mut ring = ring(1..=6);
+        let taken = [ring.take(2).unwrap(), ring.take(5).unwrap()];
+        ring.restore(taken);
+        assert_eq!(tags(&ring), [1, 2, 3, 4, 5, 6]);
+    }
+}

@@ -1,0 +1,29 @@
+//! Virtual hosts: worlds of exchanges and queues that do not see each other.
+
+use crate::slots::Key;
+
+use super::Map;
+use super::topology::exchange::ExchangeKey;
+use super::name::Name;
+use super::queue::QueueKey;
+
+pub type VirtualHostKey = Key<VirtualHost>;
+
+pub struct VirtualHost {
+    pub name: Name,
+    pub exchanges: Map<Name, ExchangeKey>,
+    pub queues: Map<Name, QueueKey>,
+}
+
+impl VirtualHost {
+    pub fn new(name: Name) -> Self {
+        VirtualHost {
+            name,
+            exchanges: Map::default(),
+            queues: Map::default(),
+        }
+    }
+}
+
+/// The virtual host of those who name none.
+pub const DEFAULT_VIRTUAL_HOST: &str = "/";
