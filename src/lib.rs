@@ -2,5 +2,6 @@
 
 pub mod broker;
 pub mod config;
+pub mod protocol;
 pub mod slots;
 pub mod wire;

@@ -17,13 +17,15 @@ pub struct Key<T> {
     marker: PhantomData<fn() -> T>,
 }
 
-/// A slab with generation keys.
+/// A slab with generation keys. `N` is what the keys name: `T`, unless the table holds only one part
+/// of something bigger (a socket's outbox, say).
 ///
 /// Generations count up over the whole table, so two tenants of one slot meet the same generation
 /// only after 2^32 insertions.
-pub struct Slots<T> {
+pub struct Slots<T, N = T> {
     slab: Slab<Slot<T>>,
     next_generation: u32,
+    names: PhantomData<fn() -> N>,
 }
 
 struct Slot<T> {
@@ -31,20 +33,21 @@ struct Slot<T> {
     value: T,
 }
 
-impl<T> Slots<T> {
+impl<T, N> Slots<T, N> {
     pub fn new() -> Self {
         Slots {
             slab: Slab::new(),
             next_generation: 1,
+            names: PhantomData,
         }
     }
 
-    pub fn insert(&mut self, value: T) -> Key<T> {
+    pub fn insert(&mut self, value: T) -> Key<N> {
         self.insert_with(|_| value)
     }
 
     /// Inserts what `make` builds from the key it will have.
-    pub fn insert_with(&mut self, make: impl FnOnce(Key<T>) -> T) -> Key<T> {
+    pub fn insert_with(&mut self, make: impl FnOnce(Key<N>) -> T) -> Key<N> {
         let entry = self.slab.vacant_entry();
         let index = u32::try_from(entry.key()).expect("memory ends long before 2^32 slots");
         let key = Key::new(index, self.next_generation);
@@ -57,17 +60,17 @@ impl<T> Slots<T> {
         key
     }
 
-    pub fn remove(&mut self, key: Key<T>) -> Option<T> {
+    pub fn remove(&mut self, key: Key<N>) -> Option<T> {
         self.contains(key)
             .then(|| self.slab.remove(key.index as usize).value)
     }
 
-    pub fn contains(&self, key: Key<T>) -> bool {
+    pub fn contains(&self, key: Key<N>) -> bool {
         self.get(key).is_some()
     }
 
     #[inline]
-    pub fn get(&self, key: Key<T>) -> Option<&T> {
+    pub fn get(&self, key: Key<N>) -> Option<&T> {
         match self.slab.get(key.index as usize) {
             Some(slot) if slot.generation == key.generation => Some(&slot.value),
             _ => None,
@@ -75,7 +78,7 @@ impl<T> Slots<T> {
     }
 
     #[inline]
-    pub fn get_mut(&mut self, key: Key<T>) -> Option<&mut T> {
+    pub fn get_mut(&mut self, key: Key<N>) -> Option<&mut T> {
         match self.slab.get_mut(key.index as usize) {
             Some(slot) if slot.generation == key.generation => Some(&mut slot.value),
             _ => None,
@@ -83,13 +86,13 @@ impl<T> Slots<T> {
     }
 
     /// In the order of the slots, which is not the order of insertion.
-    pub fn iter(&self) -> impl Iterator<Item = (Key<T>, &T)> {
+    pub fn iter(&self) -> impl Iterator<Item = (Key<N>, &T)> {
         self.slab
             .iter()
             .map(|(index, slot)| (Key::new(index as u32, slot.generation), &slot.value))
     }
 
-    pub fn keys(&self) -> Vec<Key<T>> {
+    pub fn keys(&self) -> Vec<Key<N>> {
         self.iter().map(|(key, _)| key).collect()
     }
 
@@ -102,24 +105,24 @@ impl<T> Slots<T> {
     }
 }
 
-impl<T> Default for Slots<T> {
+impl<T, N> Default for Slots<T, N> {
     fn default() -> Self {
         Slots::new()
     }
 }
 
 /// For keys that the caller knows to be alive: its own invariant, hence the panic.
-impl<T> std::ops::Index<Key<T>> for Slots<T> {
+impl<T, N> std::ops::Index<Key<N>> for Slots<T, N> {
     type Output = T;
     #[inline]
-    fn index(&self, key: Key<T>) -> &T {
+    fn index(&self, key: Key<N>) -> &T {
         self.get(key).expect("the key's holder keeps it alive")
     }
 }
 
-impl<T> std::ops::IndexMut<Key<T>> for Slots<T> {
+impl<T, N> std::ops::IndexMut<Key<N>> for Slots<T, N> {
     #[inline]
-    fn index_mut(&mut self, key: Key<T>) -> &mut T {
+    fn index_mut(&mut self, key: Key<N>) -> &mut T {
         self.get_mut(key).expect("the key's holder keeps it alive")
     }
 }
@@ -191,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_stale_key_finds_nothing() {
-        let mut slots = Slots::new();
+        let mut slots: Slots<&str> = Slots::new();
         let first = slots.insert("first");
         assert_eq!(slots.remove(first), Some("first"));
         let second = slots.insert("second");

@@ -68,12 +68,20 @@ mod tests {
     #[test]
     fn guest_comes_in_from_loopback_only() {
         let users = Users::with_guest();
-        assert_eq!(users.log_in(b"guest", b"guest", true), Ok(Name::from("guest")));
+        assert_eq!(
+            users.log_in(b"guest", b"guest", true),
+            Ok(Name::from("guest"))
+        );
         assert_eq!(
             users.log_in(b"guest", b"guest", false),
             Err(LoginRefusal::OnlyFromLoopback)
         );
-        for (name, password) in [("guest", ""), ("guest", "Guest"), ("", ""), ("root", "guest")] {
+        for (name, password) in [
+            ("guest", ""),
+            ("guest", "Guest"),
+            ("", ""),
+            ("root", "guest"),
+        ] {
             assert_eq!(
                 users.log_in(name.as_bytes(), password.as_bytes(), true),
                 Err(LoginRefusal::InvalidCredentials)

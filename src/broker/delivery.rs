@@ -161,12 +161,7 @@ impl Core {
 
     /// Hands an answer to the channel that asked (RabbitMQ: direct reply-to). Answers are delivered at
     /// most once: no queue keeps them, so a requester that does not read loses those beyond its outbox.
-    fn deliver_reply(
-        &mut self,
-        key: ChannelKey,
-        message: &Message<'_>,
-        outlet: &mut impl Outlet,
-    ) {
+    fn deliver_reply(&mut self, key: ChannelKey, message: &Message<'_>, outlet: &mut impl Outlet) {
         let Some(channel) = self.traffic.channels.get_mut(key) else {
             return;
         };

@@ -500,7 +500,9 @@ mod tests {
     #[test]
     fn the_last_holder_frees() {
         let mut messages = Messages::new();
-        let ids: Vec<_> = (0..1000).map(|_| messages.insert(&message(b"k", b"body"))).collect();
+        let ids: Vec<_> = (0..1000)
+            .map(|_| messages.insert(&message(b"k", b"body")))
+            .collect();
         for id in &ids {
             messages.retain(*id);
             messages.release(*id);

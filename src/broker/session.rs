@@ -16,10 +16,7 @@ impl Core {
     pub fn virtual_host(&self, name: &[u8]) -> Result<VirtualHostKey> {
         let found = self.virtual_host_names.get(name).copied();
         found.ok_or_else(|| {
-            Error::NotAllowed(format!(
-                "vhost {} not found",
-                String::from_utf8_lossy(name)
-            ))
+            Error::NotAllowed(format!("vhost {} not found", String::from_utf8_lossy(name)))
         })
     }
 

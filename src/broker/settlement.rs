@@ -80,10 +80,7 @@ impl Core {
     #[inline]
     pub fn finish(&mut self, channel: ChannelKey, taken: &Unacked, settlement: Settlement) {
         let message = taken.entry.message();
-        match (
-            settlement,
-            self.traffic.queues.get_mut(taken.queue),
-        ) {
+        match (settlement, self.traffic.queues.get_mut(taken.queue)) {
             (Settlement::Requeued, Some(queue)) => {
                 queue.ready.put_back(taken.entry.as_redelivered());
                 queue.counters.requeued += 1;

@@ -23,11 +23,7 @@ impl Traffic {
     /// The consumer whose turn it is, if any can take a message. Those found unable are suspended
     /// until [`Traffic::resume`].
     #[inline]
-    pub fn next_taker(
-        &mut self,
-        queue: QueueKey,
-        outlet: &mut impl Outlet,
-    ) -> Option<ConsumerKey> {
+    pub fn next_taker(&mut self, queue: QueueKey, outlet: &mut impl Outlet) -> Option<ConsumerKey> {
         let queue = &mut self.queues[queue];
         loop {
             let key = queue.dispatch.next()?;

@@ -3,9 +3,9 @@
 use crate::slots::Key;
 
 use super::Map;
-use super::topology::exchange::ExchangeKey;
 use super::name::Name;
 use super::queue::QueueKey;
+use super::topology::exchange::ExchangeKey;
 
 pub type VirtualHostKey = Key<VirtualHost>;
 

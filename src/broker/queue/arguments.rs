@@ -114,7 +114,11 @@ fn check_unused(table: Table<'_>) -> Result<(), BadArgument> {
     if let Some(number) = count(table, version)?
         && !matches!(number, 1 | 2)
     {
-        return Err(unsupported(version, "version", number.to_string().as_bytes()));
+        return Err(unsupported(
+            version,
+            "version",
+            number.to_string().as_bytes(),
+        ));
     }
     let strategy = "x-dead-letter-strategy";
     if let Some(text) = string(table, strategy)?
@@ -284,19 +288,55 @@ mod tests {
     fn refusals_read_as_rabbitmqs() {
         let string = Value::string("s");
         for (name, value, text) in [
-            ("x-message-ttl", Value::SignedInt(-1), ": {value_negative,-1}"),
-            ("x-message-ttl", Value::Long(315_360_000_001), ": {value_too_large,315360000001}"),
-            ("x-message-ttl", string, ": \"expected integer, got longstr\""),
+            (
+                "x-message-ttl",
+                Value::SignedInt(-1),
+                ": {value_negative,-1}",
+            ),
+            (
+                "x-message-ttl",
+                Value::Long(315_360_000_001),
+                ": {value_too_large,315360000001}",
+            ),
+            (
+                "x-message-ttl",
+                string,
+                ": \"expected integer, got longstr\"",
+            ),
             ("x-expires", Value::SignedInt(0), ": {value_zero,0}"),
-            ("x-max-length", Value::bool(true), ": \"expected integer, got bool\""),
-            ("x-max-priority", Value::SignedInt(256), ": {max_value_exceeded,256}"),
+            (
+                "x-max-length",
+                Value::bool(true),
+                ": \"expected integer, got bool\"",
+            ),
+            (
+                "x-max-priority",
+                Value::SignedInt(256),
+                ": {max_value_exceeded,256}",
+            ),
             ("x-overflow", string, ": invalid_overflow"),
-            ("x-overflow", Value::SignedInt(5), ": {unacceptable_type,signedint}"),
+            (
+                "x-overflow",
+                Value::SignedInt(5),
+                ": {unacceptable_type,signedint}",
+            ),
             ("x-queue-mode", string, ": \"unsupported queue mode 's'\""),
             ("x-queue-type", string, ": \"unsupported queue type 's'\""),
-            ("x-queue-version", Value::SignedInt(3), ": \"unsupported queue version '3'\""),
-            ("x-single-active-consumer", string, ": {unacceptable_type,longstr}"),
-            ("x-dead-letter-routing-key", string, ": routing_key_but_no_dlx_defined"),
+            (
+                "x-queue-version",
+                Value::SignedInt(3),
+                ": \"unsupported queue version '3'\"",
+            ),
+            (
+                "x-single-active-consumer",
+                string,
+                ": {unacceptable_type,longstr}",
+            ),
+            (
+                "x-dead-letter-routing-key",
+                string,
+                ": routing_key_but_no_dlx_defined",
+            ),
         ] {
             let expected = format!("invalid arg '{name}' for queue 'q' in vhost '/'{text}");
             assert_eq!(refusal(name, value), expected);

@@ -39,8 +39,14 @@ impl Dispatch {
 
     pub fn add(&mut self, consumer: ConsumerKey, priority: i64) {
         self.all.push(consumer);
-        let at = self.levels.partition_point(|level| level.priority > priority);
-        if self.levels.get(at).is_none_or(|level| level.priority != priority) {
+        let at = self
+            .levels
+            .partition_point(|level| level.priority > priority);
+        if self
+            .levels
+            .get(at)
+            .is_none_or(|level| level.priority != priority)
+        {
             self.levels.insert(
                 at,
                 Level {

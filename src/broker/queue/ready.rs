@@ -109,7 +109,10 @@ mod tests {
     }
 
     fn order(ready: &Ready) -> Vec<u64> {
-        ready.iter().map(|entry| entry.message().to_bits()).collect()
+        ready
+            .iter()
+            .map(|entry| entry.message().to_bits())
+            .collect()
     }
 
     #[test]

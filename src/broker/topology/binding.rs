@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::broker::Core;
+use crate::broker::connection::ConnectionKey;
 use crate::broker::error::{Error, Result, named};
 use crate::broker::name::Name;
 use crate::broker::queue::QueueKey;
@@ -38,13 +39,57 @@ pub struct BindRequest<'a> {
 }
 
 impl Core {
-    /// Binds; binding again is no error and changes nothing.
+    /// Binds a queue to an exchange; binding again is no error and changes nothing.
     ///
     /// # Errors
-    /// The default exchange cannot be bound; the source must exist; its type must accept the
-    /// arguments.
-    pub fn bind(&mut self, request: &BindRequest<'_>, destination: Destination) -> Result<()> {
-        let source_key = self.bindable_exchange(request.virtual_host, request.source)?;
+    /// Source and queue must exist, and the connection must have access to the queue. The default
+    /// exchange cannot be bound; the source's type must accept the arguments.
+    pub fn bind_queue(
+        &mut self,
+        request: &BindRequest<'_>,
+        connection: ConnectionKey,
+        queue: &[u8],
+    ) -> Result<()> {
+        let source = self.bindable_exchange(request.virtual_host, request.source)?;
+        let queue = self.queue_for(request.virtual_host, connection, queue)?;
+        self.bind(source, Destination::Queue(queue), request)
+    }
+
+    /// Undoes [`Core::bind_queue`]. A binding that does not exist is no error (RabbitMQ). An
+    /// auto-delete exchange goes with the last of its bindings.
+    pub fn unbind_queue(
+        &mut self,
+        request: &BindRequest<'_>,
+        connection: ConnectionKey,
+        queue: &[u8],
+    ) -> Result<()> {
+        let source = self.bindable_exchange(request.virtual_host, request.source)?;
+        let queue = self.queue_for(request.virtual_host, connection, queue)?;
+        self.unbind(source, Destination::Queue(queue), request);
+        Ok(())
+    }
+
+    /// Binds an exchange to another (RabbitMQ: exchange to exchange bindings).
+    pub fn bind_exchange(&mut self, request: &BindRequest<'_>, destination: &[u8]) -> Result<()> {
+        let source = self.bindable_exchange(request.virtual_host, request.source)?;
+        let destination = self.bindable_exchange(request.virtual_host, destination)?;
+        self.bind(source, Destination::Exchange(destination), request)
+    }
+
+    /// Undoes [`Core::bind_exchange`].
+    pub fn unbind_exchange(&mut self, request: &BindRequest<'_>, destination: &[u8]) -> Result<()> {
+        let source = self.bindable_exchange(request.virtual_host, request.source)?;
+        let destination = self.bindable_exchange(request.virtual_host, destination)?;
+        self.unbind(source, Destination::Exchange(destination), request);
+        Ok(())
+    }
+
+    fn bind(
+        &mut self,
+        source_key: ExchangeKey,
+        destination: Destination,
+        request: &BindRequest<'_>,
+    ) -> Result<()> {
         let source = &mut self.exchanges[source_key];
         source
             .router
@@ -64,26 +109,12 @@ impl Core {
         Ok(())
     }
 
-    /// Unbinds; a binding that does not exist is no error (RabbitMQ). An auto-delete exchange goes
-    /// with the last of its bindings.
-    pub fn unbind(&mut self, request: &BindRequest<'_>, destination: Destination) -> Result<()> {
-        let source = self.bindable_exchange(request.virtual_host, request.source)?;
+    fn unbind(&mut self, source: ExchangeKey, destination: Destination, request: &BindRequest<'_>) {
         let binding = Binding::new(source, destination, request);
         if let Some(incoming) = self.incoming(destination) {
             incoming.remove(&binding);
         }
         self.remove_outgoing(&binding);
-        Ok(())
-    }
-
-    /// The exchange as a destination of bindings.
-    pub fn exchange_destination(
-        &self,
-        virtual_host: VirtualHostKey,
-        name: &[u8],
-    ) -> Result<Destination> {
-        self.bindable_exchange(virtual_host, name)
-            .map(Destination::Exchange)
     }
 
     fn bindable_exchange(&self, virtual_host: VirtualHostKey, name: &[u8]) -> Result<ExchangeKey> {

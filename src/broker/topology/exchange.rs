@@ -208,7 +208,12 @@ impl Exchange {
             ));
         }
         check_flag("durable", &described, declaration.durable, self.durable)?;
-        check_flag("auto_delete", &described, declaration.auto_delete, self.auto_delete)?;
+        check_flag(
+            "auto_delete",
+            &described,
+            declaration.auto_delete,
+            self.auto_delete,
+        )?;
         check_flag("internal", &described, declaration.internal, self.internal)?;
         check_argument(
             ALTERNATE_EXCHANGE,

@@ -11,7 +11,7 @@ use crate::broker::{ChannelKey, Core};
 use crate::wire::amqp::field_table::{OwnedTable, Table, Value};
 
 use super::BindingSet;
-use super::binding::{Destination, missing};
+use super::binding::missing;
 use super::exchange::{check_argument, check_flag, refuse_reserved};
 
 /// What `queue.declare` asks for.
@@ -112,7 +112,10 @@ impl Core {
             return Err(Error::PreconditionFailed(format!("{} in use", described())));
         }
         if if_empty && !queue.ready.is_empty() {
-            return Err(Error::PreconditionFailed(format!("{} not empty", described())));
+            return Err(Error::PreconditionFailed(format!(
+                "{} not empty",
+                described()
+            )));
         }
         Ok(self.remove_queue(key))
     }
@@ -218,14 +221,6 @@ impl Core {
             });
         }
     }
-
-    pub(in crate::broker) fn queue_destination(
-        &self,
-        channel: ChannelKey,
-        name: &[u8],
-    ) -> Result<Destination> {
-        self.accessible_queue(channel, name).map(Destination::Queue)
-    }
 }
 
 impl Queue {
@@ -247,7 +242,12 @@ impl Queue {
         }
         let described = || named("queue", &self.name, virtual_host);
         check_flag("durable", &described, declaration.durable, self.durable)?;
-        check_flag("auto_delete", &described, declaration.auto_delete, self.auto_delete)?;
+        check_flag(
+            "auto_delete",
+            &described,
+            declaration.auto_delete,
+            self.auto_delete,
+        )?;
         let current = self.declared_arguments.view();
         for name in COMPARED {
             check_argument(name, &described, declaration.arguments, current)?;

@@ -148,6 +148,14 @@ pub fn encode_body(out: &mut Vec<u8>, channel: u16, body: &[u8]) {
     end_frame(out, start);
 }
 
+/// Appends the header of a body frame whose payload of `size` bytes and [`END`] the caller writes.
+#[inline]
+pub fn encode_body_start(out: &mut Vec<u8>, channel: u16, size: u32) {
+    begin_frame(out, BODY, channel);
+    let start = out.len();
+    out[start - 4..].copy_from_slice(&size.to_be_bytes());
+}
+
 /// Appends a heartbeat, on channel 0 (AMQP 0-9-1 §4.2.7).
 pub fn encode_heartbeat(out: &mut Vec<u8>) {
     let start = begin_frame(out, HEARTBEAT, 0);

@@ -1,0 +1,267 @@
+//! A channel (AMQP 0-9-1 §2.2.5): its methods in, each to its handler, answers out.
+
+use crate::broker::{ChannelKey, SocketKey};
+use crate::protocol::Hub;
+use crate::wire::amqp::ReplyCode;
+use crate::wire::amqp::frame::{self, Frame};
+use crate::wire::amqp::method::{EncodeMethod, Method, access, basic, channel as class, confirm};
+
+use super::connection::Session;
+use super::content::{Assembled, Assembly};
+use super::exception::{Exception, Result};
+use super::publish::{Publication, RouteCache};
+use super::transaction::Transaction;
+
+/// One open channel of a connection.
+pub struct Channel {
+    number: u16,
+    pub(super) socket: SocketKey,
+    /// Its delivery side.
+    pub(super) key: ChannelKey,
+    state: State,
+    assembly: Assembly,
+    pub(super) mode: Mode,
+    pub(super) route: RouteCache,
+    /// What an empty queue name means (AMQP 0-9-1 `queue-name`; RabbitMQ remembers per channel).
+    pub(super) last_queue: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// We sent `channel.close`; all but the answer is read over.
+    Closing,
+    /// The client closed it.
+    Closed,
+}
+
+/// What publishing means on a channel.
+pub(super) enum Mode {
+    Plain,
+    /// RabbitMQ: publisher confirms.
+    Confirm(Confirms),
+    /// AMQP 0-9-1 §1.9.
+    Transaction(Transaction),
+}
+
+/// Publisher confirms: numbers drawn, and how far they are confirmed.
+#[derive(Default)]
+pub(super) struct Confirms {
+    pub published: u64,
+    pub confirmed: u64,
+    /// On the connection's list of those that owe.
+    listed: bool,
+}
+
+impl Channel {
+    pub fn open(session: &Session, number: u16, hub: &mut Hub) -> Self {
+        Channel {
+            number,
+            socket: session.socket,
+            key: hub.core.open_channel(session.connection, number),
+            state: State::Open,
+            assembly: Assembly::default(),
+            mode: Mode::Plain,
+            route: RouteCache::default(),
+            last_queue: Vec::new(),
+        }
+    }
+
+    #[inline]
+    pub fn number(&self) -> u16 {
+        self.number
+    }
+
+    pub fn is_closing(&self) -> bool {
+        self.state == State::Closing
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    #[inline]
+    pub fn takes_publish_in_place(&self) -> bool {
+        self.state == State::Open && self.assembly.is_idle()
+    }
+
+    /// The ids of the method that the frame belongs to, and what came of it.
+    pub fn on_frame(
+        &mut self,
+        session: &Session,
+        frame: &Frame<'_>,
+        hub: &mut Hub,
+    ) -> ((u16, u16), Result<()>) {
+        let size_max = hub.config.limits.message_size_max_bytes;
+        match self.assembly.on_frame(frame, size_max) {
+            Ok(Assembled::Method(method)) => (method.ids(), self.on_method(session, &method, hub)),
+            Ok(Assembled::Content) => {
+                let mut assembly = std::mem::take(&mut self.assembly);
+                let content = assembly.take();
+                let publication = Publication::of_content(&content);
+                let result = self.publish(session, &publication, hub);
+                self.assembly = assembly;
+                (PUBLISH, result)
+            }
+            Ok(Assembled::Incomplete) => (NO_METHOD, Ok(())),
+            Err(exception) => (NO_METHOD, Err(exception)),
+        }
+    }
+
+    /// Whether it was the answer that ends the closing.
+    pub fn on_frame_while_closing(&mut self, frame: &Frame<'_>, hub: &mut Hub) -> bool {
+        if frame.kind != frame::METHOD {
+            return false;
+        }
+        match Method::decode(frame.payload) {
+            Ok(Method::ChannelCloseOk(_)) => true,
+            // Both closed at once (AMQP 0-9-1 §2.2.5): each gets its answer.
+            Ok(Method::ChannelClose(_)) => {
+                self.send(hub, &class::CloseOk {});
+                false
+            }
+            _ => false,
+        }
+    }
+
+    /// A channel exception: says so, and gives back all that the channel holds.
+    pub fn close(&mut self, exception: &Exception, method: (u16, u16), hub: &mut Hub) {
+        self.leave(hub);
+        let (class_id, method_id) = method;
+        let close = class::Close {
+            reply_code: exception.code.code(),
+            reply_text: &exception.reply_text(),
+            class_id,
+            method_id,
+        };
+        self.send(hub, &close);
+        self.state = State::Closing;
+        self.assembly = Assembly::default();
+        self.mode = Mode::Plain;
+    }
+
+    /// Whether the connection must put the channel on its list of those that owe confirms.
+    #[inline]
+    pub fn begins_to_owe_confirms(&mut self) -> bool {
+        match &mut self.mode {
+            Mode::Confirm(confirms) if !confirms.listed => {
+                confirms.listed = confirms.published > confirms.confirmed;
+                confirms.listed
+            }
+            _ => false,
+        }
+    }
+
+    /// Confirms everything published so far, in one go.
+    pub fn send_confirms(&mut self, hub: &mut Hub) {
+        let Mode::Confirm(confirms) = &mut self.mode else {
+            return;
+        };
+        confirms.listed = false;
+        let outstanding = confirms.published - confirms.confirmed;
+        if outstanding == 0 {
+            return;
+        }
+        confirms.confirmed = confirms.published;
+        let ack = basic::Ack {
+            delivery_tag: confirms.published,
+            multiple: outstanding > 1,
+        };
+        self.send(hub, &ack);
+    }
+
+    pub(super) fn send(&self, hub: &mut Hub, method: &impl EncodeMethod) {
+        hub.outboxes.send(self.socket, self.number, method);
+    }
+
+    /// Answers a method that may not want an answer.
+    pub(super) fn reply(&self, hub: &mut Hub, no_wait: bool, method: &impl EncodeMethod) {
+        if !no_wait {
+            self.send(hub, method);
+        }
+    }
+
+    fn on_method(&mut self, session: &Session, method: &Method<'_>, hub: &mut Hub) -> Result<()> {
+        match method {
+            Method::BasicAck(ack) => self.on_ack(ack, hub),
+            Method::BasicNack(nack) => self.on_nack(nack, hub),
+            Method::BasicReject(reject) => self.on_reject(reject, hub),
+            Method::BasicGet(get) => self.on_get(get, hub),
+            Method::BasicConsume(consume) => self.on_consume(consume, hub),
+            Method::BasicCancel(cancel) => self.on_cancel(cancel, hub),
+            Method::BasicQos(qos) => self.on_qos(qos, hub),
+            Method::BasicRecover(recover) => self.on_recover(recover.requeue, true, hub),
+            Method::BasicRecoverAsync(recover) => self.on_recover(recover.requeue, false, hub),
+            Method::QueueDeclare(declare) => self.on_queue_declare(session, declare, hub),
+            Method::QueueBind(bind) => self.on_queue_bind(session, bind, hub),
+            Method::QueueUnbind(unbind) => self.on_queue_unbind(session, unbind, hub),
+            Method::QueuePurge(purge) => self.on_queue_purge(session, purge, hub),
+            Method::QueueDelete(delete) => self.on_queue_delete(session, delete, hub),
+            Method::ExchangeDeclare(declare) => self.on_exchange_declare(session, declare, hub),
+            Method::ExchangeDelete(delete) => self.on_exchange_delete(session, delete, hub),
+            Method::ExchangeBind(bind) => self.on_exchange_bind(session, bind, hub),
+            Method::ExchangeUnbind(unbind) => self.on_exchange_unbind(session, unbind, hub),
+            Method::ConfirmSelect(select) => self.on_confirm_select(select, hub),
+            Method::TxSelect(_) => self.on_tx_select(hub),
+            Method::TxCommit(_) => self.on_tx_commit(hub),
+            Method::TxRollback(_) => self.on_tx_rollback(hub),
+            Method::ChannelFlow(flow) => self.on_flow(flow, hub),
+            Method::ChannelClose(_) => self.on_close(hub),
+            Method::ChannelOpen(_) => Err(Exception::new(
+                ReplyCode::ChannelError,
+                "second 'channel.open' seen",
+            )),
+            Method::AccessRequest(_) => {
+                self.send(hub, &access::RequestOk { ticket: 1 });
+                Ok(())
+            }
+            // Answers to what was said before: nothing waits for them.
+            Method::ChannelFlowOk(_) | Method::BasicCancelOk(_) => Ok(()),
+            _ => Err(Exception::new(
+                ReplyCode::CommandInvalid,
+                "unimplemented method",
+            )),
+        }
+    }
+
+    /// Confirms what is owed and gives back all that the channel holds.
+    fn leave(&mut self, hub: &mut Hub) {
+        self.send_confirms(hub);
+        self.abandon_transaction(hub);
+        hub.core.close_channel(self.key);
+    }
+
+    fn on_close(&mut self, hub: &mut Hub) -> Result<()> {
+        self.leave(hub);
+        self.send(hub, &class::CloseOk {});
+        self.state = State::Closed;
+        Ok(())
+    }
+
+    /// Deliveries are paced by prefetch; stopping them altogether is not offered (RabbitMQ).
+    fn on_flow(&mut self, flow: &class::Flow, hub: &mut Hub) -> Result<()> {
+        if !flow.active {
+            return Err(Exception::new(ReplyCode::NotImplemented, "active=false"));
+        }
+        self.send(hub, &class::FlowOk { active: true });
+        Ok(())
+    }
+
+    fn on_confirm_select(&mut self, select: &confirm::Select, hub: &mut Hub) -> Result<()> {
+        match self.mode {
+            Mode::Transaction(_) => {
+                return Err(Exception::new(
+                    ReplyCode::PreconditionFailed,
+                    "cannot switch from tx to confirm mode",
+                ));
+            }
+            Mode::Plain => self.mode = Mode::Confirm(Confirms::default()),
+            Mode::Confirm(_) => {}
+        }
+        self.reply(hub, select.no_wait, &confirm::SelectOk {});
+        Ok(())
+    }
+}
+
+const PUBLISH: (u16, u16) = (basic::Publish::CLASS_ID, basic::Publish::METHOD_ID);
+const NO_METHOD: (u16, u16) = (0, 0);

@@ -1,0 +1,614 @@
+//! One client's connection (AMQP 0-9-1 §2.2.4, §4.2): frames in, in order, to where they belong.
+//!
+//! ```text
+//!  Header -> StartOk -> TuneOk -> Open -> Running ------> Closing -> Finished
+//!     |         |          |        |        | (close)       ^          ^
+//!     |         v          v        v        |               |          |
+//!     |      Refused     (connection exception: connection.close) ------+
+//!     +---------+------------------------------------------------------>+
+//! ```
+//!
+//! `Closing` waits for `connection.close-ok` and reads over everything else (§2.2.4). `Refused` waits a
+//! while before it hangs up, so that guessing passwords takes time (RabbitMQ).
+
+use crate::broker::{ConnectionKey, Name, SocketKey, VirtualHostKey};
+use crate::protocol::{Hub, Now, Peer};
+use crate::wire::amqp::frame::{self, ContentHeader, Frame};
+use crate::wire::amqp::method::{Method, basic, channel as channel_class, connection as class};
+use crate::wire::amqp::{PROTOCOL_HEADER, ReplyCode};
+use crate::wire::reader::Reader;
+
+use super::channel::Channel;
+use super::exception::{Exception, Result};
+use super::heartbeat::{Due, Heartbeat};
+use super::publish::Publication;
+
+/// The machine of one AMQP connection.
+pub struct Connection {
+    pub(super) socket: SocketKey,
+    pub(super) peer: Peer,
+    pub(super) state: State,
+    /// Limit of the frames that it sends, as negotiated so far.
+    pub(super) frame_max: u32,
+    pub(super) channel_max: u16,
+    pub(super) heartbeat: Option<Heartbeat>,
+    pub(super) client: Client,
+    /// Since `connection.open`.
+    session: Option<Session>,
+    /// Sorted by number.
+    channels: Vec<Channel>,
+    /// Numbers of channels that owe their publisher confirms.
+    owing_confirms: Vec<u16>,
+    /// Not read while publishers are blocked (RabbitMQ: `connection.blocked`).
+    blocked: bool,
+    /// When the state has lasted too long.
+    deadline_ms: Option<u64>,
+}
+
+/// In the order in which they are passed through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum State {
+    Header,
+    StartOk,
+    TuneOk,
+    Open,
+    Running,
+    /// We sent `connection.close`.
+    Closing,
+    /// As `Closing`, but what the peer sends can no longer be told apart into frames.
+    ClosingGarbled,
+    /// Turned away; hangs up when the deadline comes.
+    Refused,
+    Finished,
+}
+
+/// What the client said of itself in `connection.start-ok`.
+#[derive(Default)]
+pub(super) struct Client {
+    pub user: Option<Name>,
+    /// The user-provided name (RabbitMQ: `connection_name`).
+    pub name: Option<String>,
+    pub capabilities: Capabilities,
+}
+
+/// RabbitMQ: client capabilities.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Capabilities {
+    pub consumer_cancel_notify: bool,
+    pub connection_blocked: bool,
+    pub authentication_failure_close: bool,
+}
+
+/// An open connection, as its channels see it.
+pub(super) struct Session {
+    pub socket: SocketKey,
+    pub connection: ConnectionKey,
+    pub virtual_host: VirtualHostKey,
+    pub user: Name,
+}
+
+impl Connection {
+    pub fn new(socket: SocketKey, peer: Peer, hub: &Hub, now: Now) -> Self {
+        Connection {
+            socket,
+            peer,
+            state: State::Header,
+            frame_max: hub.config.limits.initial_frame_max_bytes,
+            channel_max: 0,
+            heartbeat: None,
+            client: Client::default(),
+            session: None,
+            channels: Vec::new(),
+            owing_confirms: Vec::new(),
+            blocked: false,
+            deadline_ms: Some(now.monotonic_ms + hub.config.limits.handshake_timeout_ms),
+        }
+    }
+
+    pub fn on_bytes(&mut self, input: &[u8], hub: &mut Hub, now: Now) -> usize {
+        if let Some(heartbeat) = &mut self.heartbeat {
+            heartbeat.on_received(now.monotonic_ms);
+        }
+        let mut taken = 0;
+        while self.wants_read(hub) {
+            let rest = &input[taken..];
+            let step = match self.state {
+                State::Header => self.take_header(rest, hub),
+                State::ClosingGarbled => self.read_over(rest),
+                State::Refused | State::Finished => rest.len(),
+                _ => self.take_frame(rest, hub, now),
+            };
+            if step == 0 {
+                break;
+            }
+            taken += step;
+        }
+        taken
+    }
+
+    /// Confirms go out once per channel and turn.
+    pub fn on_turn_end(&mut self, hub: &mut Hub) {
+        while let Some(number) = self.owing_confirms.pop() {
+            if let Ok(at) = self.find_channel(number) {
+                self.channels[at].send_confirms(hub);
+            }
+        }
+    }
+
+    pub fn on_woken(&mut self, hub: &mut Hub, now: Now) {
+        if !self.blocked || hub.alarm().is_some() {
+            return;
+        }
+        self.blocked = false;
+        if let Some(heartbeat) = &mut self.heartbeat {
+            // It was not listened to, so its silence means nothing (RabbitMQ).
+            heartbeat.on_received(now.monotonic_ms);
+        }
+        if self.client.capabilities.connection_blocked && self.state == State::Running {
+            hub.outboxes.send(self.socket, 0, &class::Unblocked {});
+        }
+    }
+
+    pub fn on_timeout(&mut self, hub: &mut Hub, now: Now) {
+        if self.deadline_ms.is_some_and(|due| due <= now.monotonic_ms) {
+            if self.state < State::Running {
+                log::warn!(
+                    "{}: handshake_timeout in state {:?}",
+                    self.peer.address,
+                    self.state
+                );
+            }
+            self.finish(hub);
+            return;
+        }
+        if self.blocked {
+            if let Some(heartbeat) = &mut self.heartbeat {
+                heartbeat.on_received(now.monotonic_ms);
+            }
+        }
+        let sent = hub.outboxes.total(self.socket);
+        let Some(heartbeat) = &mut self.heartbeat else {
+            return;
+        };
+        match heartbeat.on_deadline(now.monotonic_ms, sent) {
+            Due::Nothing => {}
+            // What waits unread tells the peer as much as another heartbeat would.
+            Due::Send if !hub.outboxes.is_empty(self.socket) => {}
+            Due::Send => hub.outboxes.send_heartbeat(self.socket),
+            Due::Dead => {
+                log::warn!(
+                    "{}: missed heartbeats from client, timeout: {}s",
+                    self.peer.address,
+                    heartbeat.interval_seconds()
+                );
+                self.finish(hub);
+            }
+        }
+    }
+
+    pub fn next_deadline(&self) -> Option<u64> {
+        let heartbeat = self.heartbeat.as_ref().map(Heartbeat::deadline_ms);
+        self.deadline_ms.into_iter().chain(heartbeat).min()
+    }
+
+    #[inline]
+    pub fn wants_read(&self, hub: &Hub) -> bool {
+        !self.blocked && self.state != State::Finished && !hub.outboxes.is_overdue(self.socket)
+    }
+
+    pub fn wants_close(&self) -> bool {
+        self.state == State::Finished
+    }
+
+    pub fn on_disconnect(&mut self, hub: &mut Hub) {
+        if self.state == State::Running {
+            log::warn!(
+                "{}: client unexpectedly closed TCP connection",
+                self.peer.address
+            );
+        }
+        self.finish(hub);
+    }
+
+    pub fn begin_shutdown(&mut self, hub: &mut Hub, now: Now, reason: &str) {
+        match self.state {
+            State::Running | State::Open => {
+                let text = format!("broker forced connection closure with reason '{reason}'");
+                let exception = Exception::new(ReplyCode::ConnectionForced, text);
+                self.close(&exception, (0, 0), hub, now);
+            }
+            State::Closing | State::ClosingGarbled => {}
+            _ => self.finish(hub),
+        }
+    }
+
+    fn take_header(&mut self, input: &[u8], hub: &mut Hub) -> usize {
+        let Some(header) = input.first_chunk::<8>() else {
+            return 0;
+        };
+        if is_known_header(header) {
+            self.send_start(hub);
+            self.state = State::StartOk;
+            return header.len();
+        }
+        log::warn!("{}: {}", self.peer.address, describe_header(header));
+        hub.outboxes.send_raw(self.socket, &PROTOCOL_HEADER);
+        self.finish(hub);
+        input.len()
+    }
+
+    /// Takes the next frame, and if it starts a publish that is all there, that.
+    #[inline]
+    fn take_frame(&mut self, input: &[u8], hub: &mut Hub, now: Now) -> usize {
+        let (frame, used) = match Frame::decode(input, self.frame_max) {
+            Ok(Some(decoded)) => decoded,
+            Ok(None) => return 0,
+            Err(malformed) => {
+                self.close(&malformed.into(), (0, 0), hub, now);
+                self.state = State::ClosingGarbled;
+                return input.len();
+            }
+        };
+        if let Some(used_in_place) = self.publish_in_place(&frame, &input[used..], hub, now) {
+            return used + used_in_place;
+        }
+        if let Err(exception) = self.on_frame(&frame, hub, now) {
+            self.close(&exception, exception.method.unwrap_or((0, 0)), hub, now);
+        }
+        used
+    }
+
+    /// The shortest way of a publish: method, header and the only body frame lie behind each other in
+    /// the read buffer and are used from there. `None` leaves everything to the longer way, which
+    /// also finds what is wrong.
+    #[inline]
+    fn publish_in_place(
+        &mut self,
+        frame: &Frame<'_>,
+        behind: &[u8],
+        hub: &mut Hub,
+        now: Now,
+    ) -> Option<usize> {
+        if frame.kind != frame::METHOD || self.state != State::Running {
+            return None;
+        }
+        let arguments = frame.payload.strip_prefix(&PUBLISH_IDS)?;
+        let (header_frame, header_used) = Frame::decode(behind, self.frame_max).ok()??;
+        if header_frame.kind != frame::HEADER || header_frame.channel != frame.channel {
+            return None;
+        }
+        let header = ContentHeader::decode(header_frame.payload).ok()?;
+        let (body, used) = match header.body_size {
+            0 => (&[][..], header_used),
+            size => {
+                let decoded = Frame::decode(&behind[header_used..], self.frame_max);
+                let (body_frame, body_used) = decoded.ok()??;
+                let fits = body_frame.payload.len() as u64 == size;
+                if body_frame.kind != frame::BODY || body_frame.channel != frame.channel || !fits {
+                    return None;
+                }
+                (body_frame.payload, header_used + body_used)
+            }
+        };
+        let mut reader = Reader::new(arguments);
+        let method = basic::Publish::decode(&mut reader).ok()?;
+        reader.finish().ok()?;
+        let at = self.find_channel(frame.channel).ok()?;
+        let channel = &mut self.channels[at];
+        if header.class != basic::CLASS_ID || !channel.takes_publish_in_place() {
+            return None;
+        }
+        let publication = Publication::new(&method, header.properties, body);
+        let result = channel.publish(self.session.as_ref()?, &publication, hub);
+        self.after_channel(at, result, PUBLISH, hub, now);
+        Some(used)
+    }
+
+    fn on_frame(&mut self, frame: &Frame<'_>, hub: &mut Hub, now: Now) -> Result<()> {
+        if frame.kind == frame::HEARTBEAT {
+            return check_heartbeat(frame);
+        }
+        if self.state == State::Closing {
+            return self.on_frame_while_closing(frame, hub);
+        }
+        match (frame.channel, self.state) {
+            (0, _) if frame.kind == frame::METHOD => self.on_connection_frame(frame, hub, now),
+            (0, _) => Err(unexpected_frame(frame)),
+            (_, State::Running) => self.on_channel_frame(frame, hub, now),
+            _ => Err(unexpected_frame(frame)),
+        }
+    }
+
+    fn on_connection_frame(&mut self, frame: &Frame<'_>, hub: &mut Hub, now: Now) -> Result<()> {
+        let method = Method::decode(frame.payload)?;
+        let ids = method.ids();
+        let result = match (self.state, &method) {
+            (State::StartOk, Method::ConnectionStartOk(start_ok)) => {
+                self.on_start_ok(start_ok, hub, now)
+            }
+            (State::TuneOk, Method::ConnectionTuneOk(tune_ok)) => {
+                self.on_tune_ok(tune_ok, hub, now)
+            }
+            (State::Open, Method::ConnectionOpen(open)) => self.on_open(open, hub),
+            (State::Running, Method::ConnectionUpdateSecret(_)) => {
+                // Nothing here is bought with a token that could run out: there is nothing to renew.
+                hub.outboxes.send(self.socket, 0, &class::UpdateSecretOk {});
+                Ok(())
+            }
+            (_, Method::ConnectionClose(_)) => {
+                self.on_close(hub);
+                Ok(())
+            }
+            (State::Running, _) => Err(Exception::new(
+                ReplyCode::ChannelError,
+                "unexpected method in connection state running",
+            )),
+            _ => Err(unexpected_frame(frame)),
+        };
+        result.map_err(|exception| exception.of(ids))
+    }
+
+    /// The client says goodbye. What is its alone is gone before it can know (RabbitMQ clients that
+    /// come back at once would meet their own exclusive queues otherwise).
+    fn on_close(&mut self, hub: &mut Hub) {
+        self.on_turn_end(hub);
+        self.leave(hub);
+        hub.outboxes.send(self.socket, 0, &class::CloseOk {});
+        self.state = State::Finished;
+        log::info!("{}: closed by client", self.peer.address);
+    }
+
+    fn on_frame_while_closing(&mut self, frame: &Frame<'_>, hub: &mut Hub) -> Result<()> {
+        if frame.kind == frame::METHOD && frame.channel == 0 {
+            match Method::decode(frame.payload) {
+                Ok(Method::ConnectionCloseOk(_)) => self.state = State::Finished,
+                Ok(Method::ConnectionClose(_)) => {
+                    hub.outboxes.send(self.socket, 0, &class::CloseOk {});
+                    self.state = State::Finished;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Only the answer to our close still means something.
+    fn read_over(&mut self, input: &[u8]) -> usize {
+        if input.windows(CLOSE_OK.len()).any(|bytes| bytes == CLOSE_OK) {
+            self.state = State::Finished;
+        }
+        input.len()
+    }
+
+    fn on_channel_frame(&mut self, frame: &Frame<'_>, hub: &mut Hub, now: Now) -> Result<()> {
+        let session = self.session.as_ref().expect("running since it was opened");
+        let at = match self.find_channel(frame.channel) {
+            Ok(at) => at,
+            Err(at) => return self.open_channel(at, frame, hub),
+        };
+        let channel = &mut self.channels[at];
+        if channel.is_closing() {
+            if channel.on_frame_while_closing(frame, hub) {
+                self.channels.remove(at);
+            }
+            return Ok(());
+        }
+        let (method, result) = channel.on_frame(session, frame, hub);
+        self.after_channel(at, result, method, hub, now);
+        Ok(())
+    }
+
+    /// What a channel's method leaves to do: its exception, its confirms, and whether publishers are
+    /// blocked by now.
+    #[inline]
+    fn after_channel(
+        &mut self,
+        at: usize,
+        result: Result<()>,
+        method: (u16, u16),
+        hub: &mut Hub,
+        now: Now,
+    ) {
+        let channel = &mut self.channels[at];
+        match result {
+            Ok(()) => {
+                if channel.begins_to_owe_confirms() {
+                    self.owing_confirms.push(channel.number());
+                }
+                if channel.is_closed() {
+                    self.channels.remove(at);
+                }
+            }
+            Err(exception) => {
+                let method = exception.method.unwrap_or(method);
+                if exception.code.is_hard() {
+                    self.close(&exception, method, hub, now);
+                } else {
+                    self.log_exception(&exception, self.channels[at].number());
+                    self.channels[at].close(&exception, method, hub);
+                }
+            }
+        }
+        hub.after_command();
+        if hub.alarm().is_some() && method == PUBLISH {
+            self.block(hub);
+        }
+    }
+
+    fn open_channel(&mut self, at: usize, frame: &Frame<'_>, hub: &mut Hub) -> Result<()> {
+        let session = self.session.as_ref().expect("running since it was opened");
+        if frame.kind != frame::METHOD {
+            let text = "expected method frame, got non method frame instead";
+            return Err(Exception::new(ReplyCode::UnexpectedFrame, text));
+        }
+        let method = Method::decode(frame.payload)?;
+        if !matches!(method, Method::ChannelOpen(_)) {
+            let text = "expected 'channel.open'";
+            return Err(Exception::new(ReplyCode::ChannelError, text).of(method.ids()));
+        }
+        let count = self.channels.len();
+        if self.channel_max > 0 && count >= usize::from(self.channel_max) {
+            let text = format!(
+                "number of channels opened ({count}) has reached the negotiated channel_max ({})",
+                self.channel_max
+            );
+            return Err(Exception::new(ReplyCode::NotAllowed, text));
+        }
+        let channel = Channel::open(session, frame.channel, hub);
+        self.channels.insert(at, channel);
+        hub.outboxes.send(
+            self.socket,
+            frame.channel,
+            &channel_class::OpenOk::default(),
+        );
+        Ok(())
+    }
+
+    /// The publisher waits until there is room again; it is told why if it wants to know.
+    fn block(&mut self, hub: &mut Hub) {
+        let Some(reason) = hub.alarm().map(str::to_owned) else {
+            return;
+        };
+        if self.blocked || self.state != State::Running {
+            return;
+        }
+        self.blocked = true;
+        hub.blocked.push(self.socket);
+        if self.client.capabilities.connection_blocked {
+            let blocked = class::Blocked {
+                reason: reason.as_bytes(),
+            };
+            hub.outboxes.send(self.socket, 0, &blocked);
+        }
+    }
+
+    pub(super) fn begin_session(&mut self, session: Session) {
+        self.session = Some(session);
+        self.state = State::Running;
+        self.deadline_ms = None;
+    }
+
+    pub(super) fn refuse(&mut self, now: Now) {
+        self.state = State::Refused;
+        self.deadline_ms = Some(now.monotonic_ms + REFUSAL_MS);
+    }
+
+    /// A connection exception: says so, lets go of everything, and waits for the answer.
+    pub(super) fn close(
+        &mut self,
+        exception: &Exception,
+        (class_id, method_id): (u16, u16),
+        hub: &mut Hub,
+        now: Now,
+    ) {
+        self.log_exception(exception, 0);
+        self.on_turn_end(hub);
+        self.leave(hub);
+        let close = class::Close {
+            reply_code: exception.code.code(),
+            reply_text: &exception.reply_text(),
+            class_id,
+            method_id,
+        };
+        hub.outboxes.send(self.socket, 0, &close);
+        self.state = State::Closing;
+        self.deadline_ms = Some(now.monotonic_ms + hub.config.limits.closing_timeout_ms);
+    }
+
+    fn log_exception(&self, exception: &Exception, channel: u16) {
+        let text = exception.reply_text();
+        let text = String::from_utf8_lossy(&text);
+        let code = exception.code.code();
+        if exception.code == ReplyCode::ConnectionForced {
+            log::info!("{}: {code} {text}", self.peer.address);
+        } else {
+            log::warn!("{}, channel {channel}: {code} {text}", self.peer.address);
+        }
+    }
+
+    fn finish(&mut self, hub: &mut Hub) {
+        self.leave(hub);
+        self.state = State::Finished;
+        self.deadline_ms = None;
+        self.heartbeat = None;
+    }
+
+    /// Gives back all that the connection holds in the broker.
+    fn leave(&mut self, hub: &mut Hub) {
+        for mut channel in self.channels.drain(..) {
+            channel.abandon_transaction(hub);
+        }
+        self.owing_confirms.clear();
+        self.heartbeat = None;
+        self.blocked = false;
+        if let Some(session) = self.session.take() {
+            hub.core.close_connection(session.connection);
+            hub.after_command();
+        }
+    }
+
+    /// Where the channel is, or where it would be.
+    #[inline]
+    fn find_channel(&self, number: u16) -> std::result::Result<usize, usize> {
+        match self.channels.first() {
+            Some(first) if first.number() == number => Ok(0),
+            _ => self.channels.binary_search_by_key(&number, Channel::number),
+        }
+    }
+}
+
+/// 0-9-1, and the forms that older clients use for 0-9 and 0-8 (RabbitMQ).
+fn is_known_header(header: &[u8; 8]) -> bool {
+    header == &PROTOCOL_HEADER
+        || header == b"AMQP\x01\x01\x00\x09"
+        || header == b"AMQP\x01\x01\x09\x01"
+}
+
+fn describe_header(header: &[u8; 8]) -> String {
+    match header {
+        [0x16, 0x03, ..] => "looks like TLS on a port without it".to_owned(),
+        _ if header.starts_with(b"GET ") || header.starts_with(b"POST ") => {
+            "looks like HTTP; the management API is elsewhere".to_owned()
+        }
+        _ if header.starts_with(b"AMQP") => {
+            format!("unsupported protocol version {:?}", &header[4..])
+        }
+        _ => format!("bad protocol header {header:?}"),
+    }
+}
+
+fn check_heartbeat(frame: &Frame<'_>) -> Result<()> {
+    if frame.channel != 0 {
+        return Err(unexpected_frame(frame));
+    }
+    if !frame.payload.is_empty() {
+        let text = format!("{}: unknown_frame", describe_frame(frame));
+        return Err(Exception::new(ReplyCode::FrameError, text));
+    }
+    Ok(())
+}
+
+fn unexpected_frame(frame: &Frame<'_>) -> Exception {
+    Exception::new(ReplyCode::UnexpectedFrame, describe_frame(frame))
+}
+
+/// As RabbitMQ shows a frame that it did not expect.
+fn describe_frame(frame: &Frame<'_>) -> String {
+    let shown = &frame.payload[..frame.payload.len().min(OCTETS_SHOWN)];
+    let octets: Vec<String> = shown.iter().map(u8::to_string).collect();
+    format!("type {}, all octets = <<{}>>", frame.kind, octets.join(","))
+}
+
+const PUBLISH: (u16, u16) = (basic::Publish::CLASS_ID, basic::Publish::METHOD_ID);
+/// Class and method id of `basic.publish` on the wire.
+const PUBLISH_IDS: [u8; 4] = [
+    0,
+    basic::Publish::CLASS_ID as u8,
+    0,
+    basic::Publish::METHOD_ID as u8,
+];
+/// The frame of `connection.close-ok`.
+const CLOSE_OK: [u8; 12] = [1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 51, frame::END];
+/// How long one who was turned away is kept waiting (RabbitMQ: `SILENT_CLOSE_DELAY`).
+const REFUSAL_MS: u64 = 3_000;
+const OCTETS_SHOWN: usize = 64;

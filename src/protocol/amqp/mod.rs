@@ -1,0 +1,28 @@
+//! AMQP 0-9-1 with RabbitMQ's extensions: one [`Connection`] per client.
+//!
+//! ```text
+//!  bytes --> connection --(methods on channel 0)--> handshake, close, heartbeat
+//!                 |
+//!                 +--(frames on other channels)--> channel --> topology   exchange.*, queue.*
+//!                                                    |   +---> consume    basic.consume, get, ack, qos ...
+//!                                                    |   +---> publish <-- content (method, header, body)
+//!                                                    |            +------> confirm, transaction
+//!                                                    v
+//!                                            Result<(), Exception>
+//! ```
+//!
+//! Handlers return an [`exception::Exception`]; one place turns it into `channel.close` or
+//! `connection.close`.
+
+mod channel;
+mod connection;
+mod consume;
+mod content;
+mod exception;
+mod handshake;
+mod heartbeat;
+mod publish;
+mod topology;
+mod transaction;
+
+pub use connection::Connection;

@@ -1,0 +1,354 @@
+//! `basic.publish`: checks, the remembered route, CC and BCC, and what the publisher hears back.
+
+use bytes::Bytes;
+
+use crate::broker::message::INLINE_BODY_MAX;
+use crate::broker::{Body, Message, Published, REPLY_TO, Route};
+use crate::protocol::Hub;
+use crate::wire::amqp::method::basic;
+use crate::wire::amqp::properties::{self, NO_PROPERTIES, Properties};
+use crate::wire::amqp::{ReplyCode, Table, TableBuilder, Value};
+
+use super::channel::{Channel, Mode};
+use super::connection::Session;
+use super::content::Content;
+use super::exception::{Exception, Result};
+
+/// A publish with its content, wherever that lies.
+pub struct Publication<'a> {
+    mandatory: bool,
+    immediate: bool,
+    message: Message<'a>,
+}
+
+impl<'a> Publication<'a> {
+    #[inline]
+    pub fn new(method: &basic::Publish<'a>, properties: &'a [u8], body: &'a [u8]) -> Self {
+        Publication {
+            mandatory: method.mandatory,
+            immediate: method.immediate,
+            message: Message {
+                exchange: method.exchange,
+                routing_key: method.routing_key,
+                properties,
+                body: Body::Slice(body),
+            },
+        }
+    }
+
+    pub fn of_content(content: &'a Content<'_>) -> Self {
+        let mut publication = Publication::new(&content.method, content.properties, &content.body);
+        if content.body.len() > INLINE_BODY_MAX {
+            publication.message.body = Body::Shared(&content.body);
+        }
+        publication
+    }
+}
+
+/// Where the channel's last message went. A steady publisher's next one goes there too, without a
+/// look-up, until the topology changes.
+#[derive(Default)]
+pub struct RouteCache {
+    exchange: Vec<u8>,
+    routing_key: Vec<u8>,
+    /// Properties found in order. Routing can depend on the headers in them, so a message with
+    /// headers needs the same block to go the same way.
+    properties: Vec<u8>,
+    has_headers: bool,
+    route: Route,
+}
+
+impl RouteCache {
+    #[inline]
+    fn leads(&self, message: &Message<'_>, has_headers: bool, generation: u64) -> bool {
+        self.route.generation == generation
+            && self.routing_key == message.routing_key
+            && self.exchange == message.exchange
+            && (self.properties == message.properties || !(has_headers || self.has_headers))
+    }
+
+    fn remember(&mut self, message: &Message<'_>, has_headers: bool) {
+        replace(&mut self.exchange, message.exchange);
+        replace(&mut self.routing_key, message.routing_key);
+        self.has_headers = has_headers;
+    }
+}
+
+impl Channel {
+    /// # Errors
+    /// In RabbitMQ's order: `immediate`, exchange missing or internal, bad properties.
+    #[inline]
+    pub fn publish(
+        &mut self,
+        session: &Session,
+        publication: &Publication<'_>,
+        hub: &mut Hub,
+    ) -> Result<()> {
+        let message = &publication.message;
+        if publication.immediate {
+            return Err(Exception::new(ReplyCode::NotImplemented, "immediate=true"));
+        }
+        let flags = Properties::flags(message.properties);
+        let has_headers = flags & properties::HEADERS != 0;
+        let same_properties =
+            message.properties == NO_PROPERTIES || message.properties == self.route.properties;
+        if !same_properties
+            || !self
+                .route
+                .leads(message, has_headers, hub.core.generation())
+        {
+            return self.publish_with_care(session, publication, hub);
+        }
+        self.forward(publication.mandatory, message, hub);
+        Ok(())
+    }
+
+    /// The long way: everything is looked at, and remembered for the next message.
+    fn publish_with_care(
+        &mut self,
+        session: &Session,
+        publication: &Publication<'_>,
+        hub: &mut Hub,
+    ) -> Result<()> {
+        let mut message = publication.message;
+        let exchange = hub.core.exchange(session.virtual_host, message.exchange)?;
+        hub.core.check_publishable(exchange)?;
+        let mut properties = Properties::decode(message.properties)?;
+        let address;
+        if properties.reply_to == Some(REPLY_TO) {
+            address = hub.core.own_reply_address(self.key)?;
+            properties.reply_to = Some(&address);
+        }
+        check_user_id(&properties, session)?;
+        check_expiration(&properties)?;
+        let headers = properties.headers.unwrap_or(Table::EMPTY);
+        let mut keys = vec![message.routing_key];
+        add_routes(headers, "CC", &mut keys)?;
+        let public_keys = keys.len();
+        add_routes(headers, "BCC", &mut keys)?;
+
+        let cached = &mut self.route;
+        cached.remember(&message, properties.headers.is_some());
+        replace(&mut cached.properties, message.properties);
+        hub.core
+            .route(exchange, &keys, properties.headers, &mut cached.route);
+
+        // What the broker must change about the message: a real reply address, and no sign of BCC.
+        let without_bcc;
+        let has_bcc = keys.len() > public_keys || headers.get("BCC").is_some();
+        let mut changed = Vec::new();
+        if has_bcc {
+            without_bcc = without(headers, b"BCC");
+            properties.headers = Some(without_bcc.view());
+        }
+        if has_bcc
+            || properties
+                .reply_to
+                .is_some_and(|to| to.starts_with(REPLY_TO))
+        {
+            properties.encode(&mut changed);
+            message.properties = &changed;
+            // The block that came is not the block that goes: it must not be taken for it again.
+            cached.properties.clear();
+            cached.has_headers = true;
+        }
+        self.forward(publication.mandatory, &message, hub);
+        Ok(())
+    }
+
+    /// Gives the message to the broker along the remembered route, now or when its transaction
+    /// commits.
+    #[inline]
+    fn forward(&mut self, mandatory: bool, message: &Message<'_>, hub: &mut Hub) {
+        if let Mode::Transaction(transaction) = &mut self.mode {
+            transaction.add(mandatory, &self.route.route, message);
+            return;
+        }
+        let published = hub
+            .core
+            .publish(&self.route.route, message, &mut hub.outboxes);
+        if published == Published::Unroutable && mandatory {
+            self.return_message(message, hub);
+        }
+        if let Mode::Confirm(confirms) = &mut self.mode {
+            confirms.published += 1;
+        }
+    }
+
+    /// Sends a mandatory message back that no queue wanted (AMQP 0-9-1 §1.8.3.8).
+    pub(super) fn return_message(&self, message: &Message<'_>, hub: &mut Hub) {
+        let method = basic::Return {
+            reply_code: ReplyCode::NoRoute.code(),
+            reply_text: ReplyCode::NoRoute.name().as_bytes(),
+            exchange: message.exchange,
+            routing_key: message.routing_key,
+        };
+        hub.outboxes
+            .send_return(self.socket, self.number(), &method, message);
+    }
+}
+
+/// RabbitMQ: validated user-id.
+fn check_user_id(properties: &Properties<'_>, session: &Session) -> Result<()> {
+    match properties.user_id {
+        Some(user) if *user != *session.user => Err(Exception::new(
+            ReplyCode::PreconditionFailed,
+            format!(
+                "user_id property set to '{}' but authenticated user was '{}'",
+                String::from_utf8_lossy(user),
+                session.user
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// RabbitMQ: `expiration` is a number of milliseconds, written in digits.
+fn check_expiration(properties: &Properties<'_>) -> Result<()> {
+    let Some(expiration) = properties.expiration else {
+        return Ok(());
+    };
+    let Err(reason) = parse_expiration(expiration) else {
+        return Ok(());
+    };
+    Err(Exception::new(
+        ReplyCode::PreconditionFailed,
+        format!(
+            "invalid expiration '{}': {reason}",
+            String::from_utf8_lossy(expiration)
+        ),
+    ))
+}
+
+/// The milliseconds, or RabbitMQ's word for what is wrong.
+fn parse_expiration(text: &[u8]) -> std::result::Result<u64, String> {
+    let (negative, digits) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, text),
+    };
+    let count = digits
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    let (digits, leftover) = digits.split_at(count);
+    if digits.is_empty() {
+        return Err("no_integer".to_owned());
+    }
+    if !leftover.is_empty() {
+        let leftover = String::from_utf8_lossy(leftover);
+        return Err(format!("{{leftover_string,\"{leftover}\"}}"));
+    }
+    let shown = String::from_utf8_lossy(digits);
+    let shown = match shown.trim_start_matches('0') {
+        "" => "0",
+        digits => digits,
+    };
+    match shown.parse::<u64>() {
+        _ if negative && shown != "0" => Err(format!("{{value_negative,-{shown}}}")),
+        Ok(milliseconds) if milliseconds <= EXPIRATION_MAX_MS => Ok(milliseconds),
+        _ => Err(format!("{{value_too_large,{shown}}}")),
+    }
+}
+
+/// RabbitMQ: sender-selected distribution. Further routing keys in an array of strings.
+fn add_routes<'a>(headers: Table<'a>, name: &str, keys: &mut Vec<&'a [u8]>) -> Result<()> {
+    match headers.get(name) {
+        None => Ok(()),
+        Some(Value::Array(array)) => {
+            keys.extend(array.iter().filter_map(|value| match value {
+                Value::LongString(key) => Some(key),
+                _ => None,
+            }));
+            Ok(())
+        }
+        Some(other) => Err(Exception::new(
+            ReplyCode::PreconditionFailed,
+            format!(
+                "invalid message: {{unacceptable_type_in_header,\"{name}\",{}}}",
+                other.type_name()
+            ),
+        )),
+    }
+}
+
+fn without(table: Table<'_>, name: &[u8]) -> TableBuilder {
+    let mut rest = TableBuilder::new();
+    for (key, value) in table.iter().filter(|(key, _)| *key != name) {
+        rest.put(key, value);
+    }
+    rest
+}
+
+fn replace(buffer: &mut Vec<u8>, with: &[u8]) {
+    buffer.clear();
+    buffer.extend_from_slice(with);
+}
+
+/// Ten years of 365 days (RabbitMQ).
+const EXPIRATION_MAX_MS: u64 = 315_360_000_000;
+
+/// A message that is kept before it is published (in a transaction).
+pub(super) struct OwnedPublication {
+    pub mandatory: bool,
+    pub route: Route,
+    exchange: Box<[u8]>,
+    routing_key: Box<[u8]>,
+    properties: Box<[u8]>,
+    body: Bytes,
+}
+
+impl OwnedPublication {
+    pub fn new(mandatory: bool, route: &Route, message: &Message<'_>) -> Self {
+        OwnedPublication {
+            mandatory,
+            route: route.clone(),
+            exchange: message.exchange.into(),
+            routing_key: message.routing_key.into(),
+            properties: message.properties.into(),
+            body: match message.body {
+                Body::Slice(slice) => Bytes::copy_from_slice(slice),
+                Body::Shared(bytes) => bytes.clone(),
+            },
+        }
+    }
+
+    pub fn message(&self) -> Message<'_> {
+        Message {
+            exchange: &self.exchange,
+            routing_key: &self.routing_key,
+            properties: &self.properties,
+            body: match self.body.len() {
+                0..=INLINE_BODY_MAX => Body::Slice(&self.body),
+                _ => Body::Shared(&self.body),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expirations_are_parsed_as_rabbitmq_does() {
+        for (text, parsed) in [
+            ("0", Ok(0)),
+            ("60000", Ok(60_000)),
+            ("+5", Ok(5)),
+            ("007", Ok(7)),
+            ("", Err("no_integer")),
+            ("abc", Err("no_integer")),
+            ("12.5", Err("{leftover_string,\".5\"}")),
+            ("-1", Err("{value_negative,-1}")),
+            ("315360000001", Err("{value_too_large,315360000001}")),
+            (
+                "99999999999999999999999",
+                Err("{value_too_large,99999999999999999999999}"),
+            ),
+        ] {
+            let expected = parsed.map_err(str::to_owned);
+            assert_eq!(parse_expiration(text.as_bytes()), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! `exchange.*` and `queue.*`: from methods to the broker's doors and back.
+
+use std::borrow::Cow;
+
+use crate::broker::topology::binding::BindRequest;
+use crate::broker::topology::exchange::ExchangeDeclaration;
+use crate::broker::topology::queue::{QueueCounts, QueueDeclaration};
+use crate::protocol::Hub;
+use crate::wire::amqp::method::{exchange, queue};
+use crate::wire::amqp::{ReplyCode, Table};
+
+use super::channel::Channel;
+use super::connection::Session;
+use super::exception::{Exception, Result};
+
+impl Channel {
+    pub(super) fn on_queue_declare(
+        &mut self,
+        session: &Session,
+        declare: &queue::Declare<'_>,
+        hub: &mut Hub,
+    ) -> Result<()> {
+        let given = without_line_ends(declare.queue);
+        let (name, counts) = if declare.passive {
+            let name = self.queue_name(&given)?.into_owned();
+            let counts = hub
+                .core
+                .check_queue(session.virtual_host, session.connection, &name)?;
+            (name, counts)
+        } else {
+            self.declare_queue(session, declare, &given, hub)?
+        };
+        let ok = queue::DeclareOk {
+            queue: &name,
+            message_count: saturated(counts.messages),
+            consumer_count: saturated(counts.consumers),
+        };
+        self.reply(hub, declare.no_wait, &ok);
+        self.last_queue = name;
+        Ok(())
+    }
+
+    fn declare_queue(
+        &mut self,
+        session: &Session,
+        declare: &queue::Declare<'_>,
+        given: &[u8],
+        hub: &mut Hub,
+    ) -> Result<(Vec<u8>, QueueCounts)> {
+        let generated = given.is_empty();
+        let name = if generated {
+            hub.generate_name("amq.gen-").into_bytes()
+        } else {
+            given.to_vec()
+        };
+        let counts = hub.core.declare_queue(&QueueDeclaration {
+            virtual_host: session.virtual_host,
+            connection: session.connection,
+            name: &name,
+            generated,
+            durable: declare.durable,
+            exclusive: declare.exclusive,
+            auto_delete: declare.auto_delete,
+            arguments: declare.arguments,
+        })?;
+        Ok((name, counts))
+    }
+
+    pub(super) fn on_queue_bind(
+        &mut self,
+        session: &Session,
+        bind: &queue::Bind<'_>,
+        hub: &mut Hub,
+    ) -> Result<()> {
+        let name = without_line_ends(bind.queue);
+        let queue = self.queue_name(&name)?;
+        // RabbitMQ: no queue and no key means that the last declared queue's name is both.
+        let routing_key = match (&*name, bind.routing_key) {
+            (b"", b"") => &*queue,
+            (_, key) => key,
+        };
+        let source = without_line_ends(bind.exchange);
+        let request = bind_request(session, &source, routing_key, bind.arguments);
+        hub.core.bind_queue(&request, session.connection, &queue)?;
+        self.reply(hub, bind.no_wait, &queue::BindOk {});
+        Ok(())
+    }
+
+    pub(super) fn on_queue_unbind(
+        &mut self,
+        session: &Session,
+        unbind: &queue::Unbind<'_>,
+        hub: &mut Hub,
+    ) -> Result<()> {
+        let name = without_line_ends(unbind.queue);
+        let queue = self.queue_name(&name)?;
+        let routing_key = match (&*name, unbind.routing_key) {
+            (b"", b"") => &*queue,
+            (_, key) => key,
+        };
+        let source = without_line_ends(unbind.exchange);
+        let request = bind_request(session, &source, routing_key, unbind.arguments);
+        hub.core
+            .unbind_queue(&request, session.connection, &queue)?;
+        self.send(hub, &queue::UnbindOk {});
+        Ok(())
+    }
+
+    pub(super) fn on_queue_purge(
+        &mut self,
+        session: &Session,
+        purge: &queue::Purge<'_>,
+        hub: &mut Hub,
+    ) -> Result<()> {
+        let name = without_line_ends(purge.queue);
+        let queue = self.queue_name(&name)?;
+        let count = hub
+            .core
+            .purge_queue(session.virtual_host, session.connection, &queue)?;
+        let ok = queue::PurgeOk {
+            message_count: saturated(count),
+        };
+        self.reply(hub, purge.no_wait, &ok);
+        Ok(())
+    }
+
+    pub(super) fn on_queue_delete(
+        &mut self,
+        session: &Session,
+        delete: &queue::Delete<'_>,
+        hub: &mut Hub,
+    ) -> Result<()> {
+        let name = without_line_ends(delete.queue);
+        let queue = self.queue_name(&name)?;
+        let count = hub.core.delete_queue(
+            session.virtual_host,
+            session.connection,
+            &queue,
+            delete.if_unused,
+            delete.if_empty,
+        )?;
+        let ok = queue::DeleteOk {
+            message_count: saturated(count),
+        };
+        self.reply(hub, delete.no_wait, &ok);
+        Ok(())
+    }
+
+    pub(super) fn on_exchange_declare(
+        &mut self,
+        session: &Session,
+        declare: &exchange::Declare<'_>,
+        hub: &mut Hub,
+    ) -> Result<()> {
+        let name = without_line_ends(declare.exchange);
+        if declare.passive {
+            hub.core.check_exchange(session.virtual_host, &name)?;
+        } else {
+            hub.core.declare_exchange(&ExchangeDeclaration {
+                virtual_host: session.virtual_host,
+                name: &name,
+                kind: declare.kind,
+                durable: declare.durable,
+                auto_delete: declare.auto_delete,
+                internal: declare.internal,
+                arguments: declare.arguments,
+            })?;
+        }
+        self.reply(hub, declare.no_wait, &exchange::DeclareOk {});
+        Ok(())
+    }
+
+    pub(super) fn on_exchange_delete(
+        &mut self,
+        session: &Session,
+        delete: &exchange::Delete<'_>,
+        hub: &mut Hub,
+    ) -> Result<()> {
+        let name = without_line_ends(delete.exchange);
+        hub.core
+            .delete_exchange(session.virtual_host, &name, delete.if_unused)?;
+        self.reply(hub, delete.no_wait, &exchange::DeleteOk {});
+        Ok(())
+    }
+
+    pub(super) fn on_exchange_bind(
+        &mut self,
+        session: &Session,
+        bind: &exchange::Bind<'_>,
+        hub: &mut Hub,
+    ) -> Result<()> {
+        let source = without_line_ends(bind.source);
+        let destination = without_line_ends(bind.destination);
+        let request = bind_request(session, &source, bind.routing_key, bind.arguments);
+        hub.core.bind_exchange(&request, &destination)?;
+        self.reply(hub, bind.no_wait, &exchange::BindOk {});
+        Ok(())
+    }
+
+    pub(super) fn on_exchange_unbind(
+        &mut self,
+        session: &Session,
+        unbind: &exchange::Unbind<'_>,
+        hub: &mut Hub,
+    ) -> Result<()> {
+        let source = without_line_ends(unbind.source);
+        let destination = without_line_ends(unbind.destination);
+        let request = bind_request(session, &source, unbind.routing_key, unbind.arguments);
+        hub.core.unbind_exchange(&request, &destination)?;
+        self.reply(hub, unbind.no_wait, &exchange::UnbindOk {});
+        Ok(())
+    }
+
+    /// The queue that a method means: an empty name is the last one declared on the channel.
+    pub(super) fn queue_name<'a>(&self, given: &'a [u8]) -> Result<Cow<'a, [u8]>> {
+        match (given.is_empty(), self.last_queue.is_empty()) {
+            (false, _) => Ok(Cow::Borrowed(given)),
+            (true, false) => Ok(Cow::Owned(self.last_queue.clone())),
+            (true, true) => Err(Exception::new(
+                ReplyCode::NotFound,
+                "no previously declared queue",
+            )),
+        }
+    }
+}
+
+fn bind_request<'a>(
+    session: &Session,
+    source: &'a [u8],
+    routing_key: &'a [u8],
+    arguments: Table<'a>,
+) -> BindRequest<'a> {
+    BindRequest {
+        virtual_host: session.virtual_host,
+        source,
+        routing_key,
+        arguments,
+    }
+}
+
+/// RabbitMQ takes line ends out of names.
+pub(super) fn without_line_ends(name: &[u8]) -> Cow<'_, [u8]> {
+    let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    if !name.iter().any(is_line_end) {
+        return Cow::Borrowed(name);
+    }
+    let kept = name.iter().copied().filter(|byte| !is_line_end(byte));
+    Cow::Owned(kept.collect())
+}
+
+/// Counts on the wire have 32 bits.
+fn saturated(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}

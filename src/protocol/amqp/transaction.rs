@@ -1,0 +1,97 @@
+//! Transactions (AMQP 0-9-1 §1.9): publishes and acks of one channel, carried out together. As in
+//! RabbitMQ there is no isolation, and what a broken connection leaves uncommitted is forgotten.
+
+use crate::broker::{Published, Settlement, Unacked};
+use crate::protocol::Hub;
+use crate::wire::amqp::ReplyCode;
+use crate::wire::amqp::method::tx;
+
+use super::channel::{Channel, Mode};
+use super::exception::{Exception, Result};
+use super::publish::OwnedPublication;
+use crate::broker::{Message, Route};
+
+/// What waits for `tx.commit`.
+#[derive(Default)]
+pub struct Transaction {
+    publications: Vec<OwnedPublication>,
+    settlements: Vec<(Settlement, Unacked)>,
+}
+
+impl Transaction {
+    /// Keeps a message with its route of now: bindings made before the commit do not change it
+    /// (RabbitMQ).
+    pub(super) fn add(&mut self, mandatory: bool, route: &Route, message: &Message<'_>) {
+        self.publications
+            .push(OwnedPublication::new(mandatory, route, message));
+    }
+
+    pub(super) fn settle(&mut self, settlement: Settlement, taken: Vec<Unacked>) {
+        self.settlements
+            .extend(taken.into_iter().map(|unacked| (settlement, unacked)));
+    }
+}
+
+impl Channel {
+    pub(super) fn on_tx_select(&mut self, hub: &mut Hub) -> Result<()> {
+        match self.mode {
+            Mode::Confirm(_) => {
+                return Err(Exception::new(
+                    ReplyCode::PreconditionFailed,
+                    "cannot switch from confirm to tx mode",
+                ));
+            }
+            Mode::Plain => self.mode = Mode::Transaction(Transaction::default()),
+            Mode::Transaction(_) => {}
+        }
+        self.send(hub, &tx::SelectOk {});
+        Ok(())
+    }
+
+    pub(super) fn on_tx_commit(&mut self, hub: &mut Hub) -> Result<()> {
+        let transaction = self.take_transaction()?;
+        for publication in &transaction.publications {
+            let message = publication.message();
+            let published = hub
+                .core
+                .publish(&publication.route, &message, &mut hub.outboxes);
+            if published == Published::Unroutable && publication.mandatory {
+                self.return_message(&message, hub);
+            }
+        }
+        for (settlement, unacked) in &transaction.settlements {
+            hub.core.finish(self.key, unacked, *settlement);
+        }
+        self.send(hub, &tx::CommitOk {});
+        Ok(())
+    }
+
+    pub(super) fn on_tx_rollback(&mut self, hub: &mut Hub) -> Result<()> {
+        let transaction = self.take_transaction()?;
+        let taken = transaction.settlements.into_iter();
+        hub.core
+            .restore_unacked(self.key, taken.map(|(_, unacked)| unacked).collect());
+        self.send(hub, &tx::RollbackOk {});
+        Ok(())
+    }
+
+    /// Gives back the deliveries of a transaction that will never be committed.
+    pub(super) fn abandon_transaction(&mut self, hub: &mut Hub) {
+        if let Ok(transaction) = self.take_transaction() {
+            let taken = transaction.settlements.into_iter();
+            hub.core
+                .restore_unacked(self.key, taken.map(|(_, unacked)| unacked).collect());
+        }
+    }
+
+    /// A new transaction begins at once (AMQP 0-9-1 §1.9.2.3).
+    fn take_transaction(&mut self) -> Result<Transaction> {
+        match &mut self.mode {
+            Mode::Transaction(transaction) => Ok(std::mem::take(transaction)),
+            _ => Err(Exception::new(
+                ReplyCode::PreconditionFailed,
+                "channel is not transactional",
+            )),
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Protocol machines: bytes and the time in, bytes and effects out. No sockets, no clock.
+//!
+//! A [`Machine`] speaks one client's protocol. All machines share one [`Hub`]: the core, the outboxes
+//! they write to, and the configuration. Whoever drives them (the event loop, or a test with a made-up
+//! network) follows this order in each turn:
+//!
+//! ```text
+//!   for each readable socket:  Machine::on_bytes, then Machine::on_turn_end
+//!   Hub::settle                deliver from backlogs, carry out effects, look at memory
+//!   for each woken socket:     Machine::on_woken
+//!   for each due deadline:     Machine::on_timeout
+//!   for each dirty outbox:     write, Outboxes::advance
+//!   where wants_close:         flush, close, Machine::on_disconnect
+//! ```
+
+pub mod amqp;
+mod outbox;
+
+use crate::broker::{Core, Effect};
+use crate::config::Config;
+use crate::wire::amqp::method::basic;
+
+pub use crate::broker::{Socket, SocketKey};
+pub use outbox::{IO_SLICES_MAX, Outboxes};
+
+/// The time as the turn began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds since some moment before the start; deadlines count in it.
+    pub monotonic_ms: u64,
+    /// Milliseconds since 1970.
+    pub unix_ms: u64,
+}
+
+/// Who is at the other end.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// `127.0.0.1:54321`, or `unix`.
+    pub address: String,
+    /// Our end.
+    pub local: String,
+    /// Whether it is on this machine (for RabbitMQ's `loopback_users`).
+    pub loopback: bool,
+}
+
+/// Where generated names come from: unguessable from the operating system, or seeded in a simulation.
+pub type Entropy = Box<dyn FnMut() -> [u8; 16]>;
+
+/// What all machines share.
+pub struct Hub {
+    pub core: Core,
+    pub outboxes: Outboxes,
+    pub config: Config,
+    entropy: Entropy,
+    /// Messages take up more memory than they may (RabbitMQ: memory alarm).
+    memory_alarm: bool,
+    /// Publishers are blocked for a reason that the hub does not see itself.
+    outside_alarm: Option<String>,
+    /// Sockets that wait for the alarm to end.
+    blocked: Vec<SocketKey>,
+    /// Sockets whose machine is to be asked again.
+    woken: Vec<SocketKey>,
+}
+
+impl Hub {
+    pub fn new(config: Config, entropy: Entropy) -> Self {
+        Hub {
+            core: Core::new(),
+            outboxes: Outboxes::new(config.limits.outbox_bytes_max),
+            config,
+            entropy,
+            memory_alarm: false,
+            outside_alarm: None,
+            blocked: Vec::new(),
+            woken: Vec::new(),
+        }
+    }
+
+    /// The stages of a turn that belong to nobody's connection, each bounded.
+    pub fn settle(&mut self) {
+        for socket in self.outboxes.take_relieved() {
+            self.core.on_room(socket);
+        }
+        self.core.deliver_backlogs(&mut self.outboxes);
+        self.after_command();
+        self.core.tidy();
+        self.watch_memory();
+    }
+
+    /// Whether [`Hub::settle`] left something: the next poll must not wait.
+    pub fn has_more_work(&self) -> bool {
+        self.core.has_more_work()
+    }
+
+    /// Sockets whose machine changed by somebody else's act since last asked.
+    pub fn take_woken(&mut self, into: &mut Vec<SocketKey>) {
+        into.append(&mut self.woken);
+    }
+
+    /// Blocks publishers for this reason, or no longer (RabbitMQ: resource alarms).
+    pub fn set_blocked(&mut self, reason: Option<&str>) {
+        self.outside_alarm = reason.map(str::to_owned);
+        self.wake_unblocked();
+    }
+
+    /// Why publishers are to be blocked, as `connection.blocked` says it.
+    pub fn alarm(&self) -> Option<&str> {
+        let memory = self.memory_alarm.then_some("low on memory");
+        self.outside_alarm.as_deref().or(memory)
+    }
+
+    /// Carries out what a command meant for others, behind its answer.
+    #[inline]
+    fn after_command(&mut self) {
+        if self.core.is_settled() {
+            return;
+        }
+        for effect in self.core.take_effects() {
+            match effect {
+                Effect::ConsumerCancelled {
+                    socket,
+                    channel,
+                    consumer_tag,
+                } => {
+                    let cancel = basic::Cancel {
+                        consumer_tag: &consumer_tag,
+                        no_wait: true,
+                    };
+                    self.outboxes.send(socket, channel, &cancel);
+                }
+            }
+        }
+        self.core.deliver_fresh(&mut self.outboxes);
+    }
+
+    /// Sixteen bytes that nobody can guess, as a name can hold them.
+    fn generate_name(&mut self, prefix: &str) -> String {
+        format!("{prefix}{}", base64_url((self.entropy)()))
+    }
+
+    /// Raises the memory alarm over the limit and ends it under nine tenths of it.
+    fn watch_memory(&mut self) {
+        let held = self.core.message_bytes();
+        let max = self.config.limits.messages_bytes_max;
+        if self.memory_alarm && held <= max / 10 * 9 {
+            log::warn!("memory resource limit alarm cleared: messages take {held} bytes");
+            self.memory_alarm = false;
+            self.wake_unblocked();
+        } else if !self.memory_alarm && held > max {
+            log::warn!(
+                "memory resource limit alarm set: messages take {held} bytes of {max}. \
+                 Publishers will be blocked until this alarm clears"
+            );
+            self.memory_alarm = true;
+        }
+    }
+
+    fn wake_unblocked(&mut self) {
+        if self.alarm().is_none() {
+            self.woken.append(&mut self.blocked);
+        }
+    }
+}
+
+/// The protocol machine of one socket.
+pub enum Machine {
+    Amqp(Box<amqp::Connection>),
+}
+
+impl Machine {
+    pub fn new(socket: SocketKey, peer: Peer, hub: &Hub, now: Now) -> Self {
+        Machine::Amqp(Box::new(amqp::Connection::new(socket, peer, hub, now)))
+    }
+
+    /// Takes what is complete from the front of `input`; how many bytes. The rest is to be shown
+    /// again, with more behind it.
+    pub fn on_bytes(&mut self, input: &[u8], hub: &mut Hub, now: Now) -> usize {
+        match self {
+            Machine::Amqp(connection) => connection.on_bytes(input, hub, now),
+        }
+    }
+
+    /// After the bytes of a turn: what is said once for all of them.
+    pub fn on_turn_end(&mut self, hub: &mut Hub) {
+        match self {
+            Machine::Amqp(connection) => connection.on_turn_end(hub),
+        }
+    }
+
+    /// The hub named the socket in [`Hub::take_woken`].
+    pub fn on_woken(&mut self, hub: &mut Hub, now: Now) {
+        match self {
+            Machine::Amqp(connection) => connection.on_woken(hub, now),
+        }
+    }
+
+    pub fn on_timeout(&mut self, hub: &mut Hub, now: Now) {
+        match self {
+            Machine::Amqp(connection) => connection.on_timeout(hub, now),
+        }
+    }
+
+    /// When [`Machine::on_timeout`] is due, in monotonic milliseconds. It may move later unseen.
+    pub fn next_deadline(&self) -> Option<u64> {
+        match self {
+            Machine::Amqp(connection) => connection.next_deadline(),
+        }
+    }
+
+    /// Whether more bytes are welcome.
+    pub fn wants_read(&self, hub: &Hub) -> bool {
+        match self {
+            Machine::Amqp(connection) => connection.wants_read(hub),
+        }
+    }
+
+    /// The conversation is over: write what waits in the outbox, then close the socket.
+    pub fn wants_close(&self) -> bool {
+        match self {
+            Machine::Amqp(connection) => connection.wants_close(),
+        }
+    }
+
+    /// The socket is gone. Called once, last.
+    pub fn on_disconnect(&mut self, hub: &mut Hub) {
+        match self {
+            Machine::Amqp(connection) => connection.on_disconnect(hub),
+        }
+    }
+
+    /// The broker stops: say so and end the conversation.
+    pub fn begin_shutdown(&mut self, hub: &mut Hub, now: Now, reason: &str) {
+        match self {
+            Machine::Amqp(connection) => connection.begin_shutdown(hub, now, reason),
+        }
+    }
+}
+
+/// URL-safe base64 without padding: 22 characters, as RabbitMQ's generated names have.
+fn base64_url(bytes: [u8; 16]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let number = u128::from_be_bytes(bytes);
+    // 22 groups of six bits from the top; the last has but two, and four zeros behind them.
+    (0..22)
+        .map(|group| {
+            let shift = 122 - 6 * group;
+            let bits = if shift >= 0 {
+                number >> shift
+            } else {
+                number << -shift
+            };
+            char::from(ALPHABET[(bits & 63) as usize])
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generated_names_are_base64() {
+        assert_eq!(base64_url([0; 16]), "AAAAAAAAAAAAAAAAAAAAAA");
+        assert_eq!(base64_url([255; 16]), "_____________________w");
+        assert_eq!(base64_url(*b"0123456789abcdef"), "MDEyMzQ1Njc4OWFiY2RlZg");
+    }
+}

@@ -1,0 +1,477 @@
+//! Outboxes: the bytes that wait for each socket, in a table of their own.
+//!
+//! A publish read on one connection writes its delivery straight into the outbox of another: no queue
+//! and no second pass between them. Small bodies are copied behind the frames around them; a piece of
+//! a large body goes in by reference and is written from where it lies (`writev`).
+//!
+//! Bounds: beyond `bytes_max` waiting, a socket gets no more deliveries ([`Outlet::has_room`]), and
+//! messages stay in their queues. Answers are never refused; instead a socket that owes the reading of
+//! more than `bytes_max` of them is not read from ([`Outboxes::is_overdue`]).
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::Bytes;
+
+use crate::broker::{Body, Delivery, Got, Message, Outlet, Socket, SocketKey};
+use crate::slots::Slots;
+use crate::wire::amqp::frame::{self, OVERHEAD};
+use crate::wire::amqp::method::{EncodeMethod, basic};
+
+/// One outbox per open socket.
+pub struct Outboxes {
+    boxes: Slots<Outbox, Socket>,
+    bytes_max: usize,
+    /// Sockets whose outbox got bytes since last asked.
+    dirty: Vec<SocketKey>,
+    /// Sockets that were refused a delivery and have room again.
+    relieved: Vec<SocketKey>,
+    /// Buffers of emptied outboxes, for the next to fill.
+    spare: Vec<Vec<u8>>,
+}
+
+#[derive(Default)]
+struct Outbox {
+    /// Encoded frames; those before `start` are written.
+    bytes: Vec<u8>,
+    start: usize,
+    /// Pieces that go in between, in order.
+    pieces: VecDeque<Piece>,
+    piece_bytes: usize,
+    /// Bytes of answers since it was last empty.
+    answer_bytes: usize,
+    /// Largest payload of a frame towards this peer.
+    payload_max: usize,
+    /// A delivery was refused for lack of room.
+    starved: bool,
+    /// On the list of dirty outboxes.
+    dirty: bool,
+    /// Bytes ever put in: whether something was sent lately is seen by this moving.
+    total: u64,
+}
+
+/// A part of a large body, to be written when all of `bytes` before `at` is.
+struct Piece {
+    at: usize,
+    slice: Bytes,
+}
+
+impl Outboxes {
+    pub fn new(bytes_max: usize) -> Self {
+        Outboxes {
+            boxes: Slots::new(),
+            bytes_max,
+            dirty: Vec::new(),
+            relieved: Vec::new(),
+            spare: Vec::new(),
+        }
+    }
+
+    /// Opens an outbox; its key names the socket from now on.
+    pub fn open(&mut self) -> SocketKey {
+        self.boxes.insert(Outbox {
+            payload_max: frame_payload_max(INITIAL_FRAME_MAX),
+            ..Outbox::default()
+        })
+    }
+
+    /// Drops what still waits.
+    pub fn close(&mut self, key: SocketKey) {
+        if let Some(outbox) = self.boxes.remove(key) {
+            recycle(&mut self.spare, outbox.bytes);
+        }
+    }
+
+    /// The frame size that was negotiated; 0 is no limit.
+    pub fn set_frame_max(&mut self, key: SocketKey, frame_max: u32) {
+        self.boxes[key].payload_max = frame_payload_max(frame_max);
+    }
+
+    /// Bytes that wait for the socket.
+    pub fn len(&self, key: SocketKey) -> usize {
+        self.boxes.get(key).map_or(0, Outbox::len)
+    }
+
+    pub fn is_empty(&self, key: SocketKey) -> bool {
+        self.len(key) == 0
+    }
+
+    /// Bytes that ever went into the outbox.
+    pub fn total(&self, key: SocketKey) -> u64 {
+        self.boxes.get(key).map_or(0, |outbox| outbox.total)
+    }
+
+    /// Whether the peer must read answers before more is read from it.
+    pub fn is_overdue(&self, key: SocketKey) -> bool {
+        self.boxes
+            .get(key)
+            .is_some_and(|outbox| outbox.answer_bytes > self.bytes_max)
+    }
+
+    /// Sends a method.
+    pub fn send(&mut self, key: SocketKey, channel: u16, method: &impl EncodeMethod) {
+        self.answer(key, |outbox| {
+            frame::encode_method(&mut outbox.bytes, channel, method);
+        });
+    }
+
+    /// Sends bytes that are no frame: the protocol header.
+    pub fn send_raw(&mut self, key: SocketKey, bytes: &[u8]) {
+        self.answer(key, |outbox| outbox.bytes.extend_from_slice(bytes));
+    }
+
+    pub fn send_heartbeat(&mut self, key: SocketKey) {
+        self.answer(key, |outbox| frame::encode_heartbeat(&mut outbox.bytes));
+    }
+
+    /// Sends a message back to its publisher.
+    pub fn send_return(
+        &mut self,
+        key: SocketKey,
+        channel: u16,
+        method: &basic::Return<'_>,
+        message: &Message<'_>,
+    ) {
+        self.answer(key, |outbox| {
+            frame::encode_method(&mut outbox.bytes, channel, method);
+            outbox.encode_content(channel, message);
+        });
+    }
+
+    /// Answers `basic.get` with a message.
+    pub fn send_got(&mut self, key: SocketKey, channel: u16, got: &Got<'_>) {
+        let method = basic::GetOk {
+            delivery_tag: got.delivery_tag,
+            redelivered: got.redelivered,
+            exchange: got.message.exchange,
+            routing_key: got.message.routing_key,
+            message_count: u32::try_from(got.left).unwrap_or(u32::MAX),
+        };
+        self.answer(key, |outbox| {
+            frame::encode_method(&mut outbox.bytes, channel, &method);
+            outbox.encode_content(channel, &got.message);
+        });
+    }
+
+    /// Fills `slices` with what is to be written next; how many.
+    pub fn io_slices<'a>(&'a self, key: SocketKey, slices: &mut [IoSlice<'a>]) -> usize {
+        self.boxes
+            .get(key)
+            .map_or(0, |outbox| outbox.io_slices(slices))
+    }
+
+    /// Takes out what was written. An emptied outbox gives its buffer back.
+    pub fn advance(&mut self, key: SocketKey, written: usize) {
+        let Some(outbox) = self.boxes.get_mut(key) else {
+            return;
+        };
+        outbox.advance(written);
+        if outbox.len() == 0 {
+            outbox.answer_bytes = 0;
+            outbox.start = 0;
+            outbox.bytes.clear();
+            recycle(&mut self.spare, std::mem::take(&mut outbox.bytes));
+        }
+        if outbox.starved && outbox.len() <= self.bytes_max / 2 {
+            outbox.starved = false;
+            self.relieved.push(key);
+        }
+    }
+
+    /// Sockets whose outbox got bytes since last asked, each once.
+    pub fn take_dirty(&mut self, into: &mut Vec<SocketKey>) {
+        for key in self.dirty.drain(..) {
+            if let Some(outbox) = self.boxes.get_mut(key) {
+                outbox.dirty = false;
+                into.push(key);
+            }
+        }
+    }
+
+    /// Sockets that were refused a delivery and have room now.
+    pub fn take_relieved(&mut self) -> Vec<SocketKey> {
+        std::mem::take(&mut self.relieved)
+    }
+
+    fn answer(&mut self, key: SocketKey, encode: impl FnOnce(&mut Outbox)) {
+        let added = self.write(key, encode);
+        if let Some(outbox) = self.boxes.get_mut(key) {
+            outbox.answer_bytes += added;
+        }
+    }
+
+    /// Lets `encode` append to the outbox, if it is still there; how many bytes it added.
+    #[inline]
+    fn write(&mut self, key: SocketKey, encode: impl FnOnce(&mut Outbox)) -> usize {
+        let Some(outbox) = self.boxes.get_mut(key) else {
+            return 0;
+        };
+        if !outbox.dirty {
+            outbox.dirty = true;
+            self.dirty.push(key);
+        }
+        if outbox.bytes.capacity() == 0
+            && let Some(spare) = self.spare.pop()
+        {
+            outbox.bytes = spare;
+        }
+        let before = outbox.len();
+        encode(outbox);
+        let added = outbox.len() - before;
+        outbox.total += added as u64;
+        added
+    }
+}
+
+impl Outlet for Outboxes {
+    #[inline]
+    fn has_room(&mut self, socket: SocketKey) -> bool {
+        let Some(outbox) = self.boxes.get_mut(socket) else {
+            return false;
+        };
+        if outbox.len() < self.bytes_max {
+            return true;
+        }
+        outbox.starved = true;
+        false
+    }
+
+    fn is_flooded(&self, socket: SocketKey) -> bool {
+        self.len(socket) >= FLOOD * self.bytes_max
+    }
+
+    #[inline]
+    fn deliver(&mut self, delivery: &Delivery<'_>) {
+        self.write(delivery.socket, |outbox| outbox.encode_delivery(delivery));
+    }
+}
+
+impl Outbox {
+    #[inline]
+    fn len(&self) -> usize {
+        self.bytes.len() - self.start + self.piece_bytes
+    }
+
+    #[inline]
+    fn encode_delivery(&mut self, delivery: &Delivery<'_>) {
+        let method = basic::Deliver {
+            consumer_tag: delivery.consumer_tag,
+            delivery_tag: delivery.delivery_tag,
+            redelivered: delivery.redelivered,
+            exchange: delivery.message.exchange,
+            routing_key: delivery.message.routing_key,
+        };
+        frame::encode_method(&mut self.bytes, delivery.channel, &method);
+        self.encode_content(delivery.channel, &delivery.message);
+    }
+
+    /// Content header and body frames (AMQP 0-9-1 §4.2.6), split for the peer's frame size.
+    #[inline]
+    fn encode_content(&mut self, channel: u16, message: &Message<'_>) {
+        let body = message.body.as_slice();
+        frame::encode_content_header(
+            &mut self.bytes,
+            channel,
+            body.len() as u64,
+            message.properties,
+        );
+        match message.body {
+            Body::Slice(_) if body.is_empty() => {}
+            Body::Slice(slice) => {
+                for part in slice.chunks(self.payload_max) {
+                    frame::encode_body(&mut self.bytes, channel, part);
+                }
+            }
+            Body::Shared(shared) => self.encode_shared_body(channel, shared),
+        }
+    }
+
+    fn encode_shared_body(&mut self, channel: u16, body: &Bytes) {
+        for start in (0..body.len()).step_by(self.payload_max) {
+            let part = start..body.len().min(start + self.payload_max);
+            if part.len() < PIECE_MIN {
+                frame::encode_body(&mut self.bytes, channel, &body[part]);
+                continue;
+            }
+            frame::encode_body_start(&mut self.bytes, channel, part.len() as u32);
+            self.piece_bytes += part.len();
+            self.pieces.push_back(Piece {
+                at: self.bytes.len(),
+                slice: body.slice(part),
+            });
+            self.bytes.push(frame::END);
+        }
+    }
+
+    fn io_slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut count = 0;
+        let mut from = self.start;
+        let mut put = |slice: &'a [u8]| {
+            if !slice.is_empty() && count < slices.len() {
+                slices[count] = IoSlice::new(slice);
+                count += 1;
+            }
+        };
+        for piece in self.pieces.iter().take(PIECES_PER_WRITE) {
+            put(&self.bytes[from..piece.at]);
+            put(&piece.slice);
+            from = piece.at;
+        }
+        if self.pieces.len() <= PIECES_PER_WRITE {
+            put(&self.bytes[from..]);
+        }
+        count
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        while let Some(piece) = self.pieces.front_mut() {
+            let before = piece.at - self.start;
+            if written < before {
+                break;
+            }
+            written -= before;
+            self.start = piece.at;
+            let taken = written.min(piece.slice.len());
+            self.piece_bytes -= taken;
+            written -= taken;
+            if taken < piece.slice.len() {
+                piece.slice = piece.slice.slice(taken..);
+                return;
+            }
+            self.pieces.pop_front();
+        }
+        self.start += written;
+        debug_assert!(self.start <= self.bytes.len());
+        self.compact();
+    }
+
+    /// Takes written bytes out once they are most of the buffer, so that it does not grow for ever
+    /// under a peer that is always a little behind.
+    fn compact(&mut self) {
+        if self.start > COMPACT_MIN && self.start > self.bytes.len() / 2 {
+            self.bytes.drain(..self.start);
+            for piece in &mut self.pieces {
+                piece.at -= self.start;
+            }
+            self.start = 0;
+        }
+    }
+}
+
+fn frame_payload_max(frame_max: u32) -> usize {
+    match frame_max {
+        0 => UNLIMITED_PAYLOAD,
+        limit => limit as usize - OVERHEAD,
+    }
+}
+
+fn recycle(spare: &mut Vec<Vec<u8>>, mut buffer: Vec<u8>) {
+    if spare.len() < SPARE_BUFFERS && (1..=SPARE_CAPACITY_MAX).contains(&buffer.capacity()) {
+        buffer.clear();
+        spare.push(buffer);
+    }
+}
+
+/// Frame size before tuning (RabbitMQ: `initial_frame_max`).
+const INITIAL_FRAME_MAX: u32 = 8192;
+/// Payload of a frame when the peer set no limit.
+const UNLIMITED_PAYLOAD: usize = 1 << 20;
+/// Smaller pieces of a shared body are cheaper to copy than to write apart.
+const PIECE_MIN: usize = 16 << 10;
+/// Pieces in one write; with the frames between them, well under the system's limit of 1,024.
+const PIECES_PER_WRITE: usize = 64;
+/// Slices that [`Outboxes::io_slices`] can fill at most.
+pub const IO_SLICES_MAX: usize = 2 * PIECES_PER_WRITE + 1;
+/// How many times its bound an outbox must hold before what cannot wait is dropped.
+const FLOOD: usize = 64;
+const COMPACT_MIN: usize = 64 << 10;
+/// Buffers kept for the next outbox, and the largest worth keeping.
+const SPARE_BUFFERS: usize = 8;
+const SPARE_CAPACITY_MAX: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(outboxes: &mut Outboxes, key: SocketKey, step: usize) -> Vec<u8> {
+        let mut all = Vec::new();
+        while outboxes.len(key) > 0 {
+            let mut slices = [IoSlice::new(&[]); IO_SLICES_MAX];
+            let count = outboxes.io_slices(key, &mut slices);
+            let flat: Vec<u8> = slices[..count]
+                .iter()
+                .flat_map(|s| s.iter().copied())
+                .collect();
+            let taken = flat.len().min(step);
+            all.extend_from_slice(&flat[..taken]);
+            outboxes.advance(key, taken);
+        }
+        all
+    }
+
+    fn delivery(socket: SocketKey, body: Body<'_>) -> Delivery<'_> {
+        Delivery {
+            socket,
+            channel: 3,
+            consumer_tag: b"tag",
+            delivery_tag: 9,
+            redelivered: true,
+            message: Message {
+                exchange: b"x",
+                routing_key: b"key",
+                properties: &[0, 0],
+                body,
+            },
+        }
+    }
+
+    #[test]
+    fn shared_and_copied_bodies_make_the_same_bytes_however_they_are_written() {
+        let body: Vec<u8> = (0..200_000u32).map(|n| n as u8).collect();
+        let shared = Bytes::from(body.clone());
+        let mut expected = None;
+        for step in [1 << 20, 70_001, 4096, 977] {
+            let mut outboxes = Outboxes::new(1 << 20);
+            for body in [Body::Slice(&body), Body::Shared(&shared)] {
+                let key = outboxes.open();
+                outboxes.set_frame_max(key, 131_072);
+                outboxes.deliver(&delivery(key, body));
+                outboxes.send_heartbeat(key);
+                let bytes = written(&mut outboxes, key, step);
+                assert_eq!(*expected.get_or_insert(bytes.clone()), bytes);
+                outboxes.close(key);
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_outbox_refuses_until_half_of_it_is_written() {
+        let mut outboxes = Outboxes::new(1000);
+        let key = outboxes.open();
+        while outboxes.has_room(key) {
+            outboxes.deliver(&delivery(key, Body::Slice(&[1; 100])));
+        }
+        assert!(
+            !outboxes.is_overdue(key),
+            "deliveries do not keep it from being read"
+        );
+        outboxes.advance(key, 300);
+        assert!(outboxes.take_relieved().is_empty());
+        outboxes.advance(key, 400);
+        assert_eq!(outboxes.take_relieved(), [key]);
+        assert!(outboxes.has_room(key));
+    }
+
+    #[test]
+    fn unread_answers_stop_the_reading() {
+        let mut outboxes = Outboxes::new(1000);
+        let key = outboxes.open();
+        while !outboxes.is_overdue(key) {
+            outboxes.send(key, 1, &basic::QosOk {});
+        }
+        assert!(outboxes.len(key) < 1100);
+        let length = outboxes.len(key);
+        outboxes.advance(key, length);
+        assert!(!outboxes.is_overdue(key));
+    }
+}
