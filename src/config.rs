@@ -5,8 +5,9 @@ use std::path::PathBuf;
 /// What the broker is told before it starts.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Addresses to listen on for AMQP: an IP address, or the path of a Unix socket after `unix:`.
-    /// Empty: every IPv4 and IPv6 address.
+    /// Addresses to listen on for AMQP: an IP address or a host name, both with an optional port
+    /// (`[::1]:5673`), or a Unix socket (`unix:/path`, or any path with a slash). Empty: every IPv4
+    /// and IPv6 address.
     pub bind: Vec<String>,
     /// AMQP port; 0 lets the operating system choose.
     pub port: u16,
@@ -41,6 +42,11 @@ pub struct Limits {
     pub outbox_bytes_max: usize,
     /// Bytes read from one socket in one turn of the loop; the rest waits on the ready list.
     pub read_bytes_max: usize,
+    /// Bytes read from all sockets in one turn of the loop; the rest waits on the ready list.
+    pub turn_bytes_max: usize,
+    /// A broker that stops waits this long for its peers to say goodbye; then it closes their
+    /// sockets.
+    pub stop_timeout_ms: u64,
     /// Bytes of messages held in memory beyond which publishers are blocked.
     pub messages_bytes_max: usize,
 }
@@ -80,6 +86,8 @@ impl Default for Limits {
             message_size_max_bytes: 128 << 20,
             outbox_bytes_max: 256 << 10,
             read_bytes_max: 128 << 10,
+            turn_bytes_max: 1 << 20,
+            stop_timeout_ms: 5_000,
             messages_bytes_max: 1 << 30,
         }
     }

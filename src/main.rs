@@ -1,1 +1,75 @@
-fn main() {}
+//! The broker as a program: arguments, logging, signals, and the loop on the main thread.
+
+mod arguments;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use arguments::Request;
+use leveret::Config;
+use leveret::server::{Address, Server, raise_file_limit};
+use log::LevelFilter;
+
+fn main() -> ExitCode {
+    match arguments::parse(std::env::args_os().skip(1)) {
+        Ok(Request::Serve { config, level }) => {
+            start_logging(level);
+            match serve(config) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    log::error!("{error}");
+                    ExitCode::FAILURE
+                }
+            }
+        }
+        Ok(Request::Print(text)) => {
+            say(&text);
+            ExitCode::SUCCESS
+        }
+        Err(mistake) => {
+            let _ = writeln!(io::stderr(), "leveret: {mistake} (try 'leveret --help')");
+            ExitCode::from(EX_USAGE)
+        }
+    }
+}
+
+fn serve(config: Config) -> io::Result<()> {
+    raise_file_limit();
+    let mut server = Server::bind(config)?;
+    server.stop_on_signals()?;
+    let addresses: Vec<_> = server.addresses().iter().map(Address::to_string).collect();
+    say(&format!("ready amqp={}\n", addresses.join(",")));
+    server.run()
+}
+
+/// To standard output, which may be closed: nobody listening is no reason to stop.
+fn say(text: &str) {
+    let mut stdout = io::stdout().lock();
+    let result = stdout.write_all(text.as_bytes());
+    if let Err(error) = result.and_then(|()| stdout.flush()) {
+        log::debug!("standard output: {error}");
+    }
+}
+
+/// Our own lines at the level asked for, those of libraries only when they warn.
+fn start_logging(level: LevelFilter) {
+    env_logger::Builder::new()
+        .filter_level(level.min(LevelFilter::Warn))
+        .filter_module("leveret", level)
+        .format(|line, record| {
+            let time = line.timestamp_millis();
+            let target = record.target().rsplit("::").next().unwrap_or_default();
+            writeln!(
+                line,
+                "{time} {:5} {target}: {}",
+                record.level(),
+                record.args()
+            )
+        })
+        .init();
+    // As a line of the log, with its place; the release profile then aborts.
+    std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
+}
+
+/// sysexits.h, as RabbitMQ's tools use it.
+const EX_USAGE: u8 = 64;

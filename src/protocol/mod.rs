@@ -89,7 +89,7 @@ impl Hub {
 
     /// Whether [`Hub::settle`] left something: the next poll must not wait.
     pub fn has_more_work(&self) -> bool {
-        self.core.has_more_work()
+        self.core.has_more_work() || self.outboxes.has_relieved()
     }
 
     /// Sockets whose machine changed by somebody else's act since last asked.

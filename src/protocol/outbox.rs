@@ -188,6 +188,10 @@ impl Outboxes {
         }
     }
 
+    pub fn has_relieved(&self) -> bool {
+        !self.relieved.is_empty()
+    }
+
     /// Sockets that were refused a delivery and have room now.
     pub fn take_relieved(&mut self) -> Vec<SocketKey> {
         std::mem::take(&mut self.relieved)

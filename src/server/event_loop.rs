@@ -1,0 +1,367 @@
+//! The event loop: one thread, all sockets, the same stages in the same order every turn.
+//!
+//! A stage marks what a later one acts on: events mark sockets as ready, reading fills outboxes, a
+//! closing socket waits for the reap stage. Every stage is bounded, and what it leaves makes the next
+//! poll return at once; with nothing left and no deadline the loop sleeps until somebody speaks.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+use mio::{Events, Poll, Waker};
+
+use super::address::Address;
+use super::clock::Clock;
+use super::control::{Command, Handle};
+use super::entropy;
+use super::input::SCRATCH_ROOM;
+use super::listener::Listeners;
+use super::signal::Signals;
+use super::socket::{Flushed, Socket};
+use super::socket_table::SocketTable;
+use super::timer::Timers;
+use super::token::Source;
+use super::transport::Transport;
+use crate::config::{Config, Limits};
+use crate::protocol::{Hub, Machine, Now, Peer, SocketKey};
+
+pub(super) struct EventLoop {
+    poll: Poll,
+    events: Events,
+    clock: Clock,
+    limits: Limits,
+    hub: Hub,
+    listeners: Listeners,
+    sockets: SocketTable,
+    timers: Timers,
+    commands: Receiver<Command>,
+    signals: Option<Signals>,
+    /// What every socket reads into.
+    scratch: Box<[u8]>,
+    /// Sockets with input, each once, served in turn.
+    ready: VecDeque<SocketKey>,
+    /// Machines that somebody else's act concerns.
+    woken: Vec<SocketKey>,
+    /// Sockets for the flush stage: with bytes to write, writable again, or closing.
+    to_flush: Vec<SocketKey>,
+    /// Sockets that the flush stage is done with.
+    to_reap: Vec<SocketKey>,
+    /// Stopping: the end, whoever is still connected (monotonic ms).
+    stop_by: Option<u64>,
+}
+
+impl EventLoop {
+    pub fn bind(config: Config) -> io::Result<(EventLoop, Handle, Vec<Address>)> {
+        let mut listeners = Listeners::bind(&config)?;
+        let poll = Poll::new()?;
+        listeners.register(poll.registry())?;
+        let waker = Waker::new(poll.registry(), Source::Waker.token())?;
+        let (handle, commands) = Handle::new(waker);
+        let addresses = listeners.addresses();
+        let limits = config.limits.clone();
+        let event_loop = EventLoop {
+            poll,
+            events: Events::with_capacity(EVENTS_PER_TURN),
+            clock: Clock::start(),
+            scratch: vec![0; limits.read_bytes_max.max(READ_BYTES_MIN) + SCRATCH_ROOM].into(),
+            limits,
+            hub: Hub::new(config, entropy::of_system()),
+            listeners,
+            sockets: SocketTable::default(),
+            timers: Timers::default(),
+            commands,
+            signals: None,
+            ready: VecDeque::new(),
+            woken: Vec::new(),
+            to_flush: Vec::new(),
+            to_reap: Vec::new(),
+            stop_by: None,
+        };
+        Ok((event_loop, handle, addresses))
+    }
+
+    pub fn stop_on_signals(&mut self) -> io::Result<()> {
+        self.signals = Some(Signals::install(self.poll.registry())?);
+        Ok(())
+    }
+
+    /// Turns until stopped.
+    pub fn run(mut self) -> io::Result<()> {
+        while !self.has_stopped() {
+            self.turn()?;
+        }
+        self.drop_remaining();
+        log::info!("stopped");
+        Ok(())
+    }
+
+    fn turn(&mut self) -> io::Result<()> {
+        self.poll()?;
+        let now = self.clock.now();
+        self.obey(now);
+        self.accept(now);
+        self.read(now);
+        self.hub.settle();
+        self.fire_due(now);
+        self.wake(now);
+        self.flush(now);
+        self.reap(now);
+        Ok(())
+    }
+
+    /// Waits for something to do, and marks whom it concerns.
+    fn poll(&mut self) -> io::Result<()> {
+        let timeout = self.timeout();
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            other => other?,
+        }
+        for event in &self.events {
+            match Source::of(event.token()) {
+                // The channel and the pipe are looked at every turn.
+                Source::Waker | Source::Signals => {}
+                Source::Listener(index) => self.listeners.mark_pending(index),
+                Source::Socket(index) => {
+                    let Some(socket) = self.sockets.at_index(index) else {
+                        continue;
+                    };
+                    socket.mark_ready(event);
+                    if !std::mem::replace(&mut socket.listed, true) {
+                        self.ready.push_back(socket.key());
+                    }
+                    if event.is_writable() {
+                        self.to_flush.push(socket.key());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Zero if any stage has left something, else up to the next deadline, else for ever.
+    fn timeout(&mut self) -> Option<Duration> {
+        // Those whom the last stage, releasing the dead, has stirred up.
+        self.hub.outboxes.take_dirty(&mut self.to_flush);
+        self.hub.take_woken(&mut self.woken);
+        let has_more_work = !self.ready.is_empty()
+            || !self.to_flush.is_empty()
+            || !self.woken.is_empty()
+            || self.listeners.is_pending()
+            || self.hub.has_more_work();
+        if has_more_work {
+            return Some(Duration::ZERO);
+        }
+        let deadlines = [
+            self.timers.next_due(),
+            self.listeners.next_deadline(),
+            self.stop_by,
+        ];
+        let deadline = deadlines.into_iter().flatten().min()?;
+        let wait_ms = deadline.saturating_sub(self.clock.monotonic_ms());
+        Some(Duration::from_millis(wait_ms.min(WAIT_MS_MAX)))
+    }
+
+    /// What other threads and the operating system tell us to do.
+    fn obey(&mut self, now: Now) {
+        let signals = self.signals.as_mut().map_or(0, Signals::take);
+        for _ in 0..signals {
+            match self.stop_by {
+                None => self.stop(self.limits.stop_timeout_ms, now),
+                Some(_) => self.stop(0, now),
+            }
+        }
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                Command::Stop => self.stop(self.limits.stop_timeout_ms, now),
+                Command::StopNow => self.stop(0, now),
+                Command::Block(reason) => self.hub.set_blocked(Some(&reason)),
+                Command::Unblock => self.hub.set_blocked(None),
+            }
+        }
+    }
+
+    fn accept(&mut self, now: Now) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            match self.listeners.accept(now.monotonic_ms) {
+                Some((transport, peer)) => self.open(transport, peer, now),
+                None => return,
+            }
+        }
+    }
+
+    /// Serves the ready list in turn, as long as the turn may last; who has more to read goes to its
+    /// end.
+    fn read(&mut self, now: Now) {
+        let started = Instant::now();
+        let mut bytes_read = 0;
+        for _ in 0..self.ready.len() {
+            let Some(key) = self.ready.pop_front() else {
+                break;
+            };
+            let Some(socket) = self.sockets.get_mut(key) else {
+                continue;
+            };
+            socket.listed = false;
+            bytes_read += socket.read(&mut self.scratch, &mut self.hub, now);
+            self.review(key, now);
+            if bytes_read >= self.limits.turn_bytes_max || started.elapsed() >= READ_STAGE_MAX {
+                break;
+            }
+        }
+    }
+
+    fn fire_due(&mut self, now: Now) {
+        for _ in 0..TIMERS_PER_TURN {
+            let Some(key) = self.timers.pop_due(now.monotonic_ms) else {
+                return;
+            };
+            if let Some(socket) = self.sockets.get_mut(key) {
+                socket.on_timer(&mut self.hub, now);
+                self.review(key, now);
+            }
+        }
+    }
+
+    fn wake(&mut self, now: Now) {
+        let mut woken = std::mem::take(&mut self.woken);
+        self.hub.take_woken(&mut woken);
+        for key in woken.drain(..) {
+            if let Some(socket) = self.sockets.get_mut(key) {
+                socket.on_woken(&mut self.hub, now);
+                self.review(key, now);
+            }
+        }
+        self.woken = woken;
+    }
+
+    /// One write per socket. What does not fit waits for the peer.
+    fn flush(&mut self, now: Now) {
+        self.hub.outboxes.take_dirty(&mut self.to_flush);
+        // By index: a review may append a socket that has just come to its end. Those with more to
+        // write than one write takes move to the front and stay for the next turn.
+        let mut index = 0;
+        let mut unfinished = 0;
+        while let Some(&key) = self.to_flush.get(index) {
+            index += 1;
+            let Some(socket) = self.sockets.get_mut(key) else {
+                continue;
+            };
+            match socket.flush(&mut self.hub.outboxes, self.poll.registry()) {
+                Flushed::Finished => self.to_reap.push(key),
+                Flushed::More => {
+                    self.to_flush[unfinished] = key;
+                    unfinished += 1;
+                    self.review(key, now);
+                }
+                Flushed::Waiting => self.review(key, now),
+            }
+        }
+        self.to_flush.truncate(unfinished);
+    }
+
+    /// The only place where sockets are freed.
+    fn reap(&mut self, now: Now) {
+        while let Some(key) = self.to_reap.pop() {
+            let Some(socket) = self.sockets.get_mut(key) else {
+                continue;
+            };
+            socket.release(&mut self.hub);
+            if socket.linger(now) {
+                self.review(key, now);
+                continue;
+            }
+            self.sockets.remove(key);
+            self.timers.cancel(key);
+            self.hub.outboxes.close(key);
+            self.listeners.on_descriptor_freed();
+        }
+    }
+
+    /// After anything that may have changed what a socket wants.
+    fn review(&mut self, key: SocketKey, now: Now) {
+        let Some(socket) = self.sockets.get_mut(key) else {
+            return;
+        };
+        let wishes = socket.review(&self.hub, &self.limits, now);
+        if wishes.read && !std::mem::replace(&mut socket.listed, true) {
+            self.ready.push_back(key);
+        }
+        if wishes.flush {
+            self.to_flush.push(key);
+        }
+        if let Some(deadline) = wishes.deadline {
+            self.timers.arm(key, deadline, now.monotonic_ms);
+        }
+    }
+
+    fn open(&mut self, transport: Transport, peer: Peer, now: Now) {
+        let key = self.hub.outboxes.open();
+        let machine = Machine::new(key, peer, &self.hub, now);
+        let mut socket = Socket::new(key, transport, machine);
+        let registered = socket.register(self.poll.registry());
+        if let Err(error) = &registered {
+            log::error!("socket {key:?}: could not be registered: {error}");
+            socket.give_up();
+        }
+        self.sockets.insert(socket);
+        self.review(key, now);
+    }
+
+    fn stop(&mut self, wait_ms: u64, now: Now) {
+        let stop_by = now.monotonic_ms + wait_ms;
+        if let Some(before) = self.stop_by {
+            self.stop_by = Some(stop_by.min(before));
+            return;
+        }
+        log::info!("stopping, with {} connections", self.sockets.len());
+        self.stop_by = Some(stop_by);
+        self.listeners.close();
+        for key in self.sockets.keys() {
+            if let Some(socket) = self.sockets.get_mut(key) {
+                socket.begin_shutdown(&mut self.hub, now, STOP_REASON);
+                self.review(key, now);
+            }
+        }
+    }
+
+    fn has_stopped(&self) -> bool {
+        self.stop_by
+            .is_some_and(|by| self.sockets.is_empty() || by <= self.clock.monotonic_ms())
+    }
+
+    /// Those who did not answer in time.
+    fn drop_remaining(&mut self) {
+        let now = self.clock.now();
+        for key in self.sockets.keys() {
+            if let Some(socket) = self.sockets.get_mut(key) {
+                socket.give_up();
+                self.to_reap.push(key);
+            }
+        }
+        self.reap(now);
+        self.hub.settle();
+    }
+}
+
+/// Events taken from one poll; the rest come with the next.
+const EVENTS_PER_TURN: usize = 1024;
+
+/// New connections per turn. More wait in the backlog, so that a storm of them leaves room for those
+/// that are open.
+const ACCEPTS_PER_TURN: usize = 64;
+
+/// Sockets whose deadline is looked at per turn.
+const TIMERS_PER_TURN: usize = 256;
+
+/// The read stage ends after this, so that a turn is about a millisecond of work.
+const READ_STAGE_MAX: Duration = Duration::from_micros(700);
+
+/// A smaller setting would only cost system calls.
+const READ_BYTES_MIN: usize = 4096;
+
+/// About 24 days: what the operating system takes as a timeout.
+const WAIT_MS_MAX: u64 = i32::MAX as u64;
+
+/// RabbitMQ's word for why connections end, in the text of `connection.close` (320).
+const STOP_REASON: &str = "shutdown";

@@ -1,0 +1,312 @@
+//! Listening sockets: bound at start, asked for one peer at a time.
+//!
+//! When the process runs out of descriptors the peers wait in the backlog of the operating system: we
+//! pause until a socket closes or a second has passed, say so once, and serve the others meanwhile.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use mio::net::{TcpListener, UnixListener};
+use mio::{Interest, Registry};
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::address::{Address, Bind};
+use super::token::{LISTENERS_MAX, Source};
+use super::transport::Transport;
+use super::unix_socket::SocketFile;
+use crate::config::Config;
+use crate::protocol::Peer;
+
+pub(super) struct Listeners {
+    all: Vec<Listener>,
+    /// Whom to ask first, so that a storm on one address does not starve the others.
+    next: usize,
+    /// No descriptors left: no accepts before this (monotonic ms), unless a socket closes.
+    paused_until: Option<u64>,
+    /// Said so already; until the backlogs have been emptied.
+    complained: bool,
+}
+
+struct Listener {
+    kind: Kind,
+    address: Address,
+    /// The edge came, and `accept` has not said `WouldBlock` since.
+    pending: bool,
+}
+
+enum Kind {
+    Tcp(TcpListener),
+    Unix(
+        UnixListener,
+        #[expect(dead_code, reason = "removes the file when dropped")] SocketFile,
+    ),
+}
+
+impl Listeners {
+    /// # Errors
+    /// `could not bind 0.0.0.0:5672: Address already in use`, of the first address that fails.
+    pub fn bind(config: &Config) -> io::Result<Listeners> {
+        let mut all = Vec::new();
+        for bind in wanted(config)? {
+            bind_one(&bind, only_ipv6(config, &bind), &mut all)
+                .map_err(|error| could_not_bind(&bind, &error))?;
+        }
+        if all.len() > LISTENERS_MAX {
+            let message = format!("at most {LISTENERS_MAX} addresses to listen on");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        Ok(Listeners {
+            all,
+            next: 0,
+            paused_until: None,
+            complained: false,
+        })
+    }
+
+    pub fn register(&mut self, registry: &Registry) -> io::Result<()> {
+        for (index, listener) in self.all.iter_mut().enumerate() {
+            let token = Source::Listener(index).token();
+            match &mut listener.kind {
+                Kind::Tcp(l) => registry.register(l, token, Interest::READABLE)?,
+                Kind::Unix(l, _) => registry.register(l, token, Interest::READABLE)?,
+            }
+            log::info!("listening on {}", listener.address);
+        }
+        Ok(())
+    }
+
+    pub fn addresses(&self) -> Vec<Address> {
+        self.all.iter().map(|l| l.address.clone()).collect()
+    }
+
+    /// Somebody knocks.
+    pub fn mark_pending(&mut self, index: usize) {
+        if let Some(listener) = self.all.get_mut(index) {
+            listener.pending = true;
+        }
+    }
+
+    /// Stops listening: peers that were not accepted are reset, socket files removed.
+    pub fn close(&mut self) {
+        self.all.clear();
+        self.paused_until = None;
+    }
+
+    /// The next peer, from one listener after the other. `None`: nobody waits, or no descriptors.
+    pub fn accept(&mut self, now_ms: u64) -> Option<(Transport, Peer)> {
+        if self.paused_until.is_some_and(|until| now_ms < until) {
+            return None;
+        }
+        self.paused_until = None;
+        for _ in 0..self.all.len() {
+            self.next = (self.next + 1) % self.all.len();
+            let listener = &mut self.all[self.next];
+            if !listener.pending {
+                continue;
+            }
+            match listener.accept() {
+                Ok(Some(accepted)) => return Some(accepted),
+                Ok(None) => {}
+                Err(error) => {
+                    self.pause(now_ms, &error);
+                    return None;
+                }
+            }
+        }
+        self.complained = false;
+        None
+    }
+
+    /// More peers wait, and nothing hinders us.
+    pub fn is_pending(&self) -> bool {
+        self.paused_until.is_none() && self.all.iter().any(|l| l.pending)
+    }
+
+    /// When to try again after running out of descriptors.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.paused_until
+    }
+
+    /// A socket was closed, so there is a descriptor again.
+    pub fn on_descriptor_freed(&mut self) {
+        self.paused_until = None;
+    }
+
+    fn pause(&mut self, now_ms: u64, error: &io::Error) {
+        self.paused_until = Some(now_ms + PAUSE_MS);
+        if !std::mem::replace(&mut self.complained, true) {
+            log::error!("new connections wait, accepting failed: {error}");
+        }
+    }
+}
+
+impl Listener {
+    /// `Ok(None)`: the backlog is empty. An error: accepting again now would fail again.
+    fn accept(&mut self) -> io::Result<Option<(Transport, Peer)>> {
+        loop {
+            let error = match self.accept_once() {
+                Ok(accepted) => return Ok(Some(accepted)),
+                Err(error) => error,
+            };
+            match error.kind() {
+                io::ErrorKind::WouldBlock => {
+                    self.pending = false;
+                    return Ok(None);
+                }
+                io::ErrorKind::Interrupted => {}
+                _ if is_of_the_peer(&error) => {
+                    log::debug!(
+                        "a peer left {} before it was accepted: {error}",
+                        self.address
+                    );
+                }
+                _ => return Err(error),
+            }
+        }
+    }
+
+    fn accept_once(&mut self) -> io::Result<(Transport, Peer)> {
+        match &self.kind {
+            Kind::Tcp(listener) => {
+                let (stream, remote) = listener.accept()?;
+                // A latency measure, not worth a connection: it fails when the peer is gone already.
+                if let Err(error) = stream.set_nodelay(true) {
+                    log::debug!("TCP_NODELAY for {remote}: {error}");
+                }
+                let local = stream.local_addr().map(plain);
+                let remote = plain(remote);
+                let peer = Peer {
+                    address: remote.to_string(),
+                    local: local.map_or_else(|_| self.address.to_string(), |a| a.to_string()),
+                    loopback: remote.ip().is_loopback(),
+                };
+                Ok((Transport::Tcp(stream), peer))
+            }
+            Kind::Unix(listener, _) => {
+                let (stream, _) = listener.accept()?;
+                let peer = Peer {
+                    address: "unix".to_owned(),
+                    local: self.address.to_string(),
+                    loopback: true,
+                };
+                Ok((Transport::Unix(stream), peer))
+            }
+        }
+    }
+}
+
+/// Each error here belongs to the connection that was to be accepted, and is gone with it
+/// (accept(2), "Error handling").
+fn is_of_the_peer(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(
+            Errno::CONNABORTED
+                | Errno::PROTO
+                | Errno::NETDOWN
+                | Errno::NETUNREACH
+                | Errno::HOSTDOWN
+                | Errno::HOSTUNREACH
+                | Errno::NOPROTOOPT
+                | Errno::OPNOTSUPP
+                | Errno::PERM
+        )
+    )
+}
+
+/// An IPv4 peer on a dual-stack socket under its own address.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+fn wanted(config: &Config) -> io::Result<Vec<Bind>> {
+    if config.bind.is_empty() {
+        return Ok(vec![Bind::Everywhere(config.port)]);
+    }
+    let parse = |text: &String| Bind::parse(text, config.port);
+    config.bind.iter().map(parse).collect()
+}
+
+/// `::` takes IPv4 along, unless IPv4 has addresses of its own: the two would collide.
+fn only_ipv6(config: &Config, bind: &Bind) -> bool {
+    matches!(bind, Bind::Ip(_) | Bind::Host(..))
+        && config.bind.iter().any(|text| {
+            Bind::parse(text, config.port)
+                .is_ok_and(|bind| matches!(bind, Bind::Ip(SocketAddr::V4(_)) | Bind::Host(..)))
+        })
+}
+
+/// A name may have an IPv6 address on a machine without IPv6, so one of several addresses is enough,
+/// unless the others failed for a better reason. [`Bind::Everywhere`] stops at the first success.
+fn bind_one(bind: &Bind, only_ipv6: bool, all: &mut Vec<Listener>) -> io::Result<()> {
+    if let Bind::Unix(path) = bind {
+        all.push(listen_unix(path.clone())?);
+        return Ok(());
+    }
+    let count_before = all.len();
+    let mut not_here = None;
+    for address in bind.resolve()? {
+        match listen_tcp(address, only_ipv6) {
+            Ok(listener) => all.push(listener),
+            Err(error) if is_not_here(&error) => not_here = Some(error),
+            Err(error) => return Err(error),
+        }
+        if matches!(bind, Bind::Everywhere(_)) && all.len() > count_before {
+            break;
+        }
+    }
+    match not_here {
+        Some(error) if all.len() == count_before => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn listen_tcp(address: SocketAddr, only_ipv6: bool) -> io::Result<Listener> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    // A restarted broker need not wait for its old connections' TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    if domain == Domain::IPV6 {
+        socket.set_only_v6(only_ipv6)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(socket.into());
+    Ok(Listener {
+        address: Address::Tcp(listener.local_addr()?),
+        kind: Kind::Tcp(listener),
+        pending: false,
+    })
+}
+
+fn listen_unix(path: PathBuf) -> io::Result<Listener> {
+    let (listener, file) = SocketFile::bind(&path, BACKLOG)?;
+    Ok(Listener {
+        kind: Kind::Unix(UnixListener::from_std(listener), file),
+        address: Address::Unix(path),
+        pending: false,
+    })
+}
+
+/// The machine does not have this address, or not its family.
+fn is_not_here(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT)
+    )
+}
+
+fn could_not_bind(bind: &Bind, error: &io::Error) -> io::Error {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    io::Error::new(error.kind(), format!("could not bind {bind}: {text}"))
+}
+
+/// Peers that the operating system lets wait; it may cut this down (`net.core.somaxconn`). Beyond it
+/// connecting peers are told nothing and try again.
+const BACKLOG: i32 = 4096;
+
+const PAUSE_MS: u64 = 1000;

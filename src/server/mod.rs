@@ -1,0 +1,88 @@
+//! The event loop and everything that touches a file descriptor of a socket. The only room that knows
+//! mio and the clock; what the bytes mean is the business of [`protocol`](crate::protocol).
+//!
+//! Read [`event_loop`] first: every turn has the same stages in the same order.
+//!
+//! ```text
+//! event_loop   poll, the stages of a turn, what wakes it
+//! socket       one descriptor and its machine: reading, writing, closing
+//! input        the shared read buffer, and what a partial frame leaves behind
+//! transport    plain TCP or Unix stream
+//! listener     where peers knock; unix_socket, address: how and where
+//! timer        one deadline per socket, coarse enough to be cheap
+//! control      commands from other threads; signal: from the operating system
+//! ```
+
+mod address;
+mod clock;
+mod control;
+mod entropy;
+mod event_loop;
+mod file_limit;
+mod input;
+mod listener;
+mod signal;
+mod socket;
+mod socket_table;
+mod timer;
+mod token;
+mod transport;
+mod unix_socket;
+
+use std::io;
+
+pub use address::Address;
+pub use control::{Command, Handle};
+pub use file_limit::raise_file_limit;
+
+use crate::config::Config;
+use event_loop::EventLoop;
+
+/// A broker whose listening sockets are bound; [`run`](Server::run) serves them on this thread.
+///
+/// The broker's state belongs to one thread, so a server is built where it will run.
+pub struct Server {
+    event_loop: EventLoop,
+    handle: Handle,
+    addresses: Vec<Address>,
+}
+
+impl Server {
+    /// Binds every address of `config.bind`. From here on the operating system queues the peers that
+    /// connect.
+    ///
+    /// # Errors
+    /// An address that cannot be bound, as `could not bind 0.0.0.0:5672: Address already in use`.
+    pub fn bind(config: Config) -> io::Result<Server> {
+        let (event_loop, handle, addresses) = EventLoop::bind(config)?;
+        Ok(Server {
+            event_loop,
+            handle,
+            addresses,
+        })
+    }
+
+    /// The addresses as bound, in the order of `config.bind`, with the ports that were chosen.
+    pub fn addresses(&self) -> &[Address] {
+        &self.addresses
+    }
+
+    /// Steers the loop from another thread.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// SIGTERM and SIGINT stop this server gracefully, the second of them at once. For a program
+    /// that is the broker; an embedded broker leaves the signals to its host.
+    pub fn stop_on_signals(&mut self) -> io::Result<()> {
+        self.event_loop.stop_on_signals()
+    }
+
+    /// Serves until it is told to stop.
+    ///
+    /// # Errors
+    /// Only when the loop cannot go on at all: polling failed.
+    pub fn run(self) -> io::Result<()> {
+        self.event_loop.run()
+    }
+}

@@ -1,0 +1,368 @@
+//! One descriptor and the machine behind it.
+//!
+//! ```text
+//!          machine.wants_close         all is written
+//! Open ------------------------> Flushing ----------> Lingering ---> Dead
+//!   |                                |  deadline          |  end of stream,
+//!   |  end of stream, error          |                    |  error, deadline
+//!   +--------------------------------+--------------------+---------> Dead
+//! ```
+//!
+//! Lingering: the peer has been told that nothing more comes, and what it still sends is thrown away.
+//! Closing at once would answer its unread bytes with a reset, and a reset makes its kernel throw away
+//! our last words, which say why the connection ends.
+
+use std::io::{self, IoSlice};
+
+use mio::event::Event;
+use mio::{Interest, Registry};
+
+use super::input::{Fill, Input, SCRATCH_ROOM};
+use super::token::Source;
+use super::transport::Transport;
+use crate::config::Limits;
+use crate::protocol::{Hub, Machine, Now, Outboxes, SocketKey};
+
+pub(super) struct Socket {
+    key: SocketKey,
+    transport: Transport,
+    machine: Machine,
+    input: Input,
+    phase: Phase,
+    /// There may be something to read: the edge came, and no read has found the end since.
+    readable: bool,
+    /// The peer has shut down its side: after its last byte comes the end of the stream, for which
+    /// there is no further edge.
+    read_closed: bool,
+    /// The end of the stream was read.
+    ended: bool,
+    /// Nobody receives what we write: hung up, or a write failed. What the peer sent before that is
+    /// still read.
+    peer_gone: bool,
+    /// The machine stopped in the middle of its input: the leftover may hold whole frames.
+    held_back: bool,
+    /// No `WouldBlock` since the last edge.
+    writable: bool,
+    /// Registered for WRITABLE, too.
+    awaits_writable: bool,
+    /// `Machine::on_disconnect` has been called.
+    released: bool,
+    /// On the loop's ready list; the loop's mark, which keeps the list free of doubles.
+    pub listed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Phase {
+    /// Bytes go to the machine and come from it.
+    Open,
+    /// The machine is done; input is thrown away, the outbox is written.
+    Flushing { deadline: u64 },
+    /// See the module's comment.
+    Lingering { deadline: u64 },
+    /// To be reaped.
+    Dead,
+}
+
+/// What the loop has to do for a socket, after anything about it may have changed.
+pub(super) struct Wishes {
+    /// Put it on the ready list.
+    pub read: bool,
+    /// Put it before the flush stage, from which it is reaped.
+    pub flush: bool,
+    /// Wake it at this time (monotonic ms).
+    pub deadline: Option<u64>,
+}
+
+/// How far a flush came.
+#[derive(Debug, PartialEq)]
+pub(super) enum Flushed {
+    /// Nothing to do until something happens.
+    Waiting,
+    /// All that one write takes was written, and there is more.
+    More,
+    /// Written to the end, or dead: reap.
+    Finished,
+}
+
+impl Socket {
+    /// Readiness for reading only. WRITABLE is asked for after the first `WouldBlock` and dropped when
+    /// the outbox is empty again: two system calls for each time a peer falls behind, where being
+    /// registered all the time costs an event at accept and, on a Unix socket, one for each read of
+    /// the peer.
+    pub fn register(&mut self, registry: &Registry) -> io::Result<()> {
+        let token = Source::Socket(self.key.index()).token();
+        registry.register(&mut self.transport, token, Interest::READABLE)
+    }
+
+    pub fn new(key: SocketKey, transport: Transport, machine: Machine) -> Self {
+        Socket {
+            key,
+            transport,
+            machine,
+            input: Input::default(),
+            phase: Phase::Open,
+            readable: false,
+            read_closed: false,
+            ended: false,
+            peer_gone: false,
+            held_back: false,
+            writable: true,
+            awaits_writable: false,
+            released: false,
+            listed: false,
+        }
+    }
+
+    pub fn key(&self) -> SocketKey {
+        self.key
+    }
+
+    pub fn mark_ready(&mut self, event: &Event) {
+        self.readable |= event.is_readable() || event.is_read_closed();
+        self.read_closed |= event.is_read_closed();
+        self.writable |= event.is_writable();
+        if event.is_error() || event.is_write_closed() {
+            self.peer_gone = true;
+            self.read_to_the_end();
+        }
+    }
+
+    /// Reads and lets the machine work, up to `limits.read_bytes_max` or until it has had enough.
+    /// Returns the bytes read.
+    pub fn read(&mut self, scratch: &mut [u8], hub: &mut Hub, now: Now) -> usize {
+        match self.phase {
+            Phase::Open => self.read_for_machine(scratch, hub, now),
+            Phase::Flushing { .. } | Phase::Lingering { .. } => self.read_and_discard(scratch),
+            Phase::Dead => 0,
+        }
+    }
+
+    /// The machine's state was changed by somebody else.
+    pub fn on_woken(&mut self, hub: &mut Hub, now: Now) {
+        if self.phase == Phase::Open {
+            self.machine.on_woken(hub, now);
+        }
+    }
+
+    /// A deadline may have come; the timer does not know whether it has moved since.
+    pub fn on_timer(&mut self, hub: &mut Hub, now: Now) {
+        let is_due = |deadline| deadline <= now.monotonic_ms;
+        match self.phase {
+            Phase::Open if self.machine.next_deadline().is_some_and(is_due) => {
+                self.machine.on_timeout(hub, now);
+            }
+            Phase::Flushing { deadline } | Phase::Lingering { deadline } if is_due(deadline) => {
+                self.phase = Phase::Dead;
+            }
+            _ => {}
+        }
+    }
+
+    pub fn begin_shutdown(&mut self, hub: &mut Hub, now: Now, reason: &str) {
+        if self.phase == Phase::Open {
+            self.machine.begin_shutdown(hub, now, reason);
+        }
+    }
+
+    /// Follows the machine into its closing, and says what is to be done next.
+    pub fn review(&mut self, hub: &Hub, limits: &Limits, now: Now) -> Wishes {
+        let before = self.phase;
+        if self.phase == Phase::Open {
+            if self.machine.wants_close() {
+                self.input.clear();
+                let deadline = now.monotonic_ms + limits.closing_timeout_ms;
+                self.phase = Phase::Flushing { deadline };
+            } else if self.peer_gone && !self.machine.wants_read(hub) {
+                // Its last bytes would be read when the machine goes on, but there is nobody left to
+                // wait for, and what it holds (unacked messages) may be wanted elsewhere.
+                self.phase = Phase::Dead;
+            }
+        }
+        let has_input = self.readable || (self.held_back && !self.input.is_empty());
+        let (read, deadline) = match self.phase {
+            Phase::Open => (
+                has_input && self.machine.wants_read(hub),
+                self.machine.next_deadline(),
+            ),
+            Phase::Flushing { deadline } | Phase::Lingering { deadline } => {
+                (self.readable, Some(deadline))
+            }
+            Phase::Dead => (false, None),
+        };
+        Wishes {
+            read,
+            flush: self.phase != before || self.phase == Phase::Dead,
+            deadline,
+        }
+    }
+
+    /// One write of what the outbox holds.
+    pub fn flush(&mut self, outboxes: &mut Outboxes, registry: &Registry) -> Flushed {
+        if self.peer_gone {
+            outboxes.advance(self.key, outboxes.len(self.key));
+        }
+        let waiting = outboxes.len(self.key);
+        if waiting > 0 && self.writable {
+            let result = self.write_once(outboxes, waiting);
+            if let Err(error) = result.and_then(|()| self.watch_writable(outboxes, registry)) {
+                log::debug!("socket {:?}: writing failed: {error}", self.key);
+                self.fail_writing(outboxes);
+            }
+        }
+        let is_empty = outboxes.len(self.key) == 0;
+        match self.phase {
+            Phase::Dead => Flushed::Finished,
+            Phase::Flushing { .. } if is_empty => Flushed::Finished,
+            Phase::Open | Phase::Flushing { .. } if !is_empty && self.writable => Flushed::More,
+            _ => Flushed::Waiting,
+        }
+    }
+
+    /// Lets go of all that the connection holds in the broker; once.
+    pub fn release(&mut self, hub: &mut Hub) {
+        if !std::mem::replace(&mut self.released, true) {
+            self.machine.on_disconnect(hub);
+        }
+    }
+
+    /// Closes as soon as the reap stage comes to it.
+    pub fn give_up(&mut self) {
+        self.phase = Phase::Dead;
+    }
+
+    /// After the last byte is written: true if the descriptor has to stay for a while.
+    pub fn linger(&mut self, now: Now) -> bool {
+        match self.phase {
+            Phase::Flushing { .. } if !self.peer_gone && !self.ended => {
+                let deadline = now.monotonic_ms + LINGER_MS;
+                self.phase = Phase::Lingering { deadline };
+                if self.transport.shut_down_writing().is_err() {
+                    self.phase = Phase::Dead;
+                }
+            }
+            _ => self.phase = Phase::Dead,
+        }
+        self.phase != Phase::Dead
+    }
+
+    fn read_for_machine(&mut self, scratch: &mut [u8], hub: &mut Hub, now: Now) -> usize {
+        if !self.machine.wants_read(hub) {
+            return 0;
+        }
+        let machine = &mut self.machine;
+        if std::mem::take(&mut self.held_back) {
+            self.input
+                .present(|bytes| machine.on_bytes(bytes, hub, now));
+        }
+        let bytes_max = scratch.len() - SCRATCH_ROOM;
+        let mut bytes_read = 0;
+        while self.readable
+            && bytes_read < bytes_max
+            && !self.machine.wants_close()
+            && self.machine.wants_read(hub)
+        {
+            let machine = &mut self.machine;
+            let result = self
+                .input
+                .read_from(&mut self.transport, scratch, bytes_max, |bytes| {
+                    machine.on_bytes(bytes, hub, now)
+                });
+            bytes_read += self.after_read(result);
+        }
+        self.held_back = !self.input.is_empty() && !self.machine.wants_read(hub);
+        self.machine.on_turn_end(hub);
+        bytes_read
+    }
+
+    fn read_and_discard(&mut self, scratch: &mut [u8]) -> usize {
+        let bytes_max = scratch.len() - SCRATCH_ROOM;
+        let result = self
+            .input
+            .read_from(&mut self.transport, scratch, bytes_max, <[u8]>::len);
+        self.after_read(result)
+    }
+
+    /// Notes what a read says about the descriptor; returns the bytes it brought.
+    fn after_read(&mut self, result: io::Result<Fill>) -> usize {
+        match result {
+            Ok(Fill { count: 0, .. }) => self.end_of_stream(),
+            Ok(Fill { count, short }) => {
+                self.readable = !short || self.read_closed;
+                return count;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                log::debug!("socket {:?}: reading failed: {error}", self.key);
+                self.peer_gone = true;
+                self.end_of_stream();
+            }
+        }
+        0
+    }
+
+    /// A peer that shuts down its side is gone, as for RabbitMQ. One that we are saying goodbye to
+    /// may still be listening.
+    fn end_of_stream(&mut self) {
+        self.readable = false;
+        self.ended = true;
+        if !matches!(self.phase, Phase::Flushing { .. }) || self.peer_gone {
+            self.phase = Phase::Dead;
+        }
+    }
+
+    fn write_once(&mut self, outboxes: &mut Outboxes, waiting: usize) -> io::Result<()> {
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let count = outboxes.io_slices(self.key, &mut slices);
+        let offered: usize = slices[..count].iter().map(|slice| slice.len()).sum();
+        debug_assert!(offered > 0 && offered <= waiting);
+        match self.transport.write_vectored(&slices[..count]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                outboxes.advance(self.key, written);
+                // Less than offered: the buffer of the operating system is full, as good as WouldBlock.
+                self.writable = written == offered;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Keeps the registration in step with what is waited for.
+    fn watch_writable(&mut self, outboxes: &Outboxes, registry: &Registry) -> io::Result<()> {
+        let interest = if !self.writable && !self.awaits_writable {
+            Interest::READABLE | Interest::WRITABLE
+        } else if self.awaits_writable && outboxes.len(self.key) == 0 {
+            Interest::READABLE
+        } else {
+            return Ok(());
+        };
+        self.awaits_writable = !self.awaits_writable;
+        let token = Source::Socket(self.key.index()).token();
+        registry.reregister(&mut self.transport, token, interest)
+    }
+
+    /// What was to be written is lost, but the peer's last bytes may still wait to be read, so an open
+    /// socket goes on to the end of its stream.
+    fn fail_writing(&mut self, outboxes: &mut Outboxes) {
+        outboxes.advance(self.key, outboxes.len(self.key));
+        self.peer_gone = true;
+        self.read_to_the_end();
+        if self.phase != Phase::Open {
+            self.phase = Phase::Dead;
+        }
+    }
+
+    fn read_to_the_end(&mut self) {
+        self.readable = !self.ended;
+        self.read_closed = true;
+    }
+}
+
+/// Slices in one write; an outbox in more pieces needs another turn.
+const SLICES_MAX: usize = 64;
+
+/// How long a peer may take to notice that we have closed.
+const LINGER_MS: u64 = 1000;
