@@ -109,7 +109,7 @@ fn options() -> Options {
             "l",
             "log-level",
             "error, warn, info, debug or trace (default: info); the log goes to standard error",
-            "LEVEL",
+            "L",
         )
         .optflag("h", "help", "print this and exit")
         .optflag("V", "version", "print the version and exit");

@@ -1,0 +1,207 @@
+//! The broker as a program: what it prints, how it exits.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A running program; killed when dropped.
+struct Program {
+    child: Child,
+    address: String,
+}
+
+impl Program {
+    fn start(mut command: Command) -> Program {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ready = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        stdout.read_line(&mut ready).unwrap();
+        child.stdout = Some(stdout.into_inner());
+        let address = ready.trim_end().strip_prefix("ready amqp=");
+        let address = address.expect("a ready line").to_owned();
+        Program { child, address }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// The exit, with the rest of standard output and all of standard error.
+    fn wait(mut self) -> (ExitStatus, String, String) {
+        let (mut out, mut err) = (String::new(), String::new());
+        let stdout = self.child.stdout.as_mut().unwrap();
+        stdout.read_to_string(&mut out).unwrap();
+        let stderr = self.child.stderr.as_mut().unwrap();
+        stderr.read_to_string(&mut err).unwrap();
+        (self.child.wait().unwrap(), out, err)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn leveret(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
+    command.args(arguments);
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    leveret(arguments).output().unwrap()
+}
+
+fn assert_served(stream: &mut TcpStream) {
+    stream.write_all(b"AMQP\x00\x00\x09\x01").unwrap();
+    let mut frame_type = [0];
+    stream.read_exact(&mut frame_type).unwrap();
+    assert_eq!(frame_type, [1]);
+}
+
+const LOCAL: [&str; 4] = ["--bind", "127.0.0.1", "--port", "0"];
+
+#[test]
+fn it_says_where_it_is_ready_and_nothing_else() {
+    let program = Program::start(leveret(&LOCAL));
+    assert!(program.address.starts_with("127.0.0.1:"));
+    assert_served(&mut program.connect());
+    program.signal(Signal::TERM);
+    let (status, out, _) = program.wait();
+    assert!(status.success());
+    assert_eq!(out, "");
+}
+
+#[test]
+fn all_addresses_are_in_the_ready_line() {
+    let program = Program::start(leveret(&["-b", "127.0.0.1", "-b", "127.0.0.1", "-p", "0"]));
+    assert_eq!(program.address.split(',').count(), 2);
+}
+
+#[test]
+fn either_signal_stops_it_with_success() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let program = Program::start(leveret(&LOCAL));
+        program.signal(signal);
+        let (status, _, log) = program.wait();
+        assert_eq!(status.code(), Some(0), "{log}");
+        assert!(log.lines().last().unwrap().ends_with("stopped"), "{log}");
+    }
+}
+
+#[test]
+fn a_second_signal_waits_for_nobody() {
+    let program = Program::start(leveret(&LOCAL));
+    let mut silent = program.connect();
+    assert_served(&mut silent);
+    let started = Instant::now();
+    program.signal(Signal::TERM);
+    program.signal(Signal::INT);
+    let (status, _, _) = program.wait();
+    assert_eq!(status.code(), Some(0));
+    assert!(started.elapsed() < Duration::from_secs(4));
+}
+
+#[test]
+fn closed_standard_output_does_not_stop_it() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let mut child = Command::new("sh")
+        .args([
+            "-c",
+            "exec \"$0\" \"$@\" >&-",
+            env!("CARGO_BIN_EXE_leveret"),
+        ])
+        .args(["--bind", &address.to_string()])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let started = Instant::now();
+    let mut stream = loop {
+        match TcpStream::connect(address) {
+            Ok(stream) => break stream,
+            Err(error) => assert!(started.elapsed() < PATIENCE, "{error}"),
+        }
+        std::thread::yield_now();
+    };
+    assert_served(&mut stream);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn usage_errors_are_one_line_and_exit_64() {
+    for arguments in [&["--port", "amqp"][..], &["--frobnicate"], &["start"]] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(64));
+        assert!(output.stdout.is_empty());
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(
+            text.starts_with("leveret: ") && text.contains("--help"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    for (argument, mention) in [("--help", "--log-level"), ("-V", "leveret 0.")] {
+        let output = run(&[argument]);
+        assert_eq!(output.status.code(), Some(0));
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains(mention), "{text}");
+        assert!(output.stderr.is_empty());
+    }
+}
+
+#[test]
+fn a_taken_port_is_said_and_exits_1() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = run(&["--bind", &address]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    let text = String::from_utf8(output.stderr).unwrap();
+    let expected = format!("could not bind {address}: Address already in use");
+    assert!(text.trim_end().ends_with(&expected), "{text}");
+}
+
+#[test]
+fn out_of_descriptors_new_peers_wait_and_old_ones_are_served() {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "ulimit -n 24; exec \"$0\" \"$@\""])
+        .arg(env!("CARGO_BIN_EXE_leveret"))
+        .args(LOCAL);
+    let program = Program::start(command);
+    let mut streams: Vec<_> = (0..60).map(|_| program.connect()).collect();
+    assert_served(&mut streams[0]);
+    // Nobody is refused: as the first leave, the last come in.
+    let mut last = streams.pop().unwrap();
+    assert_served(&mut streams[1]);
+    drop(streams);
+    assert_served(&mut last);
+    program.signal(Signal::TERM);
+    let (status, _, log) = program.wait();
+    assert!(status.success());
+    assert_eq!(log.matches("accepting failed").count(), 1, "{log}");
+}
