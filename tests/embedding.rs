@@ -177,7 +177,7 @@ fn last_words_are_not_overtaken_by_a_reset() {
     let broker = Broker::start(config(&["127.0.0.1"])).unwrap();
     let mut stream = connect(&broker);
     let mut request = b"GET / HTTP/1.1\r\n".to_vec();
-    request.resize(200_000, b'x');
+    request.resize(8 << 20, b'x');
     stream.write_all(&request).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();

@@ -50,4 +50,4 @@ impl Handle {
 }
 
 /// A sender waits beyond this; the loop empties the channel once a turn.
-const COMMANDS_MAX: usize = 64;
+pub(super) const COMMANDS_MAX: usize = 64;

@@ -13,7 +13,7 @@ use mio::{Events, Poll, Waker};
 
 use super::address::Address;
 use super::clock::Clock;
-use super::control::{Command, Handle};
+use super::control::{COMMANDS_MAX, Command, Handle};
 use super::entropy;
 use super::input::SCRATCH_ROOM;
 use super::listener::Listeners;
@@ -49,6 +49,8 @@ pub(super) struct EventLoop {
     to_reap: Vec<SocketKey>,
     /// Stopping: the end, whoever is still connected (monotonic ms).
     stop_by: Option<u64>,
+    /// Counts the turns.
+    turns: u64,
 }
 
 impl EventLoop {
@@ -77,6 +79,7 @@ impl EventLoop {
             to_flush: Vec::new(),
             to_reap: Vec::new(),
             stop_by: None,
+            turns: 0,
         };
         Ok((event_loop, handle, addresses))
     }
@@ -98,6 +101,7 @@ impl EventLoop {
 
     fn turn(&mut self) -> io::Result<()> {
         self.poll()?;
+        self.turns += 1;
         let now = self.clock.now();
         self.obey(now);
         self.accept(now);
@@ -105,7 +109,7 @@ impl EventLoop {
         self.hub.settle();
         self.fire_due(now);
         self.wake(now);
-        self.flush(now);
+        self.flush(now, FLUSHES_PER_TURN);
         self.reap(now);
         Ok(())
     }
@@ -119,8 +123,13 @@ impl EventLoop {
         }
         for event in &self.events {
             match Source::of(event.token()) {
-                // The channel and the pipe are looked at every turn.
-                Source::Waker | Source::Signals => {}
+                // The channel is looked at every turn.
+                Source::Waker => {}
+                Source::Signals => {
+                    if let Some(signals) = &mut self.signals {
+                        signals.mark_pending();
+                    }
+                }
                 Source::Listener(index) => self.listeners.mark_pending(index),
                 Source::Socket(index) => {
                     let Some(socket) = self.sockets.at_index(index) else {
@@ -171,7 +180,11 @@ impl EventLoop {
                 Some(_) => self.stop(0, now),
             }
         }
-        while let Ok(command) = self.commands.try_recv() {
+        // Who sends more meanwhile wakes us again.
+        for _ in 0..COMMANDS_MAX {
+            let Ok(command) = self.commands.try_recv() else {
+                return;
+            };
             match command {
                 Command::Stop => self.stop(self.limits.stop_timeout_ms, now),
                 Command::StopNow => self.stop(0, now),
@@ -226,7 +239,8 @@ impl EventLoop {
     fn wake(&mut self, now: Now) {
         let mut woken = std::mem::take(&mut self.woken);
         self.hub.take_woken(&mut woken);
-        for key in woken.drain(..) {
+        let count = woken.len().min(WAKINGS_PER_TURN);
+        for key in woken.drain(..count) {
             if let Some(socket) = self.sockets.get_mut(key) {
                 socket.on_woken(&mut self.hub, now);
                 self.review(key, now);
@@ -236,18 +250,19 @@ impl EventLoop {
     }
 
     /// One write per socket. What does not fit waits for the peer.
-    fn flush(&mut self, now: Now) {
+    fn flush(&mut self, now: Now, sockets_max: usize) {
         self.hub.outboxes.take_dirty(&mut self.to_flush);
         // By index: a review may append a socket that has just come to its end. Those with more to
         // write than one write takes move to the front and stay for the next turn.
         let mut index = 0;
         let mut unfinished = 0;
-        while let Some(&key) = self.to_flush.get(index) {
+        while index < self.to_flush.len().min(sockets_max) {
+            let key = self.to_flush[index];
             index += 1;
             let Some(socket) = self.sockets.get_mut(key) else {
                 continue;
             };
-            match socket.flush(&mut self.hub.outboxes, self.poll.registry()) {
+            match socket.flush(&mut self.hub.outboxes, self.poll.registry(), self.turns) {
                 Flushed::Finished => self.to_reap.push(key),
                 Flushed::More => {
                     self.to_flush[unfinished] = key;
@@ -257,7 +272,7 @@ impl EventLoop {
                 Flushed::Waiting => self.review(key, now),
             }
         }
-        self.to_flush.truncate(unfinished);
+        self.to_flush.drain(unfinished..index);
     }
 
     /// The only place where sockets are freed.
@@ -330,9 +345,11 @@ impl EventLoop {
             .is_some_and(|by| self.sockets.is_empty() || by <= self.clock.monotonic_ms())
     }
 
-    /// Those who did not answer in time.
+    /// Those who did not answer in time get one last write.
     fn drop_remaining(&mut self) {
         let now = self.clock.now();
+        self.turns += 1;
+        self.flush(now, usize::MAX);
         for key in self.sockets.keys() {
             if let Some(socket) = self.sockets.get_mut(key) {
                 socket.give_up();
@@ -353,6 +370,13 @@ const ACCEPTS_PER_TURN: usize = 64;
 
 /// Sockets whose deadline is looked at per turn.
 const TIMERS_PER_TURN: usize = 256;
+
+/// Machines told of somebody else's act per turn: a memory alarm concerns all of them.
+const WAKINGS_PER_TURN: usize = 256;
+
+/// Sockets written to per turn, at a few microseconds each. A message for ten thousand consumers
+/// takes several turns, in which the others are served, too.
+const FLUSHES_PER_TURN: usize = 256;
 
 /// The read stage ends after this, so that a turn is about a millisecond of work.
 const READ_STAGE_MAX: Duration = Duration::from_micros(700);

@@ -17,6 +17,8 @@ use super::token::Source;
 pub(super) struct Signals {
     receiver: UnixStream,
     registrations: Vec<SigId>,
+    /// The edge came. Without it `take` makes no system call: it is asked every turn.
+    pending: bool,
 }
 
 impl Signals {
@@ -32,11 +34,19 @@ impl Signals {
         Ok(Signals {
             receiver,
             registrations,
+            pending: false,
         })
+    }
+
+    pub fn mark_pending(&mut self) {
+        self.pending = true;
     }
 
     /// How many signals came since the last call.
     pub fn take(&mut self) -> usize {
+        if !std::mem::take(&mut self.pending) {
+            return 0;
+        }
         let mut count = 0;
         let mut buffer = [0; 16];
         while let Ok(n @ 1..) = self.receiver.read(&mut buffer) {

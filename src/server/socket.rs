@@ -43,6 +43,8 @@ pub(super) struct Socket {
     held_back: bool,
     /// No `WouldBlock` since the last edge.
     writable: bool,
+    /// The turn of the last write: a socket that is listed twice writes once.
+    written_in_turn: u64,
     /// Registered for WRITABLE, too.
     awaits_writable: bool,
     /// `Machine::on_disconnect` has been called.
@@ -107,6 +109,7 @@ impl Socket {
             peer_gone: false,
             held_back: false,
             writable: true,
+            written_in_turn: 0,
             awaits_writable: false,
             released: false,
             listed: false,
@@ -196,13 +199,15 @@ impl Socket {
         }
     }
 
-    /// One write of what the outbox holds.
-    pub fn flush(&mut self, outboxes: &mut Outboxes, registry: &Registry) -> Flushed {
-        if self.peer_gone {
+    /// One write of what the outbox holds, if there was none in this turn (counted from one).
+    pub fn flush(&mut self, outboxes: &mut Outboxes, registry: &Registry, turn: u64) -> Flushed {
+        if self.peer_gone || matches!(self.phase, Phase::Lingering { .. }) {
             outboxes.advance(self.key, outboxes.len(self.key));
         }
         let waiting = outboxes.len(self.key);
-        if waiting > 0 && self.writable {
+        let may_write = waiting > 0 && self.writable && self.written_in_turn != turn;
+        if may_write {
+            self.written_in_turn = turn;
             let result = self.write_once(outboxes, waiting);
             if let Err(error) = result.and_then(|()| self.watch_writable(outboxes, registry)) {
                 log::debug!("socket {:?}: writing failed: {error}", self.key);
@@ -213,7 +218,7 @@ impl Socket {
         match self.phase {
             Phase::Dead => Flushed::Finished,
             Phase::Flushing { .. } if is_empty => Flushed::Finished,
-            Phase::Open | Phase::Flushing { .. } if !is_empty && self.writable => Flushed::More,
+            _ if may_write && !is_empty && self.writable => Flushed::More,
             _ => Flushed::Waiting,
         }
     }
@@ -230,7 +235,8 @@ impl Socket {
         self.phase = Phase::Dead;
     }
 
-    /// After the last byte is written: true if the descriptor has to stay for a while.
+    /// After the last byte is written: true if the descriptor has to stay for a while. May be asked
+    /// again: a socket can be on the lists of the flush and reap stages twice.
     pub fn linger(&mut self, now: Now) -> bool {
         match self.phase {
             Phase::Flushing { .. } if !self.peer_gone && !self.ended => {
@@ -240,6 +246,7 @@ impl Socket {
                     self.phase = Phase::Dead;
                 }
             }
+            Phase::Lingering { .. } => {}
             _ => self.phase = Phase::Dead,
         }
         self.phase != Phase::Dead
