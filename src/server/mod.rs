@@ -1,7 +1,7 @@
 //! The event loop and everything that touches a file descriptor of a socket. The only room that knows
 //! mio and the clock; what the bytes mean is the business of [`protocol`](crate::protocol).
 //!
-//! Read [`event_loop`] first: every turn has the same stages in the same order.
+//! Read `event_loop.rs` first: every turn has the same stages in the same order.
 //!
 //! ```text
 //! event_loop   poll, the stages of a turn, what wakes it
