@@ -1,0 +1,151 @@
+//! The command line.
+
+use std::time::Duration;
+
+use crate::failure::{Failure, Result};
+use crate::scenario::{self, Scenario};
+use crate::target::Target;
+
+pub enum Command {
+    Measure(Options),
+    Relay,
+    Print(String),
+}
+
+pub struct Options {
+    broker: Option<String>,
+    pid: Option<u32>,
+    peers: Vec<String>,
+    relay: bool,
+    seconds: Option<f64>,
+    pub rounds: usize,
+    pub scenarios: Vec<Scenario>,
+    pub json: bool,
+}
+
+pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Command> {
+    let grammar = grammar();
+    let matches = grammar
+        .parse(arguments)
+        .map_err(|error| Failure::new(error.to_string()))?;
+    if matches.opt_present("relay") {
+        return Ok(Command::Relay);
+    }
+    if matches.opt_present("help") {
+        return Ok(Command::Print(grammar.usage(USAGE)));
+    }
+    if matches.opt_present("list") {
+        let names: Vec<_> = scenario::ALL.iter().map(|scenario| scenario.name).collect();
+        return Ok(Command::Print(names.join("\n")));
+    }
+    let broker = matches.opt_str("broker").filter(|name| name != "leveret");
+    let seconds = number::<f64>(&matches, "seconds")?;
+    if seconds.is_some_and(|seconds| !(SECONDS_MIN..=SECONDS_LIMIT).contains(&seconds)) {
+        return Err(Failure::new("--seconds is out of range"));
+    }
+    Ok(Command::Measure(Options {
+        broker,
+        pid: number(&matches, "pid")?,
+        peers: matches.opt_strs("peer"),
+        relay: !matches.opt_present("no-relay"),
+        seconds,
+        rounds: number(&matches, "rounds")?.unwrap_or(ROUNDS).max(1),
+        scenarios: chosen(&matches.opt_strs("only"))?,
+        json: matches.opt_present("json"),
+    }))
+}
+
+impl Options {
+    /// The broker under test, its peers, and the relay; what has to be started is.
+    pub fn targets(&self) -> Result<Vec<Target>> {
+        let mut targets = vec![match &self.broker {
+            Some(endpoint) => Target::running(endpoint, self.pid)?,
+            None => Target::start_leveret()?,
+        }];
+        for peer in &self.peers {
+            targets.push(Target::running(peer, None)?);
+        }
+        if self.relay {
+            targets.push(Target::start_relay()?);
+        }
+        Ok(targets)
+    }
+
+    /// How long to measure: as told, or so that all scenarios together stay within the budget.
+    pub fn duration(&self, targets: usize) -> Duration {
+        let timed = self
+            .scenarios
+            .iter()
+            .filter(|scenario| scenario.goes_by_time());
+        let runs = timed.count() * targets * self.rounds;
+        let fair = (BUDGET_SECONDS / runs.max(1) as f64).min(SECONDS_MAX);
+        Duration::from_secs_f64(self.seconds.unwrap_or(fair))
+    }
+}
+
+fn grammar() -> getopts::Options {
+    let mut grammar = getopts::Options::new();
+    grammar
+        .optopt(
+            "",
+            "broker",
+            "what to measure: leveret, or a running broker",
+            "leveret|ENDPOINT",
+        )
+        .optopt(
+            "",
+            "pid",
+            "whose CPU and memory to read, with --broker ENDPOINT",
+            "PID",
+        )
+        .optmulti(
+            "",
+            "peer",
+            "another running broker, to compare with",
+            "ENDPOINT",
+        )
+        .optflag(
+            "",
+            "no-relay",
+            "leave out the relay, the machine's own limit",
+        )
+        .optopt("", "seconds", "measured time per scenario and round", "S")
+        .optopt("", "rounds", "rounds of which to take the median (3)", "N")
+        .optmulti("", "only", "scenarios whose names begin so", "PREFIX")
+        .optflag("", "list", "name the scenarios")
+        .optflag("", "json", "print JSON in place of the table")
+        .optflag("h", "help", "print this")
+        .optflag("", "relay", "be the relay (the benchmark starts itself so)")
+        .optflag("", "bench", "ignored: cargo bench adds it");
+    grammar
+}
+
+fn number<T: std::str::FromStr>(matches: &getopts::Matches, name: &str) -> Result<Option<T>> {
+    let text = matches.opt_str(name);
+    let number = text.map(|text| text.parse()).transpose();
+    number.map_err(|_| Failure::new(format!("--{name} wants a number")))
+}
+
+fn chosen(prefixes: &[String]) -> Result<Vec<Scenario>> {
+    let wanted = |scenario: &&Scenario| {
+        let begins = |prefix: &String| scenario.name.starts_with(prefix.as_str());
+        prefixes.is_empty() || prefixes.iter().any(begins)
+    };
+    let chosen: Vec<_> = scenario::ALL.iter().filter(wanted).copied().collect();
+    if chosen.is_empty() {
+        return Err(Failure::new("no such scenario; --list names them"));
+    }
+    Ok(chosen)
+}
+
+const USAGE: &str = "\
+Usage: cargo bench --bench end_to_end -- [OPTIONS]
+
+ENDPOINT is [NAME=]HOST:PORT[:PID]; the broker there must let guest in.";
+const ROUNDS: usize = 3;
+/// Measured seconds of all scenarios, rounds and targets together. Warm-ups, connections and the
+/// backlog come on top; a whole run stays below three minutes.
+const BUDGET_SECONDS: f64 = 90.0;
+const SECONDS_MAX: f64 = 2.0;
+const SECONDS_MIN: f64 = 0.1;
+const SECONDS_LIMIT: f64 = 600.0;
