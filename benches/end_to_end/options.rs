@@ -24,6 +24,13 @@ pub struct Options {
 }
 
 pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Command> {
+    let arguments: Vec<_> = arguments.collect();
+    if arguments.is_empty() {
+        // `cargo test --all-targets` starts benchmarks as well, and means no three minutes' work.
+        return Ok(Command::Print(
+            "nothing measured: use cargo bench, or --bench".to_owned(),
+        ));
+    }
     let grammar = grammar();
     let matches = grammar
         .parse(arguments)
@@ -116,7 +123,11 @@ fn grammar() -> getopts::Options {
         .optflag("", "json", "print JSON in place of the table")
         .optflag("h", "help", "print this")
         .optflag("", "relay", "be the relay (the benchmark starts itself so)")
-        .optflag("", "bench", "ignored: cargo bench adds it");
+        .optflag(
+            "",
+            "bench",
+            "measure, with no other option needed (cargo bench adds it)",
+        );
     grammar
 }
 

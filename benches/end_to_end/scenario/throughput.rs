@@ -5,6 +5,8 @@
 //! backlog, and soon how it throttles publishers or raises its memory alarm, each in its own way. The
 //! bound is wide enough to keep every stage busy, and the backlog has a scenario of its own.
 //!
+//! **What is counted are deliveries**: with fan-out, a message published counts once for every queue.
+//!
 //! **One thread drives both connections.** On a machine of two cores this leaves one to the broker,
 //! always; with two client threads the three would compete for two cores, and the scheduler's choices
 //! would be in the figures. It also makes the bound exact at no cost. A broker that uses several
