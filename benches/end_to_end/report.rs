@@ -75,10 +75,7 @@ impl Report {
             out.push_str(text.trim_end());
             out.push('\n');
         };
-        let first = self.targets.first().cloned().unwrap_or_default();
-        let ratios = self.targets[1..]
-            .iter()
-            .map(|other| format!("{first}/{other}"));
+        let ratios = self.targets[1..].iter().map(|other| format!("/ {other}"));
         let head = self.targets.iter().map(|name| format!("{name:>20}"));
         let ratio_head = ratios.map(|name| format!("{name:>20}"));
         let left = format!("{:<16}{:<20}", "scenario", "figure");
