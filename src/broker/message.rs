@@ -1,4 +1,4 @@
-//! Messages in memory: one table for the whole broker, blocks of 256 in order of arrival.
+//! Messages in memory: one table for the whole broker, blocks of up to 256 in order of arrival.
 //!
 //! A queue holds [`MessageId`]s, eight bytes each; the message itself is written once, whatever the
 //! fan-out, behind its neighbours in a block. Nothing is allocated or freed per message, only per
@@ -73,6 +73,10 @@ impl MessageId {
         MessageId(bits)
     }
 
+    fn new(block: u64, slot: usize) -> Self {
+        MessageId::from_bits(block * BLOCK_MESSAGES as u64 + slot as u64)
+    }
+
     fn block(self) -> u64 {
         self.0 / BLOCK_MESSAGES as u64
     }
@@ -92,9 +96,9 @@ impl fmt::Debug for MessageId {
 pub struct Messages {
     /// Full blocks with living messages, by block number.
     sealed: Map<u64, Block>,
-    /// The block being filled; its number is `next / BLOCK_MESSAGES`.
+    /// The block being filled, and its number.
     open: Block,
-    next: u64,
+    open_number: u64,
     /// Sealed blocks that were mostly dead when last looked at.
     sparse: Vec<u64>,
     /// Bytes held, living or not: what the memory budget counts.
@@ -129,7 +133,7 @@ impl Messages {
         Messages {
             sealed: Map::default(),
             open: Block::default(),
-            next: 0,
+            open_number: 0,
             sparse: Vec::new(),
             held_bytes: 0,
             live_bytes: 0,
@@ -138,11 +142,10 @@ impl Messages {
 
     /// Copies the message in. The caller holds the one reference.
     pub fn insert(&mut self, message: &Message<'_>) -> MessageId {
-        if self.open.slots.len() == BLOCK_MESSAGES {
+        if self.open.slots.len() == BLOCK_MESSAGES || self.open.bytes.len() >= BLOCK_BYTES_FULL {
             self.seal();
         }
-        let id = MessageId::from_bits(self.next);
-        self.next += 1;
+        let id = MessageId::new(self.open_number, self.open.slots.len());
         let capacity = self.open.bytes.capacity();
         let size = self.open.push(message);
         self.held_bytes += self.open.bytes.capacity() - capacity + size.outside;
@@ -159,7 +162,7 @@ impl Messages {
     /// One holder less; the last one frees it.
     pub fn release(&mut self, id: MessageId) {
         let number = id.block();
-        let open = number == self.open_number();
+        let open = number == self.open_number;
         let block = if open {
             &mut self.open
         } else {
@@ -223,14 +226,9 @@ impl Messages {
             .sum()
     }
 
-    fn open_number(&self) -> u64 {
-        // A full open block is sealed by the next insert; until then its number is the one before.
-        (self.next - self.open.slots.len() as u64) / BLOCK_MESSAGES as u64
-    }
-
     #[inline]
     fn block(&self, id: MessageId) -> &Block {
-        if id.block() == self.open_number() {
+        if id.block() == self.open_number {
             &self.open
         } else {
             self.sealed
@@ -241,7 +239,7 @@ impl Messages {
 
     #[inline]
     fn block_mut(&mut self, id: MessageId) -> &mut Block {
-        if id.block() == self.open_number() {
+        if id.block() == self.open_number {
             &mut self.open
         } else {
             self.sealed
@@ -250,9 +248,11 @@ impl Messages {
         }
     }
 
-    /// Puts the full block away, or starts over in it when nothing in it lives.
+    /// Puts the full block away, or starts over in it when nothing in it lives. Its numbers are not
+    /// used again in either case.
     fn seal(&mut self) {
-        let number = self.open_number();
+        let number = self.open_number;
+        self.open_number += 1;
         if self.open.live == 0 {
             self.held_bytes -= self.open.bytes.capacity();
             self.open.reset();
@@ -451,8 +451,10 @@ const LARGE: u16 = u16::MAX;
 const SLOTS_BYTES: usize = BLOCK_MESSAGES * size_of::<Slot>();
 /// A block with this few living messages is worth rewriting.
 const SPARSE: u32 = BLOCK_MESSAGES as u32 / 8;
+/// A block with so much in it takes no more messages.
+const BLOCK_BYTES_FULL: usize = 64 << 10;
 /// What an empty open block keeps, and what a new one starts with at most.
-const OPEN_BYTES_MAX: usize = 64 << 10;
+const OPEN_BYTES_MAX: usize = BLOCK_BYTES_FULL + INLINE_BODY_MAX;
 /// Blocks rewritten per turn: well under a millisecond.
 const TIDY_BLOCKS: usize = 16;
 /// Below this much dead room tidying is not worth the copying.

@@ -91,11 +91,12 @@ const QUANTUM_MAX_LOG2: u32 = 10;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::Socket;
     use crate::slots::Slots;
 
     fn keys<const N: usize>() -> [SocketKey; N] {
-        let mut slots = Slots::new();
-        std::array::from_fn(|_| SocketKey::from_bits(slots.insert(()).to_bits()))
+        let mut slots: Slots<(), Socket> = Slots::new();
+        std::array::from_fn(|_| slots.insert(()))
     }
 
     #[test]
@@ -140,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_cancelled_or_inherited_slot_fires_for_nobody_else() {
-        let mut slots = Slots::new();
+        let mut slots: Slots<(), Socket> = Slots::new();
         let mut key = || SocketKey::from_bits(slots.insert(()).to_bits());
         let (a, b) = (key(), key());
         let mut timers = Timers::default();
@@ -170,7 +171,7 @@ mod tests {
 
     #[test]
     fn idle_connections_share_their_wakings() {
-        let mut slots = Slots::new();
+        let mut slots: Slots<(), Socket> = Slots::new();
         let mut timers = Timers::default();
         for n in 0..10_000u64 {
             let key = SocketKey::from_bits(slots.insert(()).to_bits());

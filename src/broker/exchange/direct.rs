@@ -85,8 +85,8 @@ mod tests {
         direct.bind(b"*", 2);
         direct.bind(b"", 3);
         assert_eq!(routed(&direct, b"error"), [1]);
-        assert_eq!(routed(&direct, b"Error"), []);
-        assert_eq!(routed(&direct, b"error "), []);
+        assert!(routed(&direct, b"Error").is_empty());
+        assert!(routed(&direct, b"error ").is_empty());
         assert_eq!(routed(&direct, b"*"), [2]);
         assert_eq!(routed(&direct, b""), [3]);
     }
@@ -113,7 +113,7 @@ mod tests {
         direct.unbind(b"k", 1);
         assert_eq!(routed(&direct, b"k"), [1]);
         direct.unbind(b"k", 1);
-        assert_eq!(routed(&direct, b"k"), []);
+        assert!(routed(&direct, b"k").is_empty());
         assert!(direct.is_empty());
     }
 }

@@ -143,7 +143,9 @@ mod tests {
     fn equals_take_turns() {
         let [a, b, c, _] = keys();
         let mut dispatch = Dispatch::default();
-        [a, b, c].map(|key| dispatch.add(key, 0));
+        for key in [a, b, c] {
+            dispatch.add(key, 0);
+        }
         assert_eq!(serve(&mut dispatch, 5), [a, b, c, a, b]);
         dispatch.remove(a, 0);
         assert_eq!(serve(&mut dispatch, 3), [c, b, c]);

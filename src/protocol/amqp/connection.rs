@@ -161,10 +161,10 @@ impl Connection {
             self.finish(hub);
             return;
         }
-        if self.blocked {
-            if let Some(heartbeat) = &mut self.heartbeat {
-                heartbeat.on_received(now.monotonic_ms);
-            }
+        if self.blocked
+            && let Some(heartbeat) = &mut self.heartbeat
+        {
+            heartbeat.on_received(now.monotonic_ms);
         }
         let sent = hub.outboxes.total(self.socket);
         let Some(heartbeat) = &mut self.heartbeat else {

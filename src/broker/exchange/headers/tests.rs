@@ -160,7 +160,7 @@ fn unbinding_takes_the_arguments_in_any_order() {
         headers.unbind(table(&[kind, PDF]).view(), 1);
         assert_eq!(routed(&mut headers, &[PDF, REPORT]), [2]);
         headers.unbind(table(&[kind, PDF, REPORT]).view(), 2);
-        assert_eq!(routed(&mut headers, &[PDF, REPORT]), []);
+        assert!(routed(&mut headers, &[PDF, REPORT]).is_empty());
     }
 }
 
@@ -170,7 +170,7 @@ fn a_binding_to_what_is_not_a_number_can_be_unbound() {
     let arguments = table(&[ANY, PDF, ("n", Value::double(f64::NAN))]);
     headers.bind(arguments.view(), 1);
     headers.unbind(arguments.view(), 1);
-    assert_eq!(routed(&mut headers, &[PDF]), []);
+    assert!(routed(&mut headers, &[PDF]).is_empty());
 }
 
 #[test]

@@ -245,7 +245,7 @@ mod tests {
             topic.unbind(pattern.as_bytes(), 1);
             assert_eq!(routed(&mut topic, "a.b"), [1]);
             topic.unbind(pattern.as_bytes(), 1);
-            assert_eq!(routed(&mut topic, "a.b"), []);
+            assert!(routed(&mut topic, "a.b").is_empty());
         }
     }
 
