@@ -51,9 +51,13 @@ pub struct Limits {
     pub messages_bytes_max: usize,
 }
 
-/// How the broker introduces itself in `connection.start` (COMPATIBILITY, decision 2).
+/// How the broker introduces itself in `connection.start`.
 #[derive(Clone, Debug)]
 pub struct ServerIdentity {
+    /// `RabbitMQ`, because clients choose their behaviour by it: kombu takes any other product for one
+    /// where `basic.qos` with global=false changes running consumers, and a Celery worker then
+    /// starves behind a handful of tasks with an ETA. Who we are stands in `information` and
+    /// `leveret_version`.
     pub product: String,
     /// Clients compare this with RabbitMQ's versions, so it is one.
     pub version: String,
@@ -96,7 +100,7 @@ impl Default for Limits {
 impl Default for ServerIdentity {
     fn default() -> Self {
         ServerIdentity {
-            product: "Leveret".to_owned(),
+            product: "RabbitMQ".to_owned(),
             version: "3.13.7".to_owned(),
             cluster_name: "leveret".to_owned(),
         }

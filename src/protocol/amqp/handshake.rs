@@ -191,7 +191,7 @@ fn server_properties(hub: &Hub) -> TableBuilder {
         .put_table("capabilities", &capabilities)
         .put("cluster_name", server.cluster_name.as_str())
         .put("copyright", "Copyright (c) the leveret authors")
-        .put("information", "Licensed under MIT OR Apache-2.0")
+        .put("information", INFORMATION)
         .put("leveret_version", env!("CARGO_PKG_VERSION"))
         .put("platform", PLATFORM)
         .put("product", server.product.as_str())
@@ -235,6 +235,11 @@ fn check_negotiated(name: &str, min: u32, max: u32, value: u32) -> Result<()> {
 }
 
 const MECHANISMS: &[u8] = b"PLAIN AMQPLAIN";
+const INFORMATION: &str = concat!(
+    "This is leveret ",
+    env!("CARGO_PKG_VERSION"),
+    ", a RabbitMQ-compatible broker. Licensed under MIT OR Apache-2.0"
+);
 const PLATFORM: &str = concat!("Rust ", env!("CARGO_PKG_RUST_VERSION"));
 const CAPABILITIES: [&str; 9] = [
     "publisher_confirms",
