@@ -62,13 +62,13 @@ pub struct MessageId(u64);
 
 impl MessageId {
     /// Ids stay below this, so that a queue can keep one bit beside them.
-    const MAX: u64 = u64::MAX >> 1;
+    pub const MAX: u64 = u64::MAX >> 1;
 
-    pub(super) fn to_bits(self) -> u64 {
+    pub fn to_bits(self) -> u64 {
         self.0
     }
 
-    pub(super) fn from_bits(bits: u64) -> Self {
+    pub fn from_bits(bits: u64) -> Self {
         debug_assert!(bits <= Self::MAX);
         MessageId(bits)
     }

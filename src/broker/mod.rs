@@ -23,6 +23,7 @@ mod counters;
 mod delivery;
 mod error;
 pub mod exchange;
+pub mod journal;
 pub mod message;
 mod name;
 mod outlet;

@@ -2,10 +2,12 @@
 
 pub mod arguments;
 mod dispatch;
+mod packed;
 mod ready;
 
 pub use arguments::QueueArguments;
 pub use dispatch::Dispatch;
+pub use packed::PackedIds;
 pub use ready::{Entry, Ready};
 
 use super::connection::ConnectionKey;
