@@ -6,16 +6,23 @@
 
 use crate::broker::message::MessageId;
 
-/// A sequence of ascending ids; it grows at its end and is read from its front.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A sequence of ascending ids; it grows at its end and is taken from its front.
+#[derive(Clone, Debug, Default)]
 pub struct PackedIds {
+    /// Runs; those before `start` are taken.
     bytes: Vec<u8>,
+    start: usize,
+    /// The run being taken.
+    head: Run,
+    /// The id taken last.
+    taken: Option<u64>,
+    /// The run being written, not yet in `bytes`.
+    tail: Run,
     count: usize,
     last: u64,
-    /// The run being written: so many ids at this distance from each other, not yet in `bytes`.
-    run: Run,
 }
 
+/// So many ids, each at this distance from the one before, less one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Run {
     distance: u64,
@@ -35,20 +42,22 @@ impl PackedIds {
         (self.count > 0).then(|| MessageId::from_bits(self.last))
     }
 
-    /// `id` must be greater than all before it.
+    /// `id` must be greater than all before it, also those that were taken.
     pub fn push(&mut self, id: MessageId) {
         let id = id.to_bits();
-        debug_assert!(self.count == 0 || id > self.last);
-        // Distances are kept less one, from one before zero, so that id 0 has a distance too.
-        let distance = match self.count {
-            0 => id,
-            _ => id - self.last - 1,
-        };
-        if self.run.repeats > 0 && self.run.distance == distance {
-            self.run.repeats += 1;
+        let before = if self.count > 0 {
+            Some(self.last)
         } else {
-            self.run.write(&mut self.bytes);
-            self.run = Run {
+            self.taken
+        };
+        debug_assert!(before.is_none_or(|before| before < id));
+        // The first id stands as its distance from one before zero.
+        let distance = before.map_or(id, |before| id - before - 1);
+        if self.tail.repeats > 0 && self.tail.distance == distance {
+            self.tail.repeats += 1;
+        } else {
+            self.tail.write(&mut self.bytes);
+            self.tail = Run {
                 distance,
                 repeats: 1,
             };
@@ -57,12 +66,32 @@ impl PackedIds {
         self.count += 1;
     }
 
+    /// Takes the first id.
+    pub fn pop(&mut self) -> Option<MessageId> {
+        let mut ids = self.iter();
+        let id = ids.next()?;
+        let Ids {
+            rest,
+            head,
+            tail,
+            taken,
+        } = ids;
+        self.start = self.bytes.len() - rest.len();
+        (self.head, self.tail, self.taken) = (head, tail, taken);
+        self.count -= 1;
+        if self.start > COMPACT_MIN && self.start > self.bytes.len() / 2 {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+        Some(id)
+    }
+
     pub fn iter(&self) -> Ids<'_> {
         Ids {
-            bytes: &self.bytes,
-            tail: self.run,
-            run: Run::default(),
-            last: None,
+            rest: &self.bytes[self.start..],
+            head: self.head,
+            tail: self.tail,
+            taken: self.taken,
         }
     }
 
@@ -91,31 +120,29 @@ impl FromIterator<MessageId> for PackedIds {
 /// Ids of a [`PackedIds`], in ascending order.
 #[derive(Clone, Debug)]
 pub struct Ids<'a> {
-    bytes: &'a [u8],
+    rest: &'a [u8],
+    head: Run,
     tail: Run,
-    run: Run,
-    last: Option<u64>,
+    taken: Option<u64>,
 }
 
 impl Iterator for Ids<'_> {
     type Item = MessageId;
 
     fn next(&mut self) -> Option<MessageId> {
-        if self.run.repeats == 0 {
-            self.run = match Run::read(&mut self.bytes) {
+        if self.head.repeats == 0 {
+            self.head = match Run::read(&mut self.rest) {
                 Some(run) => run,
                 None => std::mem::take(&mut self.tail),
             };
-            if self.run.repeats == 0 {
+            if self.head.repeats == 0 {
                 return None;
             }
         }
-        self.run.repeats -= 1;
-        let id = match self.last {
-            None => self.run.distance,
-            Some(last) => last + 1 + self.run.distance,
-        };
-        self.last = Some(id);
+        self.head.repeats -= 1;
+        let distance = self.head.distance;
+        let id = self.taken.map_or(distance, |taken| taken + 1 + distance);
+        self.taken = Some(id);
         Some(MessageId::from_bits(id))
     }
 }
@@ -168,6 +195,9 @@ fn read_number(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
+/// Taken bytes are not worth moving the rest for before there are this many.
+const COMPACT_MIN: usize = 1024;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,6 +224,30 @@ mod tests {
             prop_assert_eq!(packed.last().map(MessageId::to_bits), ids.last().copied());
             let back: Vec<u64> = packed.iter().map(MessageId::to_bits).collect();
             prop_assert_eq!(back, ids.into_iter().collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn what_is_taken_is_gone(steps in prop::collection::vec((1..2000u64, any::<bool>()), 0..3000)) {
+            let mut packed = PackedIds::default();
+            let mut model = std::collections::VecDeque::new();
+            let mut next = 0;
+            for (distance, take) in steps {
+                // Mostly runs, sometimes none.
+                next += if distance < 1500 { 3 } else { distance };
+                packed.push(MessageId::from_bits(next));
+                model.push_back(next);
+                if take {
+                    prop_assert_eq!(packed.pop().map(MessageId::to_bits), model.pop_front());
+                }
+                prop_assert_eq!(packed.len(), model.len());
+            }
+            prop_assert!(packed.iter().map(MessageId::to_bits).eq(model.iter().copied()));
+            while let Some(id) = model.pop_front() {
+                prop_assert_eq!(packed.pop().map(MessageId::to_bits), Some(id));
+            }
+            prop_assert_eq!(packed.pop(), None);
+            packed.push(MessageId::from_bits(next + 9));
+            prop_assert_eq!(packed.pop(), Some(MessageId::from_bits(next + 9)));
         }
     }
 }
