@@ -84,7 +84,7 @@ impl Journal {
 
     /// Adds a message for these queues. Ids must grow from call to call.
     ///
-    /// All numbers little endian: size of what follows (4 bytes), id (8), count of queues (2), queue
+    /// All numbers little endian: size of what follows (4 bytes), id (8), count of queues (4), queue
     /// ids (8 each), lengths of exchange and routing key (1 each), properties (4), body (4), and these
     /// four.
     pub fn append(&mut self, id: MessageId, queues: &[QueueId], message: &Message<'_>) {
@@ -99,7 +99,7 @@ impl Journal {
         out.reserve(4 + size);
         out.extend_from_slice(&(size as u32).to_le_bytes());
         out.extend_from_slice(&id.to_bits().to_le_bytes());
-        out.extend_from_slice(&(queues.len() as u16).to_le_bytes());
+        out.extend_from_slice(&(queues.len() as u32).to_le_bytes());
         for queue in queues {
             out.extend_from_slice(&queue.0.to_le_bytes());
         }
@@ -129,8 +129,9 @@ impl<'a> StoredMessage<'a> {
     /// Reads one message without its leading size; `None` if that is not what the bytes are.
     pub fn decode(encoded: &'a [u8]) -> Option<Self> {
         let (id, rest) = encoded.split_first_chunk::<8>()?;
-        let (count, rest) = rest.split_first_chunk::<2>()?;
-        let (queues, rest) = rest.split_at_checked(8 * usize::from(u16::from_le_bytes(*count)))?;
+        let (count, rest) = rest.split_first_chunk::<4>()?;
+        let queues_size = (u32::from_le_bytes(*count) as usize).checked_mul(8)?;
+        let (queues, rest) = rest.split_at_checked(queues_size)?;
         let (&[exchange, routing_key], rest) = rest.split_first_chunk::<2>()?;
         let (properties, rest) = rest.split_first_chunk::<4>()?;
         let (body, rest) = rest.split_first_chunk::<4>()?;
@@ -183,7 +184,7 @@ impl<'a> Iterator for StoredMessages<'a> {
 }
 
 /// What a message takes without queue ids, names, properties and body.
-const MESSAGE_FIXED_SIZE: usize = 8 + 2 + 1 + 1 + 4 + 4;
+const MESSAGE_FIXED_SIZE: usize = 8 + 4 + 1 + 1 + 4 + 4;
 
 #[cfg(test)]
 mod tests {

@@ -136,6 +136,12 @@ impl Ready {
         })
     }
 
+    /// Those that may have been delivered before.
+    pub fn redelivered(&self) -> PackedIds {
+        let entries = self.iter().filter(|entry| entry.redelivered());
+        entries.map(Entry::message).collect()
+    }
+
     fn refill(&mut self) {
         if self.middle.is_empty() {
             std::mem::swap(&mut self.front, &mut self.back);

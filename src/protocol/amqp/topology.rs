@@ -35,7 +35,7 @@ impl Channel {
             message_count: saturated(counts.messages),
             consumer_count: saturated(counts.consumers),
         };
-        self.reply(hub, declare.no_wait, &ok);
+        self.reply_stored(hub, declare.no_wait, &ok);
         self.last_queue = name;
         Ok(())
     }
@@ -82,7 +82,7 @@ impl Channel {
         let source = without_line_ends(bind.exchange);
         let request = bind_request(session, &source, routing_key, bind.arguments);
         hub.core.bind_queue(&request, session.connection, &queue)?;
-        self.reply(hub, bind.no_wait, &queue::BindOk {});
+        self.reply_stored(hub, bind.no_wait, &queue::BindOk {});
         Ok(())
     }
 
@@ -102,7 +102,7 @@ impl Channel {
         let request = bind_request(session, &source, routing_key, unbind.arguments);
         hub.core
             .unbind_queue(&request, session.connection, &queue)?;
-        self.send(hub, &queue::UnbindOk {});
+        self.reply_stored(hub, false, &queue::UnbindOk {});
         Ok(())
     }
 
@@ -142,7 +142,7 @@ impl Channel {
         let ok = queue::DeleteOk {
             message_count: saturated(count),
         };
-        self.reply(hub, delete.no_wait, &ok);
+        self.reply_stored(hub, delete.no_wait, &ok);
         Ok(())
     }
 
@@ -166,7 +166,7 @@ impl Channel {
                 arguments: declare.arguments,
             })?;
         }
-        self.reply(hub, declare.no_wait, &exchange::DeclareOk {});
+        self.reply_stored(hub, declare.no_wait, &exchange::DeclareOk {});
         Ok(())
     }
 
@@ -179,7 +179,7 @@ impl Channel {
         let name = without_line_ends(delete.exchange);
         hub.core
             .delete_exchange(session.virtual_host, &name, delete.if_unused)?;
-        self.reply(hub, delete.no_wait, &exchange::DeleteOk {});
+        self.reply_stored(hub, delete.no_wait, &exchange::DeleteOk {});
         Ok(())
     }
 
@@ -193,7 +193,7 @@ impl Channel {
         let destination = without_line_ends(bind.destination);
         let request = bind_request(session, &source, bind.routing_key, bind.arguments);
         hub.core.bind_exchange(&request, &destination)?;
-        self.reply(hub, bind.no_wait, &exchange::BindOk {});
+        self.reply_stored(hub, bind.no_wait, &exchange::BindOk {});
         Ok(())
     }
 
@@ -207,7 +207,7 @@ impl Channel {
         let destination = without_line_ends(unbind.destination);
         let request = bind_request(session, &source, unbind.routing_key, unbind.arguments);
         hub.core.unbind_exchange(&request, &destination)?;
-        self.reply(hub, unbind.no_wait, &exchange::UnbindOk {});
+        self.reply_stored(hub, unbind.no_wait, &exchange::UnbindOk {});
         Ok(())
     }
 
