@@ -8,7 +8,7 @@ use crate::broker::outlet::Effect;
 use crate::broker::queue::arguments::{COMPARED, QUEUE_TYPE, QueueKind};
 use crate::broker::queue::{Dispatch, Queue, QueueArguments, QueueKey, Ready};
 use crate::broker::virtual_host::VirtualHostKey;
-use crate::broker::{ChannelKey, Core};
+use crate::broker::{ChannelKey, Core, REPLY_TO};
 use crate::wire::amqp::field_table::{OwnedTable, Table, Value};
 
 use super::BindingSet;
@@ -68,15 +68,29 @@ impl Core {
         connection: ConnectionKey,
         name: &[u8],
     ) -> Result<QueueCounts> {
-        if let Some(requester) = self.reply_address(name) {
-            debug_assert!(self.traffic.channels.contains(requester));
-            return Ok(QueueCounts {
-                messages: 0,
-                consumers: 1,
-            });
-        }
         let key = self.queue_for(virtual_host, connection, name)?;
         Ok(self.traffic.queues[key].counts())
+    }
+
+    /// Whether somebody waits for answers at this address (RabbitMQ: `queue.declare` of a direct
+    /// reply-to name, by which a server asks whether its client is still there). The name without
+    /// an address is always there.
+    pub fn check_reply_address(
+        &self,
+        virtual_host: VirtualHostKey,
+        name: &[u8],
+    ) -> Result<QueueCounts> {
+        if name != REPLY_TO && self.reply_address(name).is_none() {
+            return Err(missing(
+                "queue",
+                name,
+                &self.virtual_hosts[virtual_host].name,
+            ));
+        }
+        Ok(QueueCounts {
+            messages: 0,
+            consumers: 1,
+        })
     }
 
     /// Drops the messages that are ready; how many there were.
@@ -110,14 +124,14 @@ impl Core {
         };
         let queue = &self.traffic.queues[key];
         let described = || named("queue", name, &self.virtual_hosts[virtual_host].name);
-        if if_unused && !queue.dispatch.is_empty() {
-            return Err(Error::PreconditionFailed(format!("{} in use", described())));
-        }
         if if_empty && !queue.ready.is_empty() {
             return Err(Error::PreconditionFailed(format!(
                 "{} not empty",
                 described()
             )));
+        }
+        if if_unused && !queue.dispatch.is_empty() {
+            return Err(Error::PreconditionFailed(format!("{} in use", described())));
         }
         Ok(self.remove_queue(key))
     }
@@ -327,16 +341,34 @@ fn parse_arguments(
     let arguments = QueueArguments::from_table(declaration.arguments)
         .map_err(|bad| Error::PreconditionFailed(bad.describe(described())))?;
     match arguments.kind {
-        QueueKind::Classic => Ok(arguments),
-        _ if !declaration.durable => refuse("non-durable"),
+        QueueKind::Classic => {
+            refuse_stream_argument("x-max-age", declaration.arguments, described)?;
+            Ok(arguments)
+        }
         _ if declaration.auto_delete => refuse("auto-delete"),
         _ if declaration.exclusive => refuse("exclusive-owner"),
+        _ if !declaration.durable => refuse("non-durable"),
         QueueKind::Quorum => Ok(arguments),
         QueueKind::Stream => Err(Error::NotImplemented(format!(
             "queue type 'stream' for {}",
             described()
         ))),
     }
+}
+
+/// Arguments that only streams understand, refused in RabbitMQ's words.
+pub(in crate::broker) fn refuse_stream_argument(
+    name: &str,
+    arguments: Table<'_>,
+    described: impl Fn() -> String,
+) -> Result<()> {
+    if arguments.get(name).is_none() {
+        return Ok(());
+    }
+    Err(Error::PreconditionFailed(format!(
+        "invalid arg '{name}' for {} of queue type rabbit_classic_queue",
+        described()
+    )))
 }
 
 fn locked(name: &[u8], virtual_host: &[u8]) -> Error {

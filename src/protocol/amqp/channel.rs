@@ -144,18 +144,22 @@ impl Channel {
     }
 
     /// Whether it was the answer that ends the closing.
-    pub fn on_frame_while_closing(&mut self, frame: &Frame<'_>, hub: &mut Hub) -> bool {
+    ///
+    /// # Errors
+    /// Opening the channel again before that answer, which would otherwise be waited for in vain.
+    pub fn on_frame_while_closing(&mut self, frame: &Frame<'_>, hub: &mut Hub) -> Result<bool> {
         if frame.kind != frame::METHOD {
-            return false;
+            return Ok(false);
         }
         match Method::decode(frame.payload) {
-            Ok(Method::ChannelCloseOk(_)) => true,
+            Ok(Method::ChannelCloseOk(_)) => Ok(true),
             // Both closed at once (AMQP 0-9-1 §2.2.5): each gets its answer.
             Ok(Method::ChannelClose(_)) => {
                 self.send(hub, &class::CloseOk {});
-                false
+                Ok(false)
             }
-            _ => false,
+            Ok(method @ Method::ChannelOpen(_)) => Err(second_open().of(method.ids())),
+            _ => Ok(false),
         }
     }
 
@@ -252,16 +256,11 @@ impl Channel {
             Method::TxRollback(_) => self.on_tx_rollback(hub),
             Method::ChannelFlow(flow) => self.on_flow(flow, hub),
             Method::ChannelClose(_) => self.on_close(hub),
-            Method::ChannelOpen(_) => Err(Exception::new(
-                ReplyCode::ChannelError,
-                "second 'channel.open' seen",
-            )),
+            Method::ChannelOpen(_) => Err(second_open()),
             Method::AccessRequest(_) => {
                 self.send(hub, &access::RequestOk { ticket: 1 });
                 Ok(())
             }
-            // Answers to what was said before: nothing waits for them.
-            Method::ChannelFlowOk(_) | Method::BasicCancelOk(_) => Ok(()),
             _ => Err(Exception::new(
                 ReplyCode::CommandInvalid,
                 "unimplemented method",
@@ -306,6 +305,10 @@ impl Channel {
         self.reply(hub, select.no_wait, &confirm::SelectOk {});
         Ok(())
     }
+}
+
+fn second_open() -> Exception {
+    Exception::new(ReplyCode::ChannelError, "second 'channel.open' seen")
 }
 
 const PUBLISH: (u16, u16) = (basic::Publish::CLASS_ID, basic::Publish::METHOD_ID);

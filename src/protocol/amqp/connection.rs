@@ -20,6 +20,7 @@ use crate::wire::reader::Reader;
 
 use super::channel::Channel;
 use super::exception::{Exception, Result};
+use super::frame_error::{self, decode_method};
 use super::heartbeat::{Due, Heartbeat};
 use super::publish::Publication;
 
@@ -263,7 +264,8 @@ impl Connection {
             Ok(Some(decoded)) => decoded,
             Ok(None) => return 0,
             Err(malformed) => {
-                self.close(&malformed.into(), (0, 0), hub, now);
+                let exception = frame_error::not_a_frame(&malformed, input);
+                self.close(&exception, (0, 0), hub, now);
                 self.state = State::ClosingGarbled;
                 return input.len();
             }
@@ -315,7 +317,10 @@ impl Connection {
         reader.finish().ok()?;
         let at = self.find_channel(frame.channel).ok()?;
         let channel = &mut self.channels[at];
-        if header.class != basic::CLASS_ID || !channel.takes_publish_in_place() {
+        if header.class != basic::CLASS_ID
+            || header.weight != 0
+            || !channel.takes_publish_in_place()
+        {
             return None;
         }
         let publication = Publication::new(&method, header.properties, body);
@@ -333,14 +338,14 @@ impl Connection {
         }
         match (frame.channel, self.state) {
             (0, _) if frame.kind == frame::METHOD => self.on_connection_frame(frame, hub, now),
-            (0, _) => Err(unexpected_frame(frame)),
+            (0, _) => Err(frame_error::unexpected_frame(frame)),
             (_, State::Running) => self.on_channel_frame(frame, hub, now),
-            _ => Err(unexpected_frame(frame)),
+            _ => Err(frame_error::unexpected_frame(frame)),
         }
     }
 
     fn on_connection_frame(&mut self, frame: &Frame<'_>, hub: &mut Hub, now: Now) -> Result<()> {
-        let method = Method::decode(frame.payload)?;
+        let method = decode_method(frame.payload)?;
         let ids = method.ids();
         let result = match (self.state, &method) {
             (State::StartOk, Method::ConnectionStartOk(start_ok)) => {
@@ -363,7 +368,7 @@ impl Connection {
                 ReplyCode::ChannelError,
                 "unexpected method in connection state running",
             )),
-            _ => Err(unexpected_frame(frame)),
+            _ => Err(frame_error::unexpected_frame(frame)),
         };
         result.map_err(|exception| exception.of(ids))
     }
@@ -408,7 +413,7 @@ impl Connection {
         };
         let channel = &mut self.channels[at];
         if channel.is_closing() {
-            if channel.on_frame_while_closing(frame, hub) {
+            if channel.on_frame_while_closing(frame, hub)? {
                 self.channels.remove(at);
             }
             return Ok(());
@@ -462,7 +467,7 @@ impl Connection {
             let text = "expected method frame, got non method frame instead";
             return Err(Exception::new(ReplyCode::UnexpectedFrame, text));
         }
-        let method = Method::decode(frame.payload)?;
+        let method = decode_method(frame.payload)?;
         if !matches!(method, Method::ChannelOpen(_)) {
             let text = "expected 'channel.open'";
             return Err(Exception::new(ReplyCode::ChannelError, text).of(method.ids()));
@@ -620,24 +625,12 @@ fn describe_header(header: &[u8; 8]) -> String {
 
 fn check_heartbeat(frame: &Frame<'_>) -> Result<()> {
     if frame.channel != 0 {
-        return Err(unexpected_frame(frame));
+        return Err(frame_error::unexpected_frame(frame));
     }
     if !frame.payload.is_empty() {
-        let text = format!("{}: unknown_frame", describe_frame(frame));
-        return Err(Exception::new(ReplyCode::FrameError, text));
+        return Err(frame_error::unknown_frame(frame.kind, frame.payload));
     }
     Ok(())
-}
-
-fn unexpected_frame(frame: &Frame<'_>) -> Exception {
-    Exception::new(ReplyCode::UnexpectedFrame, describe_frame(frame))
-}
-
-/// As RabbitMQ shows a frame that it did not expect.
-fn describe_frame(frame: &Frame<'_>) -> String {
-    let shown = &frame.payload[..frame.payload.len().min(OCTETS_SHOWN)];
-    let octets: Vec<String> = shown.iter().map(u8::to_string).collect();
-    format!("type {}, all octets = <<{}>>", frame.kind, octets.join(","))
 }
 
 const PUBLISH: (u16, u16) = (basic::Publish::CLASS_ID, basic::Publish::METHOD_ID);
@@ -652,4 +645,3 @@ const PUBLISH_IDS: [u8; 4] = [
 const CLOSE_OK: [u8; 12] = [1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 51, frame::END];
 /// How long one who was turned away is kept waiting (RabbitMQ: `SILENT_CLOSE_DELAY`).
 const REFUSAL_MS: u64 = 3_000;
-const OCTETS_SHOWN: usize = 64;

@@ -199,11 +199,12 @@ fn server_properties(hub: &Hub) -> TableBuilder {
     properties
 }
 
-/// SASL PLAIN (RFC 4616): authorization id (unused), user, password, with a zero before the last two.
+/// SASL PLAIN (RFC 4616): authorization id, user, password, with a zero before the last two. Nobody may
+/// act for somebody else, so the first must be empty (RabbitMQ).
 fn plain_credentials(response: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut parts = response.splitn(3, |byte| *byte == 0);
-    let (_authorization, user, password) = (parts.next()?, parts.next()?, parts.next()?);
-    (!password.contains(&0)).then_some((user, password))
+    let (authorization, user, password) = (parts.next()?, parts.next()?, parts.next()?);
+    (authorization.is_empty() && !password.contains(&0)).then_some((user, password))
 }
 
 /// AMQP 0-8's own mechanism: the entries of a field table, LOGIN and PASSWORD.
@@ -264,10 +265,16 @@ mod tests {
             Some((&b"guest"[..], &b"secret"[..]))
         );
         assert_eq!(
-            plain_credentials(b"admin\0guest\0"),
+            plain_credentials(b"\0guest\0"),
             Some((&b"guest"[..], &b""[..]))
         );
-        for bad in [&b""[..], b"guest", b"\0guest", b"\0guest\0secret\0"] {
+        for bad in [
+            &b""[..],
+            b"guest",
+            b"\0guest",
+            b"\0guest\0secret\0",
+            b"admin\0guest\0secret",
+        ] {
             assert_eq!(plain_credentials(bad), None);
         }
         let mut table = TableBuilder::new();

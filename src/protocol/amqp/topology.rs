@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::broker::REPLY_TO;
 use crate::broker::topology::binding::BindRequest;
 use crate::broker::topology::exchange::ExchangeDeclaration;
 use crate::broker::topology::queue::{QueueCounts, QueueDeclaration};
@@ -20,15 +21,19 @@ impl Channel {
         declare: &queue::Declare<'_>,
         hub: &mut Hub,
     ) -> Result<()> {
+        check_text(declare.queue)?;
         let given = without_line_ends(declare.queue);
-        let (name, counts) = if declare.passive {
-            let name = self.queue_name(&given)?.into_owned();
+        let (name, counts) = if given.starts_with(REPLY_TO) {
+            let counts = hub.core.check_reply_address(session.virtual_host, &given)?;
+            (given.into_owned(), counts)
+        } else if declare.passive {
+            // An empty name is no queue's here: RabbitMQ does not look back at the last declared one.
             let counts = hub
                 .core
-                .check_queue(session.virtual_host, session.connection, &name)?;
-            (name, counts)
+                .check_queue(session.virtual_host, session.connection, &given)?;
+            (given.into_owned(), counts)
         } else {
-            self.declare_queue(session, declare, &given, hub)?
+            declare_queue(session, declare, &given, hub)?
         };
         let ok = queue::DeclareOk {
             queue: &name,
@@ -40,38 +45,13 @@ impl Channel {
         Ok(())
     }
 
-    fn declare_queue(
-        &mut self,
-        session: &Session,
-        declare: &queue::Declare<'_>,
-        given: &[u8],
-        hub: &mut Hub,
-    ) -> Result<(Vec<u8>, QueueCounts)> {
-        let generated = given.is_empty();
-        let name = if generated {
-            hub.generate_name("amq.gen-").into_bytes()
-        } else {
-            given.to_vec()
-        };
-        let counts = hub.core.declare_queue(&QueueDeclaration {
-            virtual_host: session.virtual_host,
-            connection: session.connection,
-            name: &name,
-            generated,
-            durable: declare.durable,
-            exclusive: declare.exclusive,
-            auto_delete: declare.auto_delete,
-            arguments: declare.arguments,
-        })?;
-        Ok((name, counts))
-    }
-
     pub(super) fn on_queue_bind(
         &mut self,
         session: &Session,
         bind: &queue::Bind<'_>,
         hub: &mut Hub,
     ) -> Result<()> {
+        check_text(bind.routing_key)?;
         let name = without_line_ends(bind.queue);
         let queue = self.queue_name(&name)?;
         // RabbitMQ: no queue and no key means that the last declared queue's name is both.
@@ -152,6 +132,7 @@ impl Channel {
         declare: &exchange::Declare<'_>,
         hub: &mut Hub,
     ) -> Result<()> {
+        check_text(declare.exchange)?;
         let name = without_line_ends(declare.exchange);
         if declare.passive {
             hub.core.check_exchange(session.virtual_host, &name)?;
@@ -189,6 +170,7 @@ impl Channel {
         bind: &exchange::Bind<'_>,
         hub: &mut Hub,
     ) -> Result<()> {
+        check_text(bind.routing_key)?;
         let source = without_line_ends(bind.source);
         let destination = without_line_ends(bind.destination);
         let request = bind_request(session, &source, bind.routing_key, bind.arguments);
@@ -224,6 +206,32 @@ impl Channel {
     }
 }
 
+fn declare_queue(
+    session: &Session,
+    declare: &queue::Declare<'_>,
+    given: &[u8],
+    hub: &mut Hub,
+) -> Result<(Vec<u8>, QueueCounts)> {
+    let generated = given.is_empty();
+    let name = if generated {
+        hub.generate_name("amq.gen-").into_bytes()
+    } else {
+        given.to_vec()
+    };
+    let counts = hub.core.declare_queue(&QueueDeclaration {
+        virtual_host: session.virtual_host,
+        connection: session.connection,
+        name: &name,
+        generated,
+        // What goes with its connection cannot outlive the broker (RabbitMQ).
+        durable: declare.durable && !declare.exclusive,
+        exclusive: declare.exclusive,
+        auto_delete: declare.auto_delete,
+        arguments: declare.arguments,
+    })?;
+    Ok((name, counts))
+}
+
 fn bind_request<'a>(
     session: &Session,
     source: &'a [u8],
@@ -236,6 +244,16 @@ fn bind_request<'a>(
         routing_key,
         arguments,
     }
+}
+
+/// New names must be UTF-8 (RabbitMQ), since they are shown to people and travel as JSON. What names
+/// nothing new is only looked up.
+pub(super) fn check_text(name: &[u8]) -> Result<()> {
+    if std::str::from_utf8(name).is_ok() {
+        return Ok(());
+    }
+    let exception = Exception::new(ReplyCode::FrameError, "Malformed UTF-8 in shortstr");
+    Err(exception.of((0, 0)))
 }
 
 /// RabbitMQ takes line ends out of names.
