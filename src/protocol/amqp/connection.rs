@@ -244,9 +244,11 @@ impl Connection {
             Ok(Some(decoded)) => decoded,
             Ok(None) => return 0,
             Err(malformed) => {
-                self.close(&malformed.into(), (0, 0), hub, now);
+                if self.state != State::Closing {
+                    self.close(&malformed.into(), (0, 0), hub, now);
+                }
                 self.state = State::ClosingGarbled;
-                return input.len();
+                return self.read_over(input);
             }
         };
         if let Some(used_in_place) = self.publish_in_place(&frame, &input[used..], hub, now) {
@@ -305,11 +307,11 @@ impl Connection {
     }
 
     fn on_frame(&mut self, frame: &Frame<'_>, hub: &mut Hub, now: Now) -> Result<()> {
-        if frame.kind == frame::HEARTBEAT {
-            return check_heartbeat(frame);
-        }
         if self.state == State::Closing {
             return self.on_frame_while_closing(frame, hub);
+        }
+        if frame.kind == frame::HEARTBEAT {
+            return check_heartbeat(frame);
         }
         match (frame.channel, self.state) {
             (0, _) if frame.kind == frame::METHOD => self.on_connection_frame(frame, hub, now),
@@ -372,12 +374,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Only the answer to our close still means something.
+    /// Only the answer to our close still means something. It may come in two pieces.
     fn read_over(&mut self, input: &[u8]) -> usize {
         if input.windows(CLOSE_OK.len()).any(|bytes| bytes == CLOSE_OK) {
             self.state = State::Finished;
+            return input.len();
         }
-        input.len()
+        input.len().saturating_sub(CLOSE_OK.len() - 1)
     }
 
     fn on_channel_frame(&mut self, frame: &Frame<'_>, hub: &mut Hub, now: Now) -> Result<()> {

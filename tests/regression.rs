@@ -1,0 +1,56 @@
+//! One test per bug that was found, by the fuzz targets or by reading.
+
+use leveret::config::Limits;
+use leveret::wire::amqp::frame::{self, encode_method};
+use leveret::wire::amqp::{Method, basic, channel, connection, queue};
+
+#[path = "fuzz/mod.rs"]
+mod fuzz;
+
+use fuzz::world::{World, publish};
+
+const FRAME_MAX: u32 = 131_072;
+
+fn world() -> World {
+    World::new(Limits::default())
+}
+
+/// A client with channel 1 open and a queue `q`.
+fn client_with_queue(world: &mut World) -> usize {
+    let client = world.open(FRAME_MAX);
+    world.send_method(client, 1, &channel::Open::default());
+    let declare = queue::Declare {
+        queue: b"q",
+        ..queue::Declare::default()
+    };
+    world.send_method(client, 1, &declare);
+    client
+}
+
+#[test]
+fn a_client_that_errs_again_while_it_is_closed_is_told_once() {
+    for second in [&b"nonsense"[..], &[8, 0, 1, 0, 0, 0, 0, frame::END]] {
+        let mut world = world();
+        let client = world.open(FRAME_MAX);
+        // No such channel, then something that is wrong on any channel.
+        world.send_method(client, 7, &basic::QosOk {});
+        world.send(client, second);
+        let transcript = &world.clients[client].transcript;
+        assert_eq!(transcript.count("connection.close"), 1);
+        world.send_method(client, 0, &connection::CloseOk {});
+        assert!(world.clients[client].gone);
+    }
+}
+
+#[test]
+fn a_close_ok_behind_garbage_is_seen_in_two_pieces() {
+    let mut world = world();
+    let client = world.open(FRAME_MAX);
+    let mut bytes = b"garbage".to_vec();
+    encode_method(&mut bytes, 0, &connection::CloseOk {});
+    for byte in bytes {
+        assert!(!world.clients[client].gone);
+        world.send(client, &[byte]);
+    }
+    assert!(world.clients[client].gone);
+}
