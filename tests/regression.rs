@@ -2,7 +2,9 @@
 
 use leveret::config::Limits;
 use leveret::wire::amqp::frame::{self, encode_method};
-use leveret::wire::amqp::{Method, basic, channel, connection, queue};
+use leveret::wire::amqp::{
+    ArrayBuilder, Properties, TableBuilder, basic, channel, connection, queue,
+};
 
 #[path = "fuzz/mod.rs"]
 mod fuzz;
@@ -53,4 +55,23 @@ fn a_close_ok_behind_garbage_is_seen_in_two_pieces() {
         world.send(client, &[byte]);
     }
     assert!(world.clients[client].gone);
+}
+#[test]
+fn a_message_without_a_property_block_is_refused_behind_one_that_was_changed() {
+    let mut world = world();
+    let client = client_with_queue(&mut world);
+    let mut keys = ArrayBuilder::new();
+    keys.push("q");
+    let mut headers = TableBuilder::new();
+    headers.put_array("BCC", &keys);
+    let properties = Properties {
+        headers: Some(headers.view()),
+        ..Properties::default()
+    };
+    let mut block = Vec::new();
+    properties.encode(&mut block);
+    world.send(client, &publish(1, b"", b"q", &block, b"changed"));
+    world.send(client, &publish(1, b"", b"q", b"", b"without flags"));
+    let transcript = &world.clients[client].transcript;
+    assert_eq!(transcript.count("connection.close"), 1);
 }

@@ -55,6 +55,7 @@ pub struct RouteCache {
     /// headers needs the same block to go the same way.
     properties: Vec<u8>,
     has_headers: bool,
+    /// Its generation is 0, which the topology's never is, when nothing is remembered.
     route: Route,
 }
 
@@ -71,6 +72,11 @@ impl RouteCache {
         replace(&mut self.exchange, message.exchange);
         replace(&mut self.routing_key, message.routing_key);
         self.has_headers = has_headers;
+    }
+
+    /// Leads nowhere from now on.
+    fn forget(&mut self) {
+        self.route.generation = 0;
     }
 }
 
@@ -148,9 +154,8 @@ impl Channel {
         {
             properties.encode(&mut changed);
             message.properties = &changed;
-            // The block that came is not the block that goes: it must not be taken for it again.
-            cached.properties.clear();
-            cached.has_headers = true;
+            // The block that came is not the block that goes: the route is for this message alone.
+            cached.forget();
         }
         self.forward(publication.mandatory, &message, hub);
         Ok(())
