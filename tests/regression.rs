@@ -3,7 +3,7 @@
 use leveret::config::Limits;
 use leveret::wire::amqp::frame::{self, encode_method};
 use leveret::wire::amqp::{
-    ArrayBuilder, Properties, TableBuilder, basic, channel, connection, queue,
+    ArrayBuilder, Properties, TableBuilder, basic, channel, connection, exchange, queue,
 };
 
 #[path = "fuzz/mod.rs"]
@@ -74,4 +74,47 @@ fn a_message_without_a_property_block_is_refused_behind_one_that_was_changed() {
     world.send(client, &publish(1, b"", b"q", b"", b"without flags"));
     let transcript = &world.clients[client].transcript;
     assert_eq!(transcript.count("connection.close"), 1);
+}
+
+#[test]
+fn a_long_chain_of_auto_delete_exchanges_goes_with_its_last() {
+    const LENGTH: usize = 20_000;
+    let mut world = world();
+    let client = world.open(FRAME_MAX);
+    let name = |n: usize| format!("e{n}").into_bytes();
+    let mut bytes = Vec::new();
+    encode_method(&mut bytes, 1, &channel::Open::default());
+    for n in 0..LENGTH {
+        let declare = exchange::Declare {
+            exchange: &name(n),
+            kind: b"fanout",
+            auto_delete: true,
+            no_wait: true,
+            ..exchange::Declare::default()
+        };
+        encode_method(&mut bytes, 1, &declare);
+        if n > 0 {
+            let bind = exchange::Bind {
+                source: &name(n - 1),
+                destination: &name(n),
+                no_wait: true,
+                ..exchange::Bind::default()
+            };
+            encode_method(&mut bytes, 1, &bind);
+        }
+    }
+    world.send(client, &bytes);
+    let delete = exchange::Delete {
+        exchange: &name(LENGTH - 1),
+        ..exchange::Delete::default()
+    };
+    world.send_method(client, 1, &delete);
+    let check = exchange::Declare {
+        exchange: &name(0),
+        passive: true,
+        ..exchange::Declare::default()
+    };
+    world.send_method(client, 1, &check);
+    let transcript = &world.clients[client].transcript;
+    assert_eq!(transcript.count("channel.close"), 1, "the first is gone");
 }
