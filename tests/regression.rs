@@ -118,3 +118,79 @@ fn a_long_chain_of_auto_delete_exchanges_goes_with_its_last() {
     let transcript = &world.clients[client].transcript;
     assert_eq!(transcript.count("channel.close"), 1, "the first is gone");
 }
+/// A property block whose CC header repeats `key`.
+fn carbon_copies(key: &str, count: usize) -> Vec<u8> {
+    let mut keys = ArrayBuilder::new();
+    for _ in 0..count {
+        keys.push(key);
+    }
+    let mut headers = TableBuilder::new();
+    headers.put_array("CC", &keys);
+    let properties = Properties {
+        headers: Some(headers.view()),
+        ..Properties::default()
+    };
+    let mut block = Vec::new();
+    properties.encode(&mut block);
+    block
+}
+
+#[test]
+fn many_keys_times_many_queues_take_no_memory() {
+    const COUNT: usize = 3_000;
+    for exchange in [&b"amq.fanout"[..], b"amq.topic"] {
+        let mut world = world();
+        let client = world.open(FRAME_MAX);
+        let mut bytes = Vec::new();
+        encode_method(&mut bytes, 1, &channel::Open::default());
+        for n in 0..COUNT {
+            let name = format!("q{n}").into_bytes();
+            let declare = queue::Declare {
+                queue: &name,
+                no_wait: true,
+                ..queue::Declare::default()
+            };
+            let bind = queue::Bind {
+                queue: &name,
+                exchange,
+                routing_key: b"#",
+                no_wait: true,
+                ..queue::Bind::default()
+            };
+            encode_method(&mut bytes, 1, &declare);
+            encode_method(&mut bytes, 1, &bind);
+        }
+        world.send(client, &bytes);
+        let block = carbon_copies("", COUNT);
+        let before = world.held();
+        world.send(client, &publish(1, exchange, b"", &block, b"one"));
+        let taken = world.held() - before;
+        assert!(taken < 1 << 20, "{taken} bytes");
+    }
+}
+
+#[test]
+fn a_requester_gets_an_answer_once_however_often_it_is_addressed() {
+    let mut world = world();
+    let client = client_with_queue(&mut world);
+    let consume = basic::Consume {
+        queue: b"amq.rabbitmq.reply-to",
+        no_ack: true,
+        ..basic::Consume::default()
+    };
+    world.send_method(client, 1, &consume);
+    let reply_to = Properties {
+        reply_to: Some(b"amq.rabbitmq.reply-to"),
+        ..Properties::default()
+    };
+    let mut block = Vec::new();
+    reply_to.encode(&mut block);
+    world.send(client, &publish(1, b"", b"q", &block, b"question"));
+    // The second name that the broker has made; the first is the consumer's tag.
+    let address = world.generated_name("amq.rabbitmq.reply-to.", 2);
+    let copies = carbon_copies(&address, 100);
+    let answer = publish(1, b"", address.as_bytes(), &copies, b"answer");
+    world.send(client, &answer);
+    let transcript = &world.clients[client].transcript;
+    assert_eq!(transcript.count("basic.deliver"), 1);
+}

@@ -237,7 +237,8 @@ impl World {
         self.settle();
         self.send_method(survivor, 8, &channel::Open::default());
         let mut queues = std::mem::take(&mut self.queues);
-        queues.extend((1..=self.generated.get()).map(generated_queue_name));
+        let generated = 1..=self.generated.get();
+        queues.extend(generated.map(|number| generated_name("amq.gen-", number).into_bytes()));
         for name in queues {
             let delete = queue::Delete {
                 queue: &name,
@@ -269,6 +270,12 @@ impl World {
         self.clients.clear();
         let left = live_bytes() - self.baseline;
         assert!(left <= HUB_FLOOR, "{left} bytes of heap are left");
+    }
+
+    /// The name that the broker generated as its `number`th, counted from one.
+    pub fn generated_name(&self, prefix: &str, number: u128) -> String {
+        assert!(number <= self.generated.get());
+        generated_name(prefix, number)
     }
 
     /// What the hub and the machines hold, in bytes of heap.
@@ -467,16 +474,15 @@ fn note(name: &[u8], names: &mut BTreeSet<Vec<u8>>) {
     }
 }
 
-/// The queue name that the broker makes of the number that our entropy gives.
-fn generated_queue_name(number: u128) -> Vec<u8> {
+/// The name that the broker makes of the number that our entropy gives.
+fn generated_name(prefix: &str, number: u128) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let sextets = (0..22).map(|group| match 122 - 6 * group {
         shift @ 0.. => number >> shift,
         shift => number << -shift,
     });
-    let mut name = b"amq.gen-".to_vec();
-    name.extend(sextets.map(|sextet| ALPHABET[sextet as usize % 64]));
-    name
+    let characters = sextets.map(|sextet| char::from(ALPHABET[sextet as usize % 64]));
+    prefix.chars().chain(characters).collect()
 }
 
 /// What an empty hub, the outboxes' spare buffers and the harness take.
