@@ -35,8 +35,12 @@ pub struct Connection {
     pub(super) client: Client,
     /// Since `connection.open`.
     session: Option<Session>,
-    /// Sorted by number.
-    channels: Vec<Channel>,
+    /// Sorted by number. Boxed, so that opening one among thousands moves words and not channels.
+    #[expect(
+        clippy::vec_box,
+        reason = "insertion in the middle moves what is behind"
+    )]
+    channels: Vec<Box<Channel>>,
     /// Numbers of channels that owe their publisher confirms.
     owing_confirms: Vec<u16>,
     /// Not read while publishers are blocked (RabbitMQ: `connection.blocked`).
@@ -458,7 +462,7 @@ impl Connection {
             return Err(Exception::new(ReplyCode::NotAllowed, text));
         }
         let channel = Channel::open(session, frame.channel, hub);
-        self.channels.insert(at, channel);
+        self.channels.insert(at, Box::new(channel));
         hub.outboxes.send(
             self.socket,
             frame.channel,
@@ -555,7 +559,9 @@ impl Connection {
     fn find_channel(&self, number: u16) -> std::result::Result<usize, usize> {
         match self.channels.first() {
             Some(first) if first.number() == number => Ok(0),
-            _ => self.channels.binary_search_by_key(&number, Channel::number),
+            _ => self
+                .channels
+                .binary_search_by_key(&number, |channel| channel.number()),
         }
     }
 }
