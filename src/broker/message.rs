@@ -105,6 +105,8 @@ pub struct Messages {
     held_bytes: usize,
     /// Bytes of living messages.
     live_bytes: usize,
+    /// Holders of messages: entries of queues, and unacked deliveries.
+    references: usize,
 }
 
 #[derive(Default)]
@@ -137,6 +139,7 @@ impl Messages {
             sparse: Vec::new(),
             held_bytes: 0,
             live_bytes: 0,
+            references: 0,
         }
     }
 
@@ -150,6 +153,7 @@ impl Messages {
         let size = self.open.push(message);
         self.held_bytes += self.open.bytes.capacity() - capacity + size.outside;
         self.live_bytes += size.total();
+        self.references += 1;
         id
     }
 
@@ -157,6 +161,7 @@ impl Messages {
     pub fn retain(&mut self, id: MessageId) {
         let slot = id.slot();
         self.block_mut(id).slots[slot].references += 1;
+        self.references += 1;
     }
 
     /// One holder less; the last one frees it.
@@ -172,6 +177,7 @@ impl Messages {
         };
         let slot = &mut block.slots[id.slot()];
         slot.references -= 1;
+        self.references -= 1;
         if slot.references > 0 {
             return;
         }
@@ -212,9 +218,10 @@ impl Messages {
         }
     }
 
-    /// Bytes that the messages take up.
+    /// Bytes that the messages take up, and what their holders keep of them: a message of one byte in
+    /// ten thousand queues is in ten thousand places.
     pub fn held_bytes(&self) -> usize {
-        self.held_bytes
+        self.held_bytes + self.references * REFERENCE_BYTES
     }
 
     /// Messages that somebody holds.
@@ -448,6 +455,8 @@ pub const INLINE_BODY_MAX: usize = 4096;
 const BLOCK_MESSAGES: usize = 256;
 const RECORD_HEADER: usize = 8;
 const LARGE: u16 = u16::MAX;
+/// An entry of a queue, with the room that a growing queue keeps.
+const REFERENCE_BYTES: usize = 2 * size_of::<u64>();
 const SLOTS_BYTES: usize = BLOCK_MESSAGES * size_of::<Slot>();
 /// A block with this few living messages is worth rewriting.
 const SPARSE: u32 = BLOCK_MESSAGES as u32 / 8;
