@@ -194,3 +194,56 @@ fn a_requester_gets_an_answer_once_however_often_it_is_addressed() {
     let transcript = &world.clients[client].transcript;
     assert_eq!(transcript.count("basic.deliver"), 1);
 }
+#[test]
+fn an_announced_body_takes_no_room_before_it_comes() {
+    for body_size in [100 << 20, 4 << 30, u64::MAX] {
+        let mut limits = Limits::default();
+        limits.message_size_max_bytes = u64::MAX;
+        let mut world = World::new(limits);
+        let client = world.open(FRAME_MAX);
+        let mut bytes = Vec::new();
+        for number in 1..=1000 {
+            encode_method(&mut bytes, number, &channel::Open::default());
+            let method = basic::Publish {
+                routing_key: b"q",
+                ..basic::Publish::default()
+            };
+            encode_method(&mut bytes, number, &method);
+            frame::encode_content_header(&mut bytes, number, body_size, &[0, 0]);
+            frame::encode_body(&mut bytes, number, b"x");
+        }
+        world.send(client, &bytes);
+        let held = world.held();
+        assert!(held < 4 << 20, "{held} bytes for 1,000 bodies of one byte");
+        assert!(world.clients[client].transcript.close.is_none());
+    }
+}
+
+#[test]
+fn messages_in_many_queues_count_towards_the_memory_alarm() {
+    let mut limits = Limits::default();
+    limits.messages_bytes_max = 1 << 20;
+    let mut world = World::new(limits);
+    let client = world.open(FRAME_MAX);
+    world.send_method(client, 1, &channel::Open::default());
+    for n in 0..1000 {
+        let name = format!("q{n}").into_bytes();
+        let declare = queue::Declare {
+            queue: &name,
+            ..queue::Declare::default()
+        };
+        let bind = queue::Bind {
+            queue: &name,
+            exchange: b"amq.fanout",
+            ..queue::Bind::default()
+        };
+        world.send_method(client, 1, &declare);
+        world.send_method(client, 1, &bind);
+    }
+    for _ in 0..100 {
+        world.send(client, &publish(1, b"amq.fanout", b"", &[0, 0], b"x"));
+    }
+    assert!(world.hub.alarm().is_some());
+    let published = world.hub.core.counters.published;
+    assert!(published < 100, "{published} messages of 16 kB came in");
+}

@@ -493,7 +493,7 @@ const BYTES_PER_BYTE: usize = 8;
 const BYTES_PER_FRAME: usize = 2048;
 /// The largest frame that may be waited for, and a bit.
 const FRAME_BYTES_MAX: usize = 131_072 + 16;
-/// Room that an open block of messages keeps.
-const MESSAGES_FLOOR: usize = 128 << 10;
+/// Room that the open block of messages keeps: 64 KiB, a record with long properties, and growth.
+const MESSAGES_FLOOR: usize = 288 << 10;
 /// Room that tables and spare buffers keep when everybody has left.
 const HUB_FLOOR: isize = 2 << 20;
