@@ -199,8 +199,10 @@ fn a_requester_gets_an_answer_once_however_often_it_is_addressed() {
 #[test]
 fn an_announced_body_takes_no_room_before_it_comes() {
     for body_size in [100 << 20, 4 << 30, u64::MAX] {
-        let mut limits = Limits::default();
-        limits.message_size_max_bytes = u64::MAX;
+        let limits = Limits {
+            message_size_max_bytes: u64::MAX,
+            ..Limits::default()
+        };
         let mut world = World::new(limits);
         let client = world.open(FRAME_MAX);
         let mut bytes = Vec::new();
@@ -223,8 +225,10 @@ fn an_announced_body_takes_no_room_before_it_comes() {
 
 #[test]
 fn messages_in_many_queues_count_towards_the_memory_alarm() {
-    let mut limits = Limits::default();
-    limits.messages_bytes_max = 1 << 20;
+    let limits = Limits {
+        messages_bytes_max: 1 << 20,
+        ..Limits::default()
+    };
     let mut world = World::new(limits);
     let client = world.open(FRAME_MAX);
     world.send_method(client, 1, &channel::Open::default());
