@@ -1,5 +1,7 @@
 //! One test per bug that was found, by the fuzz targets or by reading.
 
+use std::time::{Duration, Instant};
+
 use leveret::config::Limits;
 use leveret::wire::amqp::frame::{self, encode_method};
 use leveret::wire::amqp::{
@@ -197,8 +199,10 @@ fn a_requester_gets_an_answer_once_however_often_it_is_addressed() {
 #[test]
 fn an_announced_body_takes_no_room_before_it_comes() {
     for body_size in [100 << 20, 4 << 30, u64::MAX] {
-        let mut limits = Limits::default();
-        limits.message_size_max_bytes = u64::MAX;
+        let limits = Limits {
+            message_size_max_bytes: u64::MAX,
+            ..Limits::default()
+        };
         let mut world = World::new(limits);
         let client = world.open(FRAME_MAX);
         let mut bytes = Vec::new();
@@ -221,8 +225,10 @@ fn an_announced_body_takes_no_room_before_it_comes() {
 
 #[test]
 fn messages_in_many_queues_count_towards_the_memory_alarm() {
-    let mut limits = Limits::default();
-    limits.messages_bytes_max = 1 << 20;
+    let limits = Limits {
+        messages_bytes_max: 1 << 20,
+        ..Limits::default()
+    };
     let mut world = World::new(limits);
     let client = world.open(FRAME_MAX);
     world.send_method(client, 1, &channel::Open::default());
@@ -246,4 +252,31 @@ fn messages_in_many_queues_count_towards_the_memory_alarm() {
     assert!(world.hub.alarm().is_some());
     let published = world.hub.core.counters.published;
     assert!(published < 100, "{published} messages of 16 kB came in");
+}
+#[test]
+fn thousands_of_consumers_of_one_queue_come_and_go_quickly() {
+    const COUNT: usize = 30_000;
+    let mut world = world();
+    let client = client_with_queue(&mut world);
+    let mut bytes = Vec::new();
+    for n in 0..COUNT {
+        let tag = format!("c{n}");
+        let consume = basic::Consume {
+            queue: b"q",
+            consumer_tag: tag.as_bytes(),
+            no_wait: true,
+            ..basic::Consume::default()
+        };
+        encode_method(&mut bytes, 1, &consume);
+    }
+    let started = Instant::now();
+    world.send(client, &bytes);
+    world.send_method(client, 1, &channel::Close::default());
+    // Walking over all of them for each took a minute in a debug build, and this takes half a second.
+    let taken = started.elapsed();
+    assert!(taken < Duration::from_secs(10), "{taken:?}");
+    assert_eq!(
+        world.clients[client].transcript.count("channel.close-ok"),
+        1
+    );
 }

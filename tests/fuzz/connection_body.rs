@@ -29,7 +29,7 @@ fn run(beginning: u8, bytes: &[u8], sizes: &mut dyn Iterator<Item = usize>) -> O
     let client = world.connect();
     world.put(client, &preamble(beginning));
     world.turn();
-    if beginning % 4 > 0 {
+    if beginning & 3 > 0 {
         world.clients[client].transcript.frame_max = 131_072;
     }
     let mut rest = bytes;

@@ -75,6 +75,10 @@ impl Script<'_> {
         }
     }
 
+    fn coin(&mut self) -> bool {
+        self.byte() & 1 == 0
+    }
+
     fn bytes(&mut self, count: usize) -> Vec<u8> {
         let (taken, rest) = self.0.split_at(count.min(self.0.len()));
         self.0 = rest;
@@ -122,7 +126,7 @@ impl Script<'_> {
                 for _ in 0..self.byte() % 8 {
                     keys.push(self.key());
                 }
-                let name = if self.byte() % 2 == 0 { "CC" } else { "BCC" };
+                let name = if self.coin() { "CC" } else { "BCC" };
                 headers.put_array(name, &keys).put("a", 1);
             }
             3 => properties.reply_to = Some(b"amq.rabbitmq.reply-to"),
@@ -163,7 +167,7 @@ impl Session {
                 let qos = basic::Qos {
                     prefetch_size: 0,
                     prefetch_count: u16::from(script.byte()) % 5,
-                    global: script.byte() % 2 == 0,
+                    global: script.coin(),
                 };
                 self.method(seat, channel, &qos);
             }
@@ -173,7 +177,7 @@ impl Session {
             23 => {
                 let cancel = basic::Cancel {
                     consumer_tag: TAGS[usize::from(script.byte()) % TAGS.len()],
-                    no_wait: script.byte() % 2 == 0,
+                    no_wait: script.coin(),
                 };
                 self.method(seat, channel, &cancel);
             }
@@ -213,7 +217,7 @@ impl Session {
                     self.send(seat, &bytes);
                 }
                 1 => {
-                    let reason = (script.byte() % 2 == 0).then_some("low on disk");
+                    let reason = script.coin().then_some("low on disk");
                     self.world.hub.set_blocked(reason);
                     self.world.turn();
                 }
@@ -280,7 +284,7 @@ impl Session {
 
     fn unbind(&mut self, seat: usize, channel: u16, script: &mut Script<'_>) {
         let arguments = script.arguments();
-        if script.byte() % 2 == 0 {
+        if script.coin() {
             let unbind = queue::Unbind {
                 queue: script.queue(),
                 exchange: script.exchange(),
@@ -338,7 +342,7 @@ impl Session {
     fn get(&mut self, seat: usize, channel: u16, script: &mut Script<'_>) {
         let get = basic::Get {
             queue: script.queue(),
-            no_ack: script.byte() % 4 == 0,
+            no_ack: script.byte() & 3 == 0,
             ..basic::Get::default()
         };
         self.method(seat, channel, &get);
@@ -356,7 +360,7 @@ impl Session {
             count => Some(tags.swap_remove(chosen % count)),
         };
         let (channel, delivery_tag) = match known {
-            Some(known) if flags % 8 > 0 => known,
+            Some(known) if flags & 7 > 0 => known,
             _ => (channel, (chosen % 4) as u64),
         };
         let (multiple, requeue) = (flags & 16 != 0, flags & 32 != 0);

@@ -169,11 +169,14 @@ impl World {
     /// Turns until there is nothing left to do.
     pub fn settle(&mut self) {
         let mut turns = 0;
-        self.turn();
-        while self.hub.has_more_work() {
+        loop {
+            let before = self.waiting_input();
+            self.turn();
+            if !self.hub.has_more_work() && self.waiting_input() == before {
+                return;
+            }
             turns += 1;
             assert!(turns < 100_000, "the hub never comes to rest");
-            self.turn();
         }
     }
 
@@ -281,6 +284,10 @@ impl World {
     /// What the hub and the machines hold, in bytes of heap.
     pub fn held(&self) -> isize {
         live_bytes() - self.baseline
+    }
+
+    fn waiting_input(&self) -> usize {
+        self.clients.iter().map(|client| client.input.len()).sum()
     }
 
     fn read(&mut self, index: usize) {
