@@ -97,7 +97,7 @@ impl Core {
         Ok(())
     }
 
-    fn bind(
+    pub(in crate::broker) fn bind(
         &mut self,
         source_key: ExchangeKey,
         destination: Destination,
@@ -116,15 +116,18 @@ impl Core {
             .router
             .bind(&binding.routing_key, binding.arguments.view(), destination);
         if let Some(incoming) = self.incoming(destination) {
-            incoming.insert(binding);
+            incoming.insert(Rc::clone(&binding));
         }
         self.generation += 1;
+        self.define_binding(&binding, true);
         Ok(())
     }
 
     fn unbind(&mut self, binding: &Binding) {
-        if let Some(incoming) = self.incoming(binding.destination) {
-            incoming.remove(binding);
+        if let Some(incoming) = self.incoming(binding.destination)
+            && incoming.remove(binding)
+        {
+            self.define_binding(binding, false);
         }
         self.remove_outgoing(binding);
     }

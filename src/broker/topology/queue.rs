@@ -2,6 +2,7 @@
 
 use crate::broker::connection::ConnectionKey;
 use crate::broker::error::{Error, Result, named};
+use crate::broker::journal::{Definition, QueueId, StoredQueue};
 use crate::broker::name::Name;
 use crate::broker::outlet::Effect;
 use crate::broker::queue::arguments::{COMPARED, QUEUE_TYPE, QueueKind};
@@ -100,9 +101,10 @@ impl Core {
         name: &[u8],
     ) -> Result<usize> {
         let key = self.queue_for(virtual_host, connection, name)?;
-        let messages = std::mem::take(&mut self.traffic.queues[key].ready);
+        let queue = &mut self.traffic.queues[key];
+        let (id, messages) = (queue.id, std::mem::take(&mut queue.ready));
         let count = messages.len();
-        self.discard(messages);
+        self.discard(id, messages);
         Ok(count)
     }
 
@@ -177,6 +179,8 @@ impl Core {
             unacked: 0,
             dispatch: Dispatch::default(),
             exclusively_consumed: false,
+            id: None,
+            awaited_block: None,
             listed: false,
             visited: 0,
             counters: Default::default(),
@@ -189,11 +193,35 @@ impl Core {
         }
         self.generation += 1;
         self.counters.queues_declared += 1;
+        if declaration.durable && !declaration.exclusive && self.journal.is_some() {
+            self.store_queue(key);
+        }
+    }
+
+    /// The queue survives the broker. One that goes with its connection does not.
+    fn store_queue(&mut self, key: QueueKey) {
+        let id = QueueId(self.next_queue_id);
+        self.next_queue_id += 1;
+        self.queue_ids.insert(id, key);
+        let queue = &mut self.traffic.queues[key];
+        queue.id = Some(id);
+        let stored = StoredQueue {
+            id,
+            name: queue.name.as_bytes().into(),
+            auto_delete: queue.auto_delete,
+            arguments: queue.declared_arguments.clone(),
+            virtual_host: self.virtual_hosts[queue.virtual_host]
+                .name
+                .as_bytes()
+                .into(),
+        };
+        self.define(Definition::QueueDeclared(stored));
     }
 
     /// Takes the queue away with its bindings, consumers and messages; how many were ready. Its
     /// unacked deliveries find it gone when they are settled.
     pub(in crate::broker) fn remove_queue(&mut self, key: QueueKey) -> usize {
+        self.undefine_queue(key);
         let Some(queue) = self.traffic.queues.remove(key) else {
             return 0;
         };
@@ -212,8 +240,27 @@ impl Core {
         }
         self.remove_all_outgoing(queue.bindings);
         let count = queue.ready.len();
-        self.discard(queue.ready);
+        self.discard(queue.id, queue.ready);
         count
+    }
+
+    /// The queue and its bindings survive no longer.
+    fn undefine_queue(&mut self, key: QueueKey) {
+        let Some(queue) = self.traffic.queues.get_mut(key) else {
+            return;
+        };
+        let Some(id) = queue.id else {
+            return;
+        };
+        if queue.unacked > 0 {
+            self.graves.insert(key, (id, queue.unacked));
+        }
+        let bindings: Vec<_> = queue.bindings.iter().cloned().collect();
+        for binding in bindings {
+            self.define_binding(&binding, false);
+        }
+        self.queue_ids.remove(&id);
+        self.define(Definition::QueueDeleted { id });
     }
 
     /// Ends a consumer whose queue is gone, and tells its client if it wants to know (RabbitMQ:

@@ -42,6 +42,12 @@ pub struct Connection {
     owing_confirms: Vec<u16>,
     /// Not read while publishers are blocked (RabbitMQ: `connection.blocked`).
     blocked: bool,
+    /// Not read until a message was read back that it asked for.
+    awaits_page: bool,
+    /// Not read because it publishes faster than the store can write.
+    awaits_store: bool,
+    /// The hub will wake it when more is stored.
+    listens_to_store: bool,
     /// When the state has lasted too long.
     deadline_ms: Option<u64>,
 }
@@ -102,6 +108,9 @@ impl Connection {
             channels: Vec::new(),
             owing_confirms: Vec::new(),
             blocked: false,
+            awaits_page: false,
+            awaits_store: false,
+            listens_to_store: false,
             deadline_ms: Some(now.monotonic_ms + hub.config.limits.handshake_timeout_ms),
         }
     }
@@ -129,14 +138,22 @@ impl Connection {
 
     /// Confirms go out once per channel and turn.
     pub fn on_turn_end(&mut self, hub: &mut Hub) {
-        while let Some(number) = self.owing_confirms.pop() {
-            if let Ok(at) = self.find_channel(number) {
-                self.channels[at].send_confirms(hub);
-            }
+        let mut owing = std::mem::take(&mut self.owing_confirms);
+        owing.retain(|number| match self.find_channel(*number) {
+            Ok(at) => self.channels[at].send_confirms(hub),
+            Err(_) => false,
+        });
+        self.owing_confirms = owing;
+        if !self.owing_confirms.is_empty() {
+            self.listen_to_store(hub);
         }
     }
 
     pub fn on_woken(&mut self, hub: &mut Hub, now: Now) {
+        self.awaits_page = false;
+        self.awaits_store = false;
+        self.listens_to_store = false;
+        self.on_turn_end(hub);
         if !self.blocked || hub.alarm().is_some() {
             return;
         }
@@ -194,7 +211,9 @@ impl Connection {
 
     #[inline]
     pub fn wants_read(&self, hub: &Hub) -> bool {
-        !self.blocked && self.state != State::Finished && !hub.outboxes.is_overdue(self.socket)
+        !(self.blocked || self.awaits_page || self.awaits_store)
+            && self.state != State::Finished
+            && !hub.outboxes.is_overdue(self.socket)
     }
 
     pub fn wants_close(&self) -> bool {
@@ -257,7 +276,8 @@ impl Connection {
         if let Err(exception) = self.on_frame(&frame, hub, now) {
             self.close(&exception, exception.method.unwrap_or((0, 0)), hub, now);
         }
-        used
+        // A method that could not be answered yet stays in the input and comes again.
+        if self.awaits_page { 0 } else { used }
     }
 
     /// The shortest way of a publish: method, header and the only body frame lie behind each other in
@@ -402,6 +422,7 @@ impl Connection {
             return Ok(());
         }
         let (method, result) = channel.on_frame(session, frame, hub);
+        self.awaits_page = std::mem::take(&mut channel.asks_again);
         self.after_channel(at, result, method, hub, now);
         Ok(())
     }
@@ -438,8 +459,8 @@ impl Connection {
             }
         }
         hub.after_command();
-        if hub.alarm().is_some() && method == PUBLISH {
-            self.block(hub);
+        if method == PUBLISH && hub.holds_publishers() {
+            self.hold(hub);
         }
     }
 
@@ -472,7 +493,25 @@ impl Connection {
         Ok(())
     }
 
-    /// The publisher waits until there is room again; it is told why if it wants to know.
+    /// The publisher waits until there is room again.
+    #[cold]
+    fn hold(&mut self, hub: &mut Hub) {
+        if hub.is_congested() && !self.awaits_store && self.state == State::Running {
+            self.awaits_store = true;
+            self.listen_to_store(hub);
+        }
+        self.block(hub);
+    }
+
+    /// Asks to be woken when more is stored.
+    fn listen_to_store(&mut self, hub: &mut Hub) {
+        if !self.listens_to_store {
+            self.listens_to_store = true;
+            hub.wake_when_stored(self.socket);
+        }
+    }
+
+    /// The publisher waits for an alarm to end; it is told why if it wants to know.
     fn block(&mut self, hub: &mut Hub) {
         let Some(reason) = hub.alarm().map(str::to_owned) else {
             return;
@@ -549,6 +588,8 @@ impl Connection {
         self.owing_confirms.clear();
         self.heartbeat = None;
         self.blocked = false;
+        self.awaits_page = false;
+        self.awaits_store = false;
         if let Some(session) = self.session.take() {
             hub.core.close_connection(session.connection);
             hub.after_command();

@@ -1,6 +1,6 @@
 //! Getting messages and settling them: `basic.consume`, `get`, `qos`, `ack` and their kin.
 
-use crate::broker::{ConsumeRequest, Name, REPLY_TO, Settlement};
+use crate::broker::{ConsumeRequest, Getting, Name, REPLY_TO, Settlement};
 use crate::protocol::Hub;
 use crate::wire::amqp::method::basic;
 use crate::wire::amqp::{OwnedTable, ReplyCode};
@@ -67,11 +67,13 @@ impl Channel {
         let queue = self.queue_name(&name)?;
         let (socket, number) = (self.socket, self.number());
         let outboxes = &mut hub.outboxes;
-        let got = hub.core.get(self.key, &queue, get.no_ack, |got| {
+        let getting = hub.core.get(self.key, &queue, get.no_ack, |got| {
             outboxes.send_got(socket, number, &got);
         })?;
-        if !got {
-            self.send(hub, &basic::GetEmpty::default());
+        match getting {
+            Getting::Got => {}
+            Getting::Empty => self.send(hub, &basic::GetEmpty::default()),
+            Getting::Later => self.asks_again = true,
         }
         Ok(())
     }

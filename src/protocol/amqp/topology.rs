@@ -40,7 +40,7 @@ impl Channel {
             message_count: saturated(counts.messages),
             consumer_count: saturated(counts.consumers),
         };
-        self.reply(hub, declare.no_wait, &ok);
+        self.reply_stored(hub, declare.no_wait, &ok);
         self.last_queue = name;
         Ok(())
     }
@@ -62,7 +62,7 @@ impl Channel {
         let source = without_line_ends(bind.exchange);
         let request = bind_request(session, &source, routing_key, bind.arguments);
         hub.core.bind_queue(&request, session.connection, &queue)?;
-        self.reply(hub, bind.no_wait, &queue::BindOk {});
+        self.reply_stored(hub, bind.no_wait, &queue::BindOk {});
         Ok(())
     }
 
@@ -82,7 +82,7 @@ impl Channel {
         let request = bind_request(session, &source, routing_key, unbind.arguments);
         hub.core
             .unbind_queue(&request, session.connection, &queue)?;
-        self.send(hub, &queue::UnbindOk {});
+        self.reply_stored(hub, false, &queue::UnbindOk {});
         Ok(())
     }
 
@@ -122,7 +122,7 @@ impl Channel {
         let ok = queue::DeleteOk {
             message_count: saturated(count),
         };
-        self.reply(hub, delete.no_wait, &ok);
+        self.reply_stored(hub, delete.no_wait, &ok);
         Ok(())
     }
 
@@ -147,7 +147,7 @@ impl Channel {
                 arguments: declare.arguments,
             })?;
         }
-        self.reply(hub, declare.no_wait, &exchange::DeclareOk {});
+        self.reply_stored(hub, declare.no_wait, &exchange::DeclareOk {});
         Ok(())
     }
 
@@ -160,7 +160,7 @@ impl Channel {
         let name = without_line_ends(delete.exchange);
         hub.core
             .delete_exchange(session.virtual_host, &name, delete.if_unused)?;
-        self.reply(hub, delete.no_wait, &exchange::DeleteOk {});
+        self.reply_stored(hub, delete.no_wait, &exchange::DeleteOk {});
         Ok(())
     }
 
@@ -175,7 +175,7 @@ impl Channel {
         let destination = without_line_ends(bind.destination);
         let request = bind_request(session, &source, bind.routing_key, bind.arguments);
         hub.core.bind_exchange(&request, &destination)?;
-        self.reply(hub, bind.no_wait, &exchange::BindOk {});
+        self.reply_stored(hub, bind.no_wait, &exchange::BindOk {});
         Ok(())
     }
 
@@ -189,7 +189,7 @@ impl Channel {
         let destination = without_line_ends(unbind.destination);
         let request = bind_request(session, &source, unbind.routing_key, unbind.arguments);
         hub.core.unbind_exchange(&request, &destination)?;
-        self.reply(hub, unbind.no_wait, &exchange::UnbindOk {});
+        self.reply_stored(hub, unbind.no_wait, &exchange::UnbindOk {});
         Ok(())
     }
 
