@@ -306,6 +306,9 @@ impl Connection {
             return None;
         }
         let header = ContentHeader::decode(header_frame.payload).ok()?;
+        if header.body_size > hub.config.limits.message_size_max_bytes {
+            return None;
+        }
         let (body, used) = match header.body_size {
             0 => (&[][..], header_used),
             size => {
