@@ -47,13 +47,19 @@ pub struct Limits {
     /// A broker that stops waits this long for its peers to say goodbye; then it closes their
     /// sockets.
     pub stop_timeout_ms: u64,
-    /// Bytes of messages held in memory beyond which publishers are blocked.
+    /// Bytes of messages in memory beyond which they are paged out, if there is a store.
+    pub messages_bytes_budget: usize,
+    /// Bytes of messages in memory beyond which publishers are blocked.
     pub messages_bytes_max: usize,
 }
 
-/// How the broker introduces itself in `connection.start` (COMPATIBILITY, decision 2).
+/// How the broker introduces itself in `connection.start`.
 #[derive(Clone, Debug)]
 pub struct ServerIdentity {
+    /// `RabbitMQ`, because clients choose their behaviour by it: kombu takes any other product for one
+    /// where `basic.qos` with global=false changes running consumers, and a Celery worker then
+    /// starves behind a handful of tasks with an ETA. Who we are stands in `information` and
+    /// `leveret_version`.
     pub product: String,
     /// Clients compare this with RabbitMQ's versions, so it is one.
     pub version: String,
@@ -88,6 +94,7 @@ impl Default for Limits {
             read_bytes_max: 128 << 10,
             turn_bytes_max: 1 << 20,
             stop_timeout_ms: 5_000,
+            messages_bytes_budget: 64 << 20,
             messages_bytes_max: 1 << 30,
         }
     }
@@ -96,7 +103,7 @@ impl Default for Limits {
 impl Default for ServerIdentity {
     fn default() -> Self {
         ServerIdentity {
-            product: "Leveret".to_owned(),
+            product: "RabbitMQ".to_owned(),
             version: "3.13.7".to_owned(),
             cluster_name: "leveret".to_owned(),
         }

@@ -43,6 +43,5 @@ pub struct ConsumeRequest<'a> {
     pub tag: &'a [u8],
     pub no_ack: bool,
     pub exclusive: bool,
-    pub priority: i64,
     pub arguments: OwnedTable,
 }

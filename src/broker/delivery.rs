@@ -15,6 +15,8 @@ use super::{ConsumerKey, Name};
 pub enum Published {
     /// Every queue on its route has it.
     Taken,
+    /// The same, and the journal has it for those where it must survive.
+    Journaled,
     /// No queue was on its route.
     Unroutable,
 }
@@ -27,6 +29,7 @@ impl Core {
         &mut self,
         route: &Route,
         message: &Message<'_>,
+        persistent: bool,
         outlet: &mut impl Outlet,
     ) -> Published {
         self.counters.published += 1;
@@ -40,7 +43,21 @@ impl Core {
         for &channel in &route.replies {
             self.deliver_reply(channel, message, outlet);
         }
+        if persistent && !self.holders.is_empty() {
+            return self.journal(message, &stored);
+        }
+        self.holders.clear();
         Published::Taken
+    }
+
+    /// A persistent message in durable queues survives the broker (AMQP 0-9-1 §3.1.2.2).
+    fn journal(&mut self, message: &Message<'_>, stored: &Stored) -> Published {
+        if let (Some(journal), Some(id)) = (&mut self.journal, stored.0) {
+            journal.append(id, &self.holders, message);
+            self.messages.mark_stored(id);
+        }
+        self.holders.clear();
+        Published::Journaled
     }
 
     #[inline]
@@ -56,17 +73,22 @@ impl Core {
             return;
         };
         queue.counters.published += 1;
+        let id = queue.id;
         if queue.ready.is_empty()
             && let Some(consumer) = self.traffic.next_taker(key, outlet)
         {
             let entry = (!self.traffic.consumers[consumer].no_ack)
                 .then(|| Entry::new(stored.hold(&mut self.messages, message)));
+            if entry.is_some() {
+                self.holders.extend(id);
+            }
             self.traffic
                 .hand_over(key, consumer, message, false, entry, outlet);
             return;
         }
-        let id = stored.hold(&mut self.messages, message);
-        self.traffic.queues[key].ready.push(id);
+        self.holders.extend(id);
+        let message = stored.hold(&mut self.messages, message);
+        self.traffic.queues[key].ready.push(message);
     }
 
     /// Delivers from queues that became deliverable by the last command; a few messages each, the
@@ -95,29 +117,42 @@ impl Core {
     /// turn, so that no queue keeps the loop from the others.
     fn drain(&mut self, key: QueueKey, outlet: &mut impl Outlet) {
         for _ in 0..DELIVERIES_PER_STEP {
-            let Some(queue) = self.traffic.queues.get_mut(key) else {
+            if !self.deliver_next(key, outlet) {
                 return;
-            };
-            let next = queue.ready.peek();
-            let Some((entry, consumer)) = next.zip(self.traffic.next_taker(key, outlet)) else {
-                self.traffic.queues[key].listed = false;
-                return;
-            };
-            self.traffic.queues[key].ready.pop();
-            let no_ack = self.traffic.consumers[consumer].no_ack;
-            self.traffic.hand_over(
-                key,
-                consumer,
-                &self.messages.get(entry.message()),
-                entry.redelivered(),
-                (!no_ack).then_some(entry),
-                outlet,
-            );
-            if no_ack {
-                self.messages.release(entry.message());
             }
         }
         self.backlogs.push_back(key);
+    }
+
+    /// Whether there may be another after it.
+    #[inline]
+    fn deliver_next(&mut self, key: QueueKey, outlet: &mut impl Outlet) -> bool {
+        let Some(queue) = self.traffic.queues.get_mut(key) else {
+            return false;
+        };
+        let next = queue.ready.peek();
+        let Some((entry, consumer)) = next.zip(self.traffic.next_taker(key, outlet)) else {
+            self.traffic.queues[key].listed = false;
+            return false;
+        };
+        let Some(message) = self.messages.get(entry.message()) else {
+            return self.pass_absent(key, entry);
+        };
+        self.traffic.queues[key].ready.pop();
+        let no_ack = self.traffic.consumers[consumer].no_ack;
+        self.traffic.hand_over(
+            key,
+            consumer,
+            &message,
+            entry.redelivered(),
+            (!no_ack).then_some(entry),
+            outlet,
+        );
+        if no_ack {
+            let id = self.traffic.queues[key].id;
+            self.let_go(id, entry.message());
+        }
+        true
     }
 
     /// Takes one message by hand (AMQP 0-9-1 `basic.get`). `answer` gets it with its delivery tag,
@@ -128,14 +163,21 @@ impl Core {
         queue: &[u8],
         no_ack: bool,
         answer: impl FnOnce(Got<'_>),
-    ) -> Result<bool> {
+    ) -> Result<Getting> {
         let key = self.accessible_queue(channel_key, queue)?;
-        let queue = &mut self.traffic.queues[key];
-        let Some(entry) = queue.ready.pop() else {
-            return Ok(false);
+        let entry = match self.next_present(key) {
+            Ok(Some(entry)) => entry,
+            Ok(None) => return Ok(Getting::Empty),
+            Err(block) => {
+                let socket = self.traffic.channels[channel_key].socket;
+                self.await_block(block, socket);
+                return Ok(Getting::Later);
+            }
         };
+        let queue = &mut self.traffic.queues[key];
+        queue.ready.pop();
         queue.counters.delivered += 1;
-        let left = queue.ready.len();
+        let (id, left) = (queue.id, queue.ready.len());
         let channel = &mut self.traffic.channels[channel_key];
         let delivery_tag = channel.next_delivery_tag();
         if !no_ack {
@@ -147,16 +189,18 @@ impl Core {
                 consumer: ConsumerKey::NONE,
             });
         }
-        answer(Got {
-            delivery_tag,
-            redelivered: entry.redelivered(),
-            left,
-            message: self.messages.get(entry.message()),
-        });
-        if no_ack {
-            self.messages.release(entry.message());
+        if let Some(message) = self.messages.get(entry.message()) {
+            answer(Got {
+                delivery_tag,
+                redelivered: entry.redelivered(),
+                left,
+                message,
+            });
         }
-        Ok(true)
+        if no_ack {
+            self.let_go(id, entry.message());
+        }
+        Ok(Getting::Got)
     }
 
     /// Hands an answer to the channel that asked (RabbitMQ: direct reply-to). Answers are delivered at
@@ -182,6 +226,16 @@ impl Core {
             message: *message,
         });
     }
+}
+
+/// What `basic.get` comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Getting {
+    Got,
+    Empty,
+    /// The message must be read back first. The socket is among those that [`Core::page_in`] names, and
+    /// is to ask again then.
+    Later,
 }
 
 /// A message taken by `basic.get`.

@@ -14,12 +14,19 @@
 //! A block goes when its last message does. A block of which little is left is rewritten (by
 //! [`Messages::tidy`], a few at a time), so that one old message does not hold its neighbours' room.
 //! Bodies over [`INLINE_BODY_MAX`] stay outside, shared and never copied.
+//!
+//! Beyond the budget, blocks are paged out: the youngest first, since the oldest messages are wanted
+//! first, but not the very last, since most messages are gone soon after they came. What the store has
+//! anyway is dropped and read back from it; of other messages it gets an image ([`PageOut`]). All that
+//! stays is who is referred to.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use bytes::Bytes;
 
 use super::Map;
+use super::journal::{Journal, StoredMessages};
 
 /// A message as it is looked at: in a read buffer, in the table, or anywhere else.
 #[derive(Clone, Copy)]
@@ -62,13 +69,13 @@ pub struct MessageId(u64);
 
 impl MessageId {
     /// Ids stay below this, so that a queue can keep one bit beside them.
-    const MAX: u64 = u64::MAX >> 1;
+    pub const MAX: u64 = u64::MAX >> 1;
 
-    pub(super) fn to_bits(self) -> u64 {
+    pub fn to_bits(self) -> u64 {
         self.0
     }
 
-    pub(super) fn from_bits(bits: u64) -> Self {
+    pub fn from_bits(bits: u64) -> Self {
         debug_assert!(bits <= Self::MAX);
         MessageId(bits)
     }
@@ -77,7 +84,8 @@ impl MessageId {
         MessageId::from_bits(block * BLOCK_MESSAGES as u64 + slot as u64)
     }
 
-    fn block(self) -> u64 {
+    /// Messages are paged by blocks; this is the number of its.
+    pub fn block(self) -> u64 {
         self.0 / BLOCK_MESSAGES as u64
     }
 
@@ -96,6 +104,12 @@ impl fmt::Debug for MessageId {
 pub struct Messages {
     /// Full blocks with living messages, by block number.
     sealed: Map<u64, Block>,
+    /// Numbers of the sealed blocks.
+    resident: BTreeSet<u64>,
+    /// What is left here of blocks that were paged out.
+    paged: Map<u64, PagedBlock>,
+    /// What the store is to do about paged blocks.
+    pub page_work: PageWork,
     /// The block being filled, and its number.
     open: Block,
     open_number: u64,
@@ -115,6 +129,53 @@ struct Block {
     large: Vec<Option<Large>>,
     /// Slots with references.
     live: u32,
+    /// Which slots the store has as well.
+    stored: SlotSet,
+}
+
+/// A block whose messages are with the store.
+struct PagedBlock {
+    references: References,
+    live: u32,
+    stored: SlotSet,
+    /// The store has an image of it, not only its messages.
+    imaged: bool,
+    /// Asked for, and not here yet.
+    requested: bool,
+}
+
+/// References to the messages of a block that was paged out. Most have one holder.
+enum References {
+    AtMostOne(SlotSet),
+    Counts(Box<[u32]>),
+}
+
+/// A bit for each slot of a block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SlotSet([u64; BLOCK_MESSAGES / 64]);
+
+/// What the store is asked to do for paging, in this order: take images, forget images, read blocks.
+#[derive(Debug, Default)]
+pub struct PageWork {
+    /// Blocks with messages that the store does not have.
+    pub outs: Vec<PageOut>,
+    /// Blocks whose image nobody needs any more.
+    pub dropped: Vec<u64>,
+    /// Blocks that are needed again.
+    pub fetches: Vec<u64>,
+}
+
+/// The living messages of a block, encoded as a [`Journal`] does it, for no queues.
+#[derive(Debug)]
+pub struct PageOut {
+    pub block: u64,
+    pub image: Vec<u8>,
+}
+
+impl PageWork {
+    pub fn is_empty(&self) -> bool {
+        self.outs.is_empty() && self.dropped.is_empty() && self.fetches.is_empty()
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -132,6 +193,9 @@ impl Messages {
     pub fn new() -> Self {
         Messages {
             sealed: Map::default(),
+            resident: BTreeSet::new(),
+            paged: Map::default(),
+            page_work: PageWork::default(),
             open: Block::default(),
             open_number: 0,
             sparse: Vec::new(),
@@ -153,27 +217,34 @@ impl Messages {
         id
     }
 
-    /// One more holder.
+    /// The store has, or is about to be given, the message as well.
+    pub fn mark_stored(&mut self, id: MessageId) {
+        let slot = id.slot();
+        self.block_mut(id).stored.insert(slot);
+    }
+
+    /// One more holder. Only while it is here: nobody begins to hold a message that was paged out.
     pub fn retain(&mut self, id: MessageId) {
         let slot = id.slot();
         self.block_mut(id).slots[slot].references += 1;
     }
 
-    /// One holder less; the last one frees it.
-    pub fn release(&mut self, id: MessageId) {
+    /// One holder less; the last one frees it. Whether the store has it, and must hear of this.
+    pub fn release(&mut self, id: MessageId) -> bool {
         let number = id.block();
         let open = number == self.open_number;
         let block = if open {
             &mut self.open
+        } else if let Some(block) = self.sealed.get_mut(&number) {
+            block
         } else {
-            self.sealed
-                .get_mut(&number)
-                .expect("a held message's block is there")
+            return self.release_paged(id);
         };
+        let stored = block.stored.contains(id.slot());
         let slot = &mut block.slots[id.slot()];
         slot.references -= 1;
         if slot.references > 0 {
-            return;
+            return stored;
         }
         let size = block.forget(id.slot());
         self.live_bytes -= size.total();
@@ -181,14 +252,159 @@ impl Messages {
         if block.live == 0 && !open {
             self.held_bytes -= block.bytes.capacity() + SLOTS_BYTES;
             self.sealed.remove(&number);
+            self.resident.remove(&number);
         } else if block.live == SPARSE && !open {
             self.sparse.push(number);
         }
+        stored
     }
 
+    /// The message, unless it was paged out or lost.
     #[inline]
-    pub fn get(&self, id: MessageId) -> Message<'_> {
-        self.block(id).message(id.slot())
+    pub fn get(&self, id: MessageId) -> Option<Message<'_>> {
+        let block = if id.block() == self.open_number {
+            &self.open
+        } else {
+            self.sealed.get(&id.block())?
+        };
+        block.message(id.slot())
+    }
+
+    /// Whether the message can be had after [`Messages::request`].
+    pub fn is_paged_out(&self, id: MessageId) -> bool {
+        self.paged.contains_key(&id.block())
+    }
+
+    /// Asks for the block of a message that was paged out, and a few behind it, since whoever needs
+    /// one will likely need the next.
+    pub fn request(&mut self, id: MessageId) {
+        for number in id.block()..id.block() + READ_AHEAD_BLOCKS {
+            if let Some(paged) = self.paged.get_mut(&number)
+                && !paged.requested
+            {
+                paged.requested = true;
+                self.page_work.fetches.push(number);
+            }
+        }
+    }
+
+    /// Takes a block in again: its messages as the store has them, encoded as a [`Journal`] does it.
+    /// What the store could not give back is lost: it is here, and there is nothing to get.
+    pub fn page_in(&mut self, number: u64, encoded: &[u8]) {
+        let Some(paged) = self.paged.remove(&number) else {
+            return;
+        };
+        let mut block = Block::default();
+        for stored in StoredMessages::new(encoded) {
+            let slot = stored.id.slot();
+            if stored.id.block() == number && paged.references.count(slot) > 0 {
+                self.live_bytes += block.place(slot, &stored.message, paged.references.count(slot));
+            }
+        }
+        for slot in 0..BLOCK_MESSAGES {
+            let references = paged.references.count(slot);
+            if references > 0
+                && block
+                    .slots
+                    .get(slot)
+                    .is_none_or(|slot| slot.references == 0)
+            {
+                log::error!("message {number}.{slot} is lost: the store could not read it back");
+                block.place_lost(slot, references);
+            }
+        }
+        block.stored = paged.stored;
+        self.held_bytes += block.held_bytes();
+        if paged.imaged {
+            self.page_work.dropped.push(number);
+        }
+        self.resident.insert(number);
+        self.sealed.insert(number, block);
+    }
+
+    /// A block as it was when the broker was stopped: with the store.
+    pub fn recover_block(&mut self, number: u64, counts: impl IntoIterator<Item = (usize, u32)>) {
+        let mut stored = SlotSet::default();
+        let mut all = vec![0; BLOCK_MESSAGES];
+        for (slot, count) in counts {
+            stored.insert(slot);
+            all[slot] += count;
+        }
+        let paged = PagedBlock {
+            live: all.iter().filter(|count| **count > 0).count() as u32,
+            references: References::new(all.into_iter()),
+            stored,
+            imaged: false,
+            requested: false,
+        };
+        if paged.live > 0 {
+            self.paged.insert(number, paged);
+        }
+    }
+
+    /// Ids from here on are new.
+    pub fn begin_at(&mut self, id: MessageId) {
+        debug_assert!(self.open.slots.is_empty() && id.slot() == 0);
+        self.open_number = id.block();
+    }
+
+    /// Pages blocks out until what is held fits the budget, a few at a time.
+    pub fn page_out(&mut self, budget_bytes: usize) {
+        for _ in 0..PAGE_BLOCKS {
+            if self.held_bytes <= budget_bytes {
+                return;
+            }
+            // Not the youngest: their messages may be gone in a moment.
+            let oldest_spared = self.open_number.saturating_sub(SPARED_BLOCKS);
+            let Some(&number) = self.resident.range(..oldest_spared).next_back() else {
+                return;
+            };
+            self.page_out_block(number);
+        }
+    }
+
+    fn page_out_block(&mut self, number: u64) {
+        self.resident.remove(&number);
+        let Some(block) = self.sealed.remove(&number) else {
+            return;
+        };
+        self.held_bytes -= block.held_bytes();
+        self.live_bytes -= block.live_bytes();
+        let imaged = block.has_unstored();
+        if imaged {
+            let image = block.image(number);
+            self.page_work.outs.push(PageOut {
+                block: number,
+                image,
+            });
+        }
+        let paged = PagedBlock {
+            references: References::new(block.slots.iter().map(|slot| slot.references)),
+            live: block.live,
+            stored: block.stored,
+            imaged,
+            requested: false,
+        };
+        self.paged.insert(number, paged);
+    }
+
+    fn release_paged(&mut self, id: MessageId) -> bool {
+        let number = id.block();
+        let paged = self
+            .paged
+            .get_mut(&number)
+            .expect("a held message's block is here or paged out");
+        if paged.references.release(id.slot()) {
+            paged.live -= 1;
+        }
+        let stored = paged.stored.contains(id.slot());
+        if paged.live == 0 {
+            if paged.imaged {
+                self.page_work.dropped.push(number);
+            }
+            self.paged.remove(&number);
+        }
+        stored
     }
 
     /// Rewrites a few mostly dead blocks if more than half of what is held is dead.
@@ -223,18 +439,8 @@ impl Messages {
             .values()
             .chain([&self.open])
             .map(|block| block.live as usize)
+            .chain(self.paged.values().map(|paged| paged.live as usize))
             .sum()
-    }
-
-    #[inline]
-    fn block(&self, id: MessageId) -> &Block {
-        if id.block() == self.open_number {
-            &self.open
-        } else {
-            self.sealed
-                .get(&id.block())
-                .expect("a held message's block is there")
-        }
     }
 
     #[inline]
@@ -269,6 +475,7 @@ impl Messages {
         if full.live <= SPARSE {
             self.sparse.push(number);
         }
+        self.resident.insert(number);
         self.sealed.insert(number, full);
     }
 }
@@ -305,6 +512,67 @@ impl Block {
         self.bytes.shrink_to(OPEN_BYTES_MAX);
         self.slots.clear();
         self.large.clear();
+        self.stored = SlotSet::default();
+    }
+
+    fn held_bytes(&self) -> usize {
+        let large = self.large.iter().flatten();
+        self.bytes.capacity() + SLOTS_BYTES + large.map(Large::size).sum::<usize>()
+    }
+
+    fn live_bytes(&self) -> usize {
+        let live = (0..self.slots.len()).filter(|slot| self.slots[*slot].references > 0);
+        let records = live.filter_map(|slot| Some(Header::read(self.record(slot)?).record_size()));
+        records.sum::<usize>() + self.large.iter().flatten().map(Large::size).sum::<usize>()
+    }
+
+    /// Puts a message at a slot at or behind the end; how many bytes it takes.
+    fn place(&mut self, slot: usize, message: &Message<'_>, references: u32) -> usize {
+        while self.slots.len() < slot {
+            self.slots.push(Slot::EMPTY);
+        }
+        let held = match self.slots.get(slot) {
+            None => self.push(message),
+            // A gap left before: written behind the others, and referred to from its place.
+            Some(_) => {
+                let size = self.push(message);
+                self.slots[slot] = self.slots.pop().expect("just pushed");
+                size
+            }
+        };
+        self.slots[slot].references = references;
+        held.total()
+    }
+
+    /// Holds a place for a message that nobody will see again.
+    fn place_lost(&mut self, slot: usize, references: u32) {
+        while self.slots.len() <= slot {
+            self.slots.push(Slot::EMPTY);
+        }
+        self.slots[slot] = Slot {
+            offset: LOST,
+            references,
+        };
+        self.live += 1;
+    }
+
+    /// Whether the store lacks some of the living messages.
+    fn has_unstored(&self) -> bool {
+        let mut slots = self.slots.iter().enumerate();
+        slots.any(|(slot, entry)| entry.references > 0 && !self.stored.contains(slot))
+    }
+
+    /// The living messages, for the store to keep.
+    fn image(&self, number: u64) -> Vec<u8> {
+        let mut journal = Journal::default();
+        for (slot, entry) in self.slots.iter().enumerate() {
+            if entry.references > 0
+                && let Some(message) = self.message(slot)
+            {
+                journal.append(MessageId::new(number, slot), &[], &message);
+            }
+        }
+        journal.messages
     }
 
     /// Record: lengths of exchange, routing key (one byte each), properties (two), body (four), and
@@ -356,8 +624,8 @@ impl Block {
     }
 
     #[inline]
-    fn message(&self, slot: usize) -> Message<'_> {
-        let record = &self.bytes[self.slots[slot].offset as usize..];
+    fn message(&self, slot: usize) -> Option<Message<'_>> {
+        let record = self.record(slot)?;
         let header = Header::read(record);
         let names = &record[RECORD_HEADER..];
         let (exchange, names) = names.split_at(header.exchange);
@@ -366,31 +634,43 @@ impl Block {
             let large = self.large[header.body as usize]
                 .as_ref()
                 .expect("a living message keeps its body");
-            return Message {
+            return Some(Message {
                 exchange,
                 routing_key,
                 properties: &large.properties,
                 body: Body::Shared(&large.body),
-            };
+            });
         }
         let (properties, rest) = rest.split_at(usize::from(header.properties));
-        Message {
+        Some(Message {
             exchange,
             routing_key,
             properties,
             body: Body::Slice(&rest[..header.body as usize]),
-        }
+        })
+    }
+
+    /// The bytes from the slot's record on, unless its message is lost.
+    #[inline]
+    fn record(&self, slot: usize) -> Option<&[u8]> {
+        self.bytes.get(self.slots[slot].offset as usize..)
     }
 
     /// Drops a message without holders.
     fn forget(&mut self, slot: usize) -> Size {
         self.live -= 1;
-        let header = Header::read(&self.bytes[self.slots[slot].offset as usize..]);
+        let Some(record) = self.record(slot) else {
+            return Size {
+                record: 0,
+                outside: 0,
+            };
+        };
+        let header = Header::read(record);
         let mut outside = 0;
         if header.properties == LARGE
             && let Some(large) = self.large[header.body as usize].take()
         {
-            outside = large.body.len() + large.properties.len();
+            outside = large.size();
         }
         Size {
             record: header.record_size(),
@@ -402,7 +682,9 @@ impl Block {
     fn compact(&mut self) {
         let mut bytes = Vec::new();
         for slot in self.slots.iter_mut().filter(|slot| slot.references > 0) {
-            let record = &self.bytes[slot.offset as usize..];
+            let Some(record) = self.bytes.get(slot.offset as usize..) else {
+                continue;
+            };
             let size = Header::read(record).record_size();
             slot.offset = bytes.len() as u32;
             bytes.extend_from_slice(&record[..size]);
@@ -442,12 +724,77 @@ impl Header {
     }
 }
 
+impl Slot {
+    const EMPTY: Slot = Slot {
+        offset: 0,
+        references: 0,
+    };
+}
+
+impl Large {
+    fn size(&self) -> usize {
+        self.properties.len() + self.body.len()
+    }
+}
+
+impl SlotSet {
+    pub fn insert(&mut self, slot: usize) {
+        self.0[slot / 64] |= 1 << (slot % 64);
+    }
+
+    pub fn remove(&mut self, slot: usize) {
+        self.0[slot / 64] &= !(1 << (slot % 64));
+    }
+
+    pub fn contains(&self, slot: usize) -> bool {
+        self.0[slot / 64] >> (slot % 64) & 1 == 1
+    }
+}
+
+impl References {
+    fn new(counts: impl Iterator<Item = u32> + Clone) -> Self {
+        if counts.clone().any(|count| count > 1) {
+            return References::Counts(counts.collect());
+        }
+        let mut held = SlotSet::default();
+        for (slot, _) in counts.enumerate().filter(|(_, count)| *count > 0) {
+            held.insert(slot);
+        }
+        References::AtMostOne(held)
+    }
+
+    fn count(&self, slot: usize) -> u32 {
+        match self {
+            References::AtMostOne(held) => u32::from(held.contains(slot)),
+            References::Counts(counts) => counts.get(slot).copied().unwrap_or(0),
+        }
+    }
+
+    /// Whether that was the last reference.
+    fn release(&mut self, slot: usize) -> bool {
+        match self {
+            References::AtMostOne(held) => {
+                debug_assert!(held.contains(slot));
+                held.remove(slot);
+                true
+            }
+            References::Counts(counts) => {
+                counts[slot] -= 1;
+                counts[slot] == 0
+            }
+        }
+    }
+}
+
 /// Bodies up to this many bytes are copied into the block.
 pub const INLINE_BODY_MAX: usize = 4096;
 
-const BLOCK_MESSAGES: usize = 256;
+/// Messages in a block at most.
+pub const BLOCK_MESSAGES: usize = 256;
 const RECORD_HEADER: usize = 8;
 const LARGE: u16 = u16::MAX;
+/// The offset of a message without a record.
+const LOST: u32 = u32::MAX;
 const SLOTS_BYTES: usize = BLOCK_MESSAGES * size_of::<Slot>();
 /// A block with this few living messages is worth rewriting.
 const SPARSE: u32 = BLOCK_MESSAGES as u32 / 8;
@@ -457,6 +804,12 @@ const BLOCK_BYTES_FULL: usize = 64 << 10;
 const OPEN_BYTES_MAX: usize = BLOCK_BYTES_FULL + INLINE_BODY_MAX;
 /// Blocks rewritten per turn: well under a millisecond.
 const TIDY_BLOCKS: usize = 16;
+/// Blocks paged out per turn.
+const PAGE_BLOCKS: usize = 64;
+/// The youngest blocks stay.
+const SPARED_BLOCKS: u64 = 32;
+/// Blocks read back at once.
+const READ_AHEAD_BLOCKS: u64 = 8;
 /// Below this much dead room tidying is not worth the copying.
 const TIDY_SLACK_BYTES: usize = 1 << 20;
 
@@ -488,15 +841,91 @@ mod tests {
         });
         assert!(ids.is_sorted());
         for (n, id) in ids.iter().enumerate() {
-            let message = messages.get(*id);
+            let message = messages.get(*id).unwrap();
             assert_eq!(message.exchange, b"x");
             assert_eq!(message.routing_key, (n as u32).to_be_bytes());
             assert_eq!(message.properties, [0, 0]);
             assert_eq!(message.body.as_slice(), (n as u32).to_le_bytes());
         }
-        assert_eq!(messages.get(big).body.as_slice(), large);
-        assert_eq!(messages.get(heavy).properties, properties);
+        assert_eq!(messages.get(big).unwrap().body.as_slice(), large);
+        assert_eq!(messages.get(heavy).unwrap().properties, properties);
         assert_eq!(messages.count(), 1002);
+    }
+
+    fn fill(messages: &mut Messages, count: usize, stored: bool) -> Vec<MessageId> {
+        let insert = |n: usize| {
+            let id = messages.insert(&message(&n.to_be_bytes(), &[n as u8; 200]));
+            if stored {
+                messages.mark_stored(id);
+            }
+            id
+        };
+        (0..count).map(insert).collect()
+    }
+
+    #[test]
+    fn blocks_are_paged_out_to_fit_the_budget_and_come_back_when_wanted() {
+        let mut messages = Messages::new();
+        let ids = fill(&mut messages, 100 * BLOCK_MESSAGES, false);
+        messages.retain(ids[7]);
+        messages.release(ids[9]);
+        let mut images = std::collections::HashMap::new();
+        while messages.held_bytes() > 40 * BLOCK_MESSAGES * 250 {
+            messages.page_out(40 * BLOCK_MESSAGES * 250);
+            for out in messages.page_work.outs.drain(..) {
+                images.insert(out.block, out.image);
+            }
+        }
+        assert!(
+            messages.get(ids[0]).is_some(),
+            "the oldest are wanted first"
+        );
+        let last = ids.len() - 1;
+        assert!(
+            messages.get(ids[last]).is_some(),
+            "the youngest may be gone soon"
+        );
+        messages.page_out(0);
+        messages.page_work.outs.drain(..).for_each(|out| {
+            images.insert(out.block, out.image);
+        });
+        assert!(messages.get(ids[8]).is_none() && messages.is_paged_out(ids[8]));
+        messages.request(ids[8]);
+        messages.request(ids[8]);
+        let fetches = std::mem::take(&mut messages.page_work.fetches);
+        assert_eq!(fetches, (0..READ_AHEAD_BLOCKS).collect::<Vec<_>>());
+        messages.page_in(0, &images[&0]);
+        assert_eq!(messages.get(ids[8]).unwrap().body.as_slice(), [8; 200]);
+        assert_eq!(messages.page_work.dropped, [0]);
+        assert!(!messages.release(ids[7]));
+        assert!(messages.get(ids[7]).is_some(), "it has another holder");
+        assert_eq!(messages.count(), ids.len() - 1);
+        messages.release(ids[7]);
+        for id in ids.iter().filter(|id| ![ids[7], ids[9]].contains(id)) {
+            messages.release(*id);
+        }
+        assert_eq!(messages.count(), 0);
+        assert_eq!(messages.live_bytes, 0);
+        assert!(messages.paged.is_empty() && messages.sealed.is_empty());
+        assert_eq!(messages.held_bytes, messages.open.bytes.capacity());
+    }
+
+    #[test]
+    fn what_the_store_has_is_paged_out_without_an_image_and_may_be_lost() {
+        let mut messages = Messages::new();
+        let ids = fill(&mut messages, 50 * BLOCK_MESSAGES, true);
+        messages.page_out(0);
+        assert!(messages.page_work.outs.is_empty());
+        messages.request(ids[0]);
+        let mut journal = Journal::default();
+        journal.append(ids[1], &[], &message(b"k", b"found"));
+        messages.page_in(0, &journal.messages);
+        assert_eq!(messages.get(ids[1]).unwrap().body.as_slice(), b"found");
+        assert!(messages.get(ids[0]).is_none() && !messages.is_paged_out(ids[0]));
+        for id in ids {
+            assert!(messages.release(id), "the store must hear of it");
+        }
+        assert_eq!((messages.count(), messages.live_bytes), (0, 0));
     }
 
     #[test]
@@ -550,8 +979,8 @@ mod tests {
         } {}
         assert!(messages.held_bytes() < 2 * messages.live_bytes + TIDY_SLACK_BYTES);
         for (id, n) in old {
-            assert_eq!(messages.get(id).routing_key, n.to_be_bytes());
-            assert_eq!(messages.get(id).body.as_slice(), body);
+            assert_eq!(messages.get(id).unwrap().routing_key, n.to_be_bytes());
+            assert_eq!(messages.get(id).unwrap().body.as_slice(), body);
             messages.release(id);
         }
         assert_eq!(messages.live_bytes, 0);

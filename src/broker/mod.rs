@@ -24,10 +24,13 @@ mod delivery;
 mod error;
 pub mod exchange;
 mod inventory;
+pub mod journal;
 pub mod message;
 mod name;
 mod outlet;
+mod paging;
 pub mod queue;
+mod recovery;
 mod routing;
 mod session;
 mod settlement;
@@ -47,7 +50,7 @@ pub use channel::ChannelKey;
 pub use connection::ConnectionKey;
 pub use consumer::{ConsumeRequest, ConsumerKey};
 pub use counters::{Counters, QueueCounters};
-pub use delivery::{Got, Published};
+pub use delivery::{Getting, Got, Published};
 pub use error::{Error, Result};
 pub use inventory::Inventory;
 pub use message::{Body, Message};
@@ -62,7 +65,9 @@ pub use virtual_host::{DEFAULT_VIRTUAL_HOST, VirtualHostKey};
 
 use access::Users;
 use connection::Connection;
+use journal::{Journal, QueueId};
 use message::Messages;
+use paging::PageWaiters;
 use queue::Ready;
 use routing::RoutingScratch;
 use topology::exchange::Exchange;
@@ -91,8 +96,22 @@ pub struct Core {
     generation: u64,
     routing: RoutingScratch,
     effects: Vec<Effect>,
-    /// Messages of purged and deleted queues, freed bit by bit.
-    discarded: Vec<Ready>,
+    /// Messages of purged and deleted queues, freed bit by bit; with the queue that the store must
+    /// take them from.
+    discarded: Vec<(Option<QueueId>, Ready)>,
+    /// What must survive; taken once a turn. `None` in a broker without a store.
+    journal: Option<Journal>,
+    next_queue_id: u64,
+    /// Durable queues by what the store calls them.
+    queue_ids: Map<QueueId, QueueKey>,
+    /// Deleted durable queues with deliveries that are still unacked, and how many.
+    graves: Map<QueueKey, (QueueId, usize)>,
+    /// Who waits for blocks that are being read back.
+    page_waiters: Map<u64, PageWaiters>,
+    /// Durable queues that hold the message being published.
+    holders: Vec<QueueId>,
+    /// The last command changed what is declared, in a way that must survive.
+    redefined: bool,
 }
 
 impl Core {
@@ -114,6 +133,13 @@ impl Core {
             routing: RoutingScratch::default(),
             effects: Vec::new(),
             discarded: Vec::new(),
+            journal: None,
+            next_queue_id: 1,
+            queue_ids: Map::default(),
+            graves: Map::default(),
+            page_waiters: Map::default(),
+            holders: Vec::new(),
+            redefined: false,
         };
         core.add_virtual_host(DEFAULT_VIRTUAL_HOST);
         core
@@ -149,20 +175,21 @@ impl Core {
     }
 
     /// Leaves messages that nobody will get to [`Core::tidy`].
-    fn discard(&mut self, messages: Ready) {
+    fn discard(&mut self, queue: Option<QueueId>, messages: Ready) {
         if !messages.is_empty() {
-            self.discarded.push(messages);
+            self.discarded.push((queue, messages));
         }
     }
 
     /// A bounded piece of the work that can wait: frees discarded messages, rewrites sparse blocks.
     pub fn tidy(&mut self) {
         for _ in 0..DISCARDS_PER_TURN {
-            let Some(messages) = self.discarded.last_mut() else {
+            let Some((queue, messages)) = self.discarded.last_mut() else {
                 break;
             };
+            let queue = *queue;
             match messages.pop() {
-                Some(entry) => self.messages.release(entry.message()),
+                Some(entry) => self.let_go(queue, entry.message()),
                 None => drop(self.discarded.pop()),
             }
         }

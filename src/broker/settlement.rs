@@ -3,6 +3,9 @@
 use super::Core;
 use super::channel::ChannelKey;
 use super::error::{Error, Result};
+use super::journal::QueueId;
+use super::message::MessageId;
+use super::queue::QueueKey;
 use super::unacked::Unacked;
 
 /// What is to happen with settled messages.
@@ -79,23 +82,49 @@ impl Core {
     /// Carries out the settlement of a delivery that was taken out of its channel's ring.
     #[inline]
     pub fn finish(&mut self, channel: ChannelKey, taken: &Unacked, settlement: Settlement) {
-        let message = taken.entry.message();
-        match (settlement, self.traffic.queues.get_mut(taken.queue)) {
-            (Settlement::Requeued, Some(queue)) => {
+        match self.traffic.queues.get_mut(taken.queue) {
+            Some(queue) if settlement == Settlement::Requeued => {
                 queue.ready.put_back(taken.entry.as_redelivered());
                 queue.counters.requeued += 1;
             }
-            (Settlement::Acked, Some(queue)) => {
-                queue.counters.acked += 1;
-                self.messages.release(message);
+            Some(queue) => {
+                queue.counters.acked += u64::from(settlement == Settlement::Acked);
+                let id = queue.id;
+                self.let_go(id, taken.entry.message());
             }
-            // Refused, or its queue is gone, which leaves nothing to go back to.
-            _ => self.messages.release(message),
+            // Its queue is gone, which leaves nothing to go back to.
+            None => {
+                let id = self.grave(taken.queue);
+                self.let_go(id, taken.entry.message());
+            }
         }
         self.traffic.give_credit(channel, taken);
         if settlement == Settlement::Requeued {
             self.traffic.list(taken.queue);
         }
+    }
+
+    /// One queue less holds the message, and the store hears of it if it has to.
+    #[inline]
+    pub(super) fn let_go(&mut self, queue: Option<QueueId>, message: MessageId) {
+        let stored = self.messages.release(message);
+        if stored
+            && let Some(queue) = queue
+            && let Some(journal) = &mut self.journal
+        {
+            journal.acks.push((queue, message));
+        }
+    }
+
+    /// What the store called a queue that was deleted while its deliveries were out.
+    fn grave(&mut self, queue: QueueKey) -> Option<QueueId> {
+        let (id, unacked) = self.graves.get_mut(&queue)?;
+        let id = *id;
+        *unacked -= 1;
+        if *unacked == 0 {
+            self.graves.remove(&queue);
+        }
+        Some(id)
     }
 
     /// The last tag that `multiple` with this tag means.

@@ -5,6 +5,9 @@ use super::channel::{ChannelKey, ReplyConsumer};
 use super::consumer::{ConsumeRequest, Consumer, ConsumerKey};
 use super::error::{Error, Result, named};
 use super::name::Name;
+use super::queue::arguments::QueueKind;
+use super::topology::queue::refuse_stream_argument;
+use crate::wire::amqp::Table;
 
 /// The pseudo-queue of RabbitMQ's direct reply-to; what stands in requests begins with it.
 pub const REPLY_TO: &[u8] = b"amq.rabbitmq.reply-to";
@@ -13,7 +16,8 @@ impl Core {
     /// Starts a consumer.
     ///
     /// # Errors
-    /// The tag is taken (`NotAllowed`); the queue is missing, locked or in exclusive use.
+    /// The tag is taken (`NotAllowed`); the queue is missing, locked or in exclusive use; an argument
+    /// makes no sense.
     pub fn consume(
         &mut self,
         channel_key: ChannelKey,
@@ -23,16 +27,18 @@ impl Core {
         self.check_consumer_tag(channel_key, request.tag)?;
         let queue_key = self.accessible_queue(channel_key, queue)?;
         let queue = &mut self.traffic.queues[queue_key];
+        let virtual_host = &self.virtual_hosts[queue.virtual_host].name;
+        let described = || named("queue", &queue.name, virtual_host);
+        let priority = consumer_priority(request.arguments.view(), described)?;
+        if queue.arguments.kind == QueueKind::Classic {
+            refuse_stream_argument("x-stream-offset", request.arguments.view(), described)?;
+        }
         if queue.exclusively_consumed || (request.exclusive && !queue.dispatch.is_empty()) {
-            let virtual_host = &self.virtual_hosts[queue.virtual_host].name;
-            return Err(Error::AccessRefused(format!(
-                "{} in exclusive use",
-                named("queue", &queue.name, virtual_host)
-            )));
+            let text = format!("{} in exclusive use", described());
+            return Err(Error::AccessRefused(text));
         }
         queue.exclusively_consumed = request.exclusive;
         let channel = &mut self.traffic.channels[channel_key];
-        let priority = request.priority;
         let key = self.traffic.consumers.insert(Consumer {
             queue: queue_key,
             channel: channel_key,
@@ -171,4 +177,18 @@ impl Core {
             self.generation += 1;
         }
     }
+}
+
+/// RabbitMQ: consumer priorities.
+fn consumer_priority(arguments: Table<'_>, described: impl Fn() -> String) -> Result<i64> {
+    let Some(value) = arguments.get("x-priority") else {
+        return Ok(0);
+    };
+    value.as_integer().ok_or_else(|| {
+        Error::PreconditionFailed(format!(
+            "invalid arg 'x-priority' for {}: \"expected integer, got {}\"",
+            described(),
+            value.type_name()
+        ))
+    })
 }

@@ -16,12 +16,14 @@
 pub mod amqp;
 mod outbox;
 
+use crate::broker::journal::{Journal, QueueId};
+use crate::broker::message::{MessageId, PageWork};
 use crate::broker::{Core, Effect};
 use crate::config::Config;
 use crate::wire::amqp::method::basic;
 
 pub use crate::broker::{Socket, SocketKey};
-pub use outbox::{IO_SLICES_MAX, Outboxes};
+pub use outbox::Outboxes;
 
 /// The time as the turn began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,12 +56,24 @@ pub struct Hub {
     entropy: Entropy,
     /// Messages take up more memory than they may (RabbitMQ: memory alarm).
     memory_alarm: bool,
+    /// The store cannot get more room on its disk (RabbitMQ: disk alarm).
+    disk_alarm: bool,
     /// Publishers are blocked for a reason that the hub does not see itself.
     outside_alarm: Option<String>,
     /// Sockets that wait for the alarm to end.
     blocked: Vec<SocketKey>,
     /// Sockets whose machine is to be asked again.
     woken: Vec<SocketKey>,
+    /// Messages can be paged out, and what must survive does.
+    has_store: bool,
+    /// The number of the batch that the store is given next.
+    next_batch: u64,
+    /// All batches up to this one are stored.
+    stored_up_to: u64,
+    /// Sockets that wait for that to move.
+    awaiting_store: Vec<SocketKey>,
+    /// The store has more than it can write for the time being.
+    store_is_full: bool,
 }
 
 impl Hub {
@@ -70,10 +84,22 @@ impl Hub {
             config,
             entropy,
             memory_alarm: false,
+            disk_alarm: false,
             outside_alarm: None,
             blocked: Vec::new(),
             woken: Vec::new(),
+            has_store: false,
+            next_batch: 1,
+            stored_up_to: 0,
+            awaiting_store: Vec::new(),
+            store_is_full: false,
         }
+    }
+
+    /// From now on there is a store behind the broker. Comes after everything was recovered from it.
+    pub fn begin_store(&mut self, next_message: MessageId, next_queue: QueueId) {
+        self.core.begin_journal(next_message, next_queue);
+        self.has_store = true;
     }
 
     /// The stages of a turn that belong to nobody's connection, each bounded.
@@ -84,6 +110,10 @@ impl Hub {
         self.core.deliver_backlogs(&mut self.outboxes);
         self.after_command();
         self.core.tidy();
+        if self.has_store {
+            let budget = self.config.limits.messages_bytes_budget;
+            self.core.page_out(budget);
+        }
         self.watch_memory();
     }
 
@@ -105,8 +135,88 @@ impl Hub {
 
     /// Why publishers are to be blocked, as `connection.blocked` says it.
     pub fn alarm(&self) -> Option<&str> {
-        let memory = self.memory_alarm.then_some("low on memory");
-        self.outside_alarm.as_deref().or(memory)
+        let own = match (self.memory_alarm, self.disk_alarm) {
+            (true, true) => Some("low on memory & disk"),
+            (true, false) => Some("low on memory"),
+            (false, true) => Some("low on disk"),
+            (false, false) => None,
+        };
+        self.outside_alarm.as_deref().or(own)
+    }
+
+    /// What the store is to do next, as one batch; none if there is nothing. In a broker without a
+    /// store there never is.
+    pub fn take_store_work(&mut self) -> Option<StoreWork> {
+        let pages = self.core.take_page_work();
+        if !self.core.has_journal() && pages.is_empty() {
+            return None;
+        }
+        let number = self.next_batch;
+        self.next_batch += 1;
+        Some(StoreWork {
+            number,
+            journal: self.core.take_journal(),
+            pages,
+        })
+    }
+
+    /// All batches up to this one are stored: confirms and answers that waited for them go out.
+    pub fn on_stored(&mut self, up_to: u64) {
+        self.stored_up_to = up_to;
+        self.outboxes.open_gates(up_to);
+        self.woken.append(&mut self.awaiting_store);
+    }
+
+    /// A block of messages was read back, encoded as a journal has them.
+    pub fn on_page(&mut self, block: u64, encoded: &[u8]) {
+        let waiting = self.core.page_in(block, encoded);
+        self.woken.extend(waiting);
+        self.core.deliver_fresh(&mut self.outboxes);
+    }
+
+    /// The store ran out of disk, or has room again.
+    pub fn set_disk_alarm(&mut self, raised: bool) {
+        self.disk_alarm = raised;
+        self.wake_unblocked();
+    }
+
+    /// The store cannot be given more for now, or can again.
+    pub fn set_store_full(&mut self, full: bool) {
+        self.store_is_full = full;
+        if !full {
+            self.woken.append(&mut self.awaiting_store);
+        }
+    }
+
+    /// All batches up to this one are stored.
+    fn stored_up_to(&self) -> u64 {
+        self.stored_up_to
+    }
+
+    /// The number of the batch that has what was just written down; it is stored as soon as can be.
+    fn await_batch(&mut self) -> u64 {
+        self.core.await_journal();
+        self.next_batch
+    }
+
+    /// What is put into the outbox from here on waits until what was just written down is stored.
+    fn gate(&mut self, socket: SocketKey) {
+        let batch = self.await_batch();
+        self.outboxes.gate(socket, batch);
+    }
+
+    /// Publishers of what must be stored are faster than the disk: they are not read for a while.
+    fn is_congested(&self) -> bool {
+        self.store_is_full && self.core.journal_bytes() > JOURNAL_BYTES_MAX
+    }
+
+    #[inline]
+    fn holds_publishers(&self) -> bool {
+        self.memory_alarm || self.disk_alarm || self.outside_alarm.is_some() || self.is_congested()
+    }
+
+    fn wake_when_stored(&mut self, socket: SocketKey) {
+        self.awaiting_store.push(socket);
     }
 
     /// Carries out what a command meant for others, behind its answer.
@@ -160,6 +270,14 @@ impl Hub {
             self.woken.append(&mut self.blocked);
         }
     }
+}
+
+/// One batch for the store.
+pub struct StoreWork {
+    /// Batches count up; [`Hub::on_stored`] counts in it.
+    pub number: u64,
+    pub journal: Journal,
+    pub pages: PageWork,
 }
 
 /// The protocol machine of one socket.
@@ -253,6 +371,9 @@ fn base64_url(bytes: [u8; 16]) -> String {
         })
         .collect()
 }
+
+/// Bytes of messages that wait for a full store before their publishers do.
+const JOURNAL_BYTES_MAX: usize = 4 << 20;
 
 #[cfg(test)]
 mod tests {

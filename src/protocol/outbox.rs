@@ -26,6 +26,8 @@ pub struct Outboxes {
     dirty: Vec<SocketKey>,
     /// Sockets that were refused a delivery and have room again.
     relieved: Vec<SocketKey>,
+    /// Sockets with gates.
+    gated: Vec<SocketKey>,
     /// Buffers of emptied outboxes, for the next to fill.
     spare: Vec<Vec<u8>>,
 }
@@ -38,6 +40,8 @@ struct Outbox {
     /// Pieces that go in between, in order.
     pieces: VecDeque<Piece>,
     piece_bytes: usize,
+    /// Where the outbox may be written to only when a batch is stored, in order.
+    gates: VecDeque<Gate>,
     /// Bytes of answers since it was last empty.
     answer_bytes: usize,
     /// Largest payload of a frame towards this peer.
@@ -48,6 +52,12 @@ struct Outbox {
     dirty: bool,
     /// Bytes ever put in: whether something was sent lately is seen by this moving.
     total: u64,
+}
+
+/// What lies behind `at` is written when the store has the batch.
+struct Gate {
+    at: usize,
+    batch: u64,
 }
 
 /// A part of a large body, to be written when all of `bytes` before `at` is.
@@ -63,6 +73,7 @@ impl Outboxes {
             bytes_max,
             dirty: Vec::new(),
             relieved: Vec::new(),
+            gated: Vec::new(),
             spare: Vec::new(),
         }
     }
@@ -87,13 +98,55 @@ impl Outboxes {
         self.boxes[key].payload_max = frame_payload_max(frame_max);
     }
 
-    /// Bytes that wait for the socket.
+    /// Bytes that can be written to the socket now.
     pub fn len(&self, key: SocketKey) -> usize {
-        self.boxes.get(key).map_or(0, Outbox::len)
+        self.boxes.get(key).map_or(0, Outbox::writable_len)
     }
 
+    /// Whether nothing waits for the socket, not even behind a gate.
     pub fn is_empty(&self, key: SocketKey) -> bool {
-        self.len(key) == 0
+        self.boxes.get(key).is_none_or(|outbox| outbox.len() == 0)
+    }
+
+    /// What is put in from here on is written only when the store has the batch.
+    pub fn gate(&mut self, key: SocketKey, batch: u64) {
+        let Some(outbox) = self.boxes.get_mut(key) else {
+            return;
+        };
+        if outbox.gates.is_empty() {
+            self.gated.push(key);
+        }
+        // A later batch is stored later, so behind the same gate one batch is enough.
+        match outbox.gates.back_mut() {
+            Some(gate) if gate.at == outbox.bytes.len() => gate.batch = batch,
+            _ => outbox.gates.push_back(Gate {
+                at: outbox.bytes.len(),
+                batch,
+            }),
+        }
+    }
+
+    /// The store has all batches up to this one.
+    pub fn open_gates(&mut self, stored_up_to: u64) {
+        let boxes = &mut self.boxes;
+        let dirty = &mut self.dirty;
+        self.gated.retain(|key| {
+            let Some(outbox) = boxes.get_mut(*key) else {
+                return false;
+            };
+            while outbox
+                .gates
+                .front()
+                .is_some_and(|gate| gate.batch <= stored_up_to)
+            {
+                outbox.gates.pop_front();
+            }
+            if !outbox.dirty {
+                outbox.dirty = true;
+                dirty.push(*key);
+            }
+            !outbox.gates.is_empty()
+        });
     }
 
     /// Bytes that ever went into the outbox.
@@ -170,12 +223,25 @@ impl Outboxes {
             outbox.answer_bytes = 0;
             outbox.start = 0;
             outbox.bytes.clear();
+            for gate in &mut outbox.gates {
+                gate.at = 0;
+            }
             recycle(&mut self.spare, std::mem::take(&mut outbox.bytes));
         }
         if outbox.starved && outbox.len() <= self.bytes_max / 2 {
             outbox.starved = false;
             self.relieved.push(key);
         }
+    }
+
+    /// Throws away what waits, also behind gates: there is nobody to write it to.
+    pub fn discard(&mut self, key: SocketKey) {
+        let Some(outbox) = self.boxes.get_mut(key) else {
+            return;
+        };
+        outbox.gates.clear();
+        let length = outbox.len();
+        self.advance(key, length);
     }
 
     /// Sockets whose outbox got bytes since last asked, each once.
@@ -241,7 +307,8 @@ impl Outlet for Outboxes {
     }
 
     fn is_flooded(&self, socket: SocketKey) -> bool {
-        self.len(socket) >= FLOOD * self.bytes_max
+        let length = self.boxes.get(socket).map_or(0, Outbox::len);
+        length >= FLOOD * self.bytes_max
     }
 
     #[inline]
@@ -254,6 +321,15 @@ impl Outbox {
     #[inline]
     fn len(&self) -> usize {
         self.bytes.len() - self.start + self.piece_bytes
+    }
+
+    /// Up to the first gate.
+    fn writable_len(&self) -> usize {
+        let Some(gate) = self.gates.front() else {
+            return self.len();
+        };
+        let pieces = self.pieces.iter().take_while(|piece| piece.at < gate.at);
+        gate.at - self.start + pieces.map(|piece| piece.slice.len()).sum::<usize>()
     }
 
     #[inline]
@@ -310,20 +386,20 @@ impl Outbox {
     fn io_slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut count = 0;
         let mut from = self.start;
+        let end = self.gates.front().map_or(self.bytes.len(), |gate| gate.at);
+        let pieces = self.pieces.iter().take_while(|piece| piece.at < end);
         let mut put = |slice: &'a [u8]| {
             if !slice.is_empty() && count < slices.len() {
                 slices[count] = IoSlice::new(slice);
                 count += 1;
             }
         };
-        for piece in self.pieces.iter().take(PIECES_PER_WRITE) {
+        for piece in pieces {
             put(&self.bytes[from..piece.at]);
             put(&piece.slice);
             from = piece.at;
         }
-        if self.pieces.len() <= PIECES_PER_WRITE {
-            put(&self.bytes[from..]);
-        }
+        put(&self.bytes[from..end]);
         count
     }
 
@@ -357,6 +433,9 @@ impl Outbox {
             for piece in &mut self.pieces {
                 piece.at -= self.start;
             }
+            for gate in &mut self.gates {
+                gate.at -= self.start;
+            }
             self.start = 0;
         }
     }
@@ -382,10 +461,6 @@ const INITIAL_FRAME_MAX: u32 = 8192;
 const UNLIMITED_PAYLOAD: usize = 1 << 20;
 /// Smaller pieces of a shared body are cheaper to copy than to write apart.
 const PIECE_MIN: usize = 16 << 10;
-/// Pieces in one write; with the frames between them, well under the system's limit of 1,024.
-const PIECES_PER_WRITE: usize = 64;
-/// Slices that [`Outboxes::io_slices`] can fill at most.
-pub const IO_SLICES_MAX: usize = 2 * PIECES_PER_WRITE + 1;
 /// How many times its bound an outbox must hold before what cannot wait is dropped.
 const FLOOD: usize = 64;
 const COMPACT_MIN: usize = 64 << 10;
@@ -400,7 +475,7 @@ mod tests {
     fn written(outboxes: &mut Outboxes, key: SocketKey, step: usize) -> Vec<u8> {
         let mut all = Vec::new();
         while outboxes.len(key) > 0 {
-            let mut slices = [IoSlice::new(&[]); IO_SLICES_MAX];
+            let mut slices = [IoSlice::new(&[]); 64];
             let count = outboxes.io_slices(key, &mut slices);
             let flat: Vec<u8> = slices[..count]
                 .iter()
@@ -464,6 +539,36 @@ mod tests {
         outboxes.advance(key, 400);
         assert_eq!(outboxes.take_relieved(), [key]);
         assert!(outboxes.has_room(key));
+    }
+
+    #[test]
+    fn what_lies_behind_a_gate_waits_for_the_store() {
+        let mut outboxes = Outboxes::new(1 << 20);
+        let key = outboxes.open();
+        outboxes.send_heartbeat(key);
+        outboxes.gate(key, 7);
+        outboxes.send(key, 1, &basic::QosOk {});
+        let shared = Bytes::from(vec![5; 100_000]);
+        outboxes.set_frame_max(key, 131_072);
+        outboxes.deliver(&delivery(key, Body::Shared(&shared)));
+        outboxes.gate(key, 9);
+        outboxes.send_heartbeat(key);
+        assert_eq!(written(&mut outboxes, key, 5).len(), 8);
+        assert!(!outboxes.is_empty(key));
+        outboxes.open_gates(6);
+        assert_eq!(outboxes.len(key), 0);
+        outboxes.open_gates(8);
+        assert!(written(&mut outboxes, key, 4096).len() > 100_000);
+        assert_eq!(outboxes.len(key), 0);
+        outboxes.open_gates(9);
+        assert_eq!(written(&mut outboxes, key, 100).len(), 8);
+        assert!(outboxes.is_empty(key));
+        outboxes.gate(key, 11);
+        outboxes.advance(key, 0);
+        outboxes.send_heartbeat(key);
+        assert_eq!(outboxes.len(key), 0);
+        outboxes.open_gates(11);
+        assert_eq!(written(&mut outboxes, key, 100).len(), 8);
     }
 
     #[test]

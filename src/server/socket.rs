@@ -202,7 +202,7 @@ impl Socket {
     /// One write of what the outbox holds, if there was none in this turn (counted from one).
     pub fn flush(&mut self, outboxes: &mut Outboxes, registry: &Registry, turn: u64) -> Flushed {
         if self.peer_gone || matches!(self.phase, Phase::Lingering { .. }) {
-            outboxes.advance(self.key, outboxes.len(self.key));
+            outboxes.discard(self.key);
         }
         let waiting = outboxes.len(self.key);
         let may_write = waiting > 0 && self.writable && self.written_in_turn != turn;
@@ -214,7 +214,7 @@ impl Socket {
                 self.fail_writing(outboxes);
             }
         }
-        let is_empty = outboxes.len(self.key) == 0;
+        let is_empty = outboxes.is_empty(self.key);
         match self.phase {
             Phase::Dead => Flushed::Finished,
             Phase::Flushing { .. } if is_empty => Flushed::Finished,
@@ -354,7 +354,7 @@ impl Socket {
     /// What was to be written is lost, but the peer's last bytes may still wait to be read, so an open
     /// socket goes on to the end of its stream.
     fn fail_writing(&mut self, outboxes: &mut Outboxes) {
-        outboxes.advance(self.key, outboxes.len(self.key));
+        outboxes.discard(self.key);
         self.peer_gone = true;
         self.read_to_the_end();
         if self.phase != Phase::Open {

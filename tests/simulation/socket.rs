@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use leveret::protocol::{IO_SLICES_MAX, Machine, Outboxes, SocketKey};
+use leveret::protocol::{Machine, Outboxes, SocketKey};
 use leveret::wire::amqp::frame::{self, ContentHeader, Frame};
 
 use crate::client::Client;
@@ -119,7 +119,7 @@ impl Socket {
         let total = outboxes.total(self.key);
         let fresh = (total - self.generated) as usize;
         let skip = outboxes.len(self.key) - fresh;
-        let mut slices = [IoSlice::new(&[]); IO_SLICES_MAX];
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let count = outboxes.io_slices(self.key, &mut slices);
         let mut bytes = Vec::with_capacity(fresh);
         let mut at = 0;
@@ -150,7 +150,7 @@ impl Socket {
     /// One write, as much as the client's buffer takes and chance will have; it must be what went in.
     pub fn write(&mut self, outboxes: &mut Outboxes, random: &mut Random) -> Check {
         if self.is_cut {
-            outboxes.advance(self.key, outboxes.len(self.key));
+            outboxes.discard(self.key);
             self.unwritten.clear();
             return Ok(());
         }
@@ -164,7 +164,7 @@ impl Socket {
         };
         let mut left = room;
         let mut written = 0;
-        let mut slices = [IoSlice::new(&[]); IO_SLICES_MAX];
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let count = outboxes.io_slices(self.key, &mut slices);
         for slice in &slices[..count] {
             let part = &slice[..slice.len().min(left)];
@@ -226,3 +226,6 @@ fn content_size(input: &[u8], channel: u16) -> usize {
     }
     used
 }
+
+/// More than any outbox is in here.
+const SLICES_MAX: usize = 512;

@@ -76,6 +76,7 @@ pub const COMPARED: &[&str] = &[
     "x-overflow",
     "x-queue-mode",
     "x-queue-version",
+    "x-queue-master-locator",
     "x-single-active-consumer",
     "x-delivery-limit",
 ];

@@ -2,14 +2,17 @@
 
 pub mod arguments;
 mod dispatch;
+mod packed;
 mod ready;
 
 pub use arguments::QueueArguments;
 pub use dispatch::Dispatch;
+pub use packed::PackedIds;
 pub use ready::{Entry, Ready};
 
 use super::connection::ConnectionKey;
 use super::counters::QueueCounters;
+use super::journal::QueueId;
 use super::name::Name;
 use super::topology::BindingSet;
 use super::virtual_host::VirtualHostKey;
@@ -37,6 +40,10 @@ pub struct Queue {
     pub dispatch: Dispatch,
     /// An exclusive consumer has it for itself.
     pub exclusively_consumed: bool,
+    /// What the store knows it by, if it survives the broker.
+    pub id: Option<QueueId>,
+    /// The block that its next message is in, while that is read back.
+    pub awaited_block: Option<u64>,
     /// On a list of queues to deliver from: it has messages and somebody to take them.
     pub listed: bool,
     /// The last routing pass that came by.

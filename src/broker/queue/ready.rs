@@ -4,6 +4,8 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::broker::message::MessageId;
 
+use super::packed::PackedIds;
+
 /// A message in a queue: which one, and whether it may have been delivered before.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Entry(u64);
@@ -28,31 +30,67 @@ impl Entry {
 
 /// Messages ready for delivery.
 ///
-/// New messages go behind `arrived`; since ids grow it is sorted. What comes back goes to `returned`
-/// and is merged on the way out: the next message is the smaller of both heads, which puts a requeued
-/// message back in its place whatever was delivered meanwhile.
+/// New messages go behind `back` and are taken from `front`; since ids grow, both and what lies between
+/// them are sorted. The middle of a deep queue is packed to about a byte for each message or less.
+/// What comes back goes to `returned` and is merged on the way out: the next message is the smaller of
+/// both heads, which puts a requeued message back in its place whatever was delivered meanwhile.
 #[derive(Default)]
 pub struct Ready {
-    arrived: VecDeque<Entry>,
+    front: VecDeque<Entry>,
+    middle: PackedIds,
+    back: VecDeque<Entry>,
     returned: BTreeSet<Entry>,
+    /// Messages up to this one may have been delivered by a broker that ended unexpectedly.
+    redelivered_up_to: Option<MessageId>,
 }
 
 impl Ready {
+    /// The messages that a queue had when the broker was stopped. Those up to `redelivered_up_to`, and
+    /// those in `redelivered`, may have been delivered.
+    pub fn recovered(
+        messages: PackedIds,
+        redelivered: &PackedIds,
+        redelivered_up_to: Option<MessageId>,
+    ) -> Self {
+        let returned: BTreeSet<Entry> = redelivered
+            .iter()
+            .map(|message| Entry::new(message).as_redelivered())
+            .collect();
+        let middle = if returned.is_empty() {
+            messages
+        } else {
+            messages
+                .iter()
+                .filter(|message| !returned.contains(&Entry::new(*message).as_redelivered()))
+                .collect()
+        };
+        Ready {
+            middle,
+            returned,
+            redelivered_up_to,
+            ..Ready::default()
+        }
+    }
+
     pub fn len(&self) -> usize {
-        self.arrived.len() + self.returned.len()
+        self.front.len() + self.middle.len() + self.back.len() + self.returned.len()
     }
 
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.arrived.is_empty() && self.returned.is_empty()
+        self.len() == 0
     }
 
     /// `message` arrived later than everything that was ever pushed here.
     #[inline]
     pub fn push(&mut self, message: MessageId) {
         let entry = Entry::new(message);
-        debug_assert!(self.arrived.back().is_none_or(|last| *last < entry));
-        self.arrived.push_back(entry);
+        debug_assert!(self.back.back().is_none_or(|last| *last < entry));
+        self.back.push_back(entry);
+        if self.back.len() >= 2 * PACKED_AT_ONCE {
+            let deep = self.back.drain(..PACKED_AT_ONCE);
+            self.middle.extend(deep.map(Entry::message));
+        }
     }
 
     /// Puts a message back to its place.
@@ -60,9 +98,13 @@ impl Ready {
         self.returned.insert(entry);
     }
 
+    /// The next message. (`mut`, since it may have to be unpacked.)
     #[inline]
-    pub fn peek(&self) -> Option<Entry> {
-        let arrived = self.arrived.front();
+    pub fn peek(&mut self) -> Option<Entry> {
+        if self.front.is_empty() {
+            self.refill();
+        }
+        let arrived = self.front.front();
         if self.returned.is_empty() {
             return arrived.copied();
         }
@@ -72,22 +114,20 @@ impl Ready {
 
     #[inline]
     pub fn pop(&mut self) -> Option<Entry> {
-        if !self.returned.is_empty() {
-            let first = self.peek();
-            if first == self.returned.first().copied() {
-                return self.returned.pop_first();
-            }
+        let next = self.peek()?;
+        if self.front.front() == Some(&next) {
+            self.front.pop_front();
+        } else {
+            self.returned.pop_first();
         }
-        let entry = self.arrived.pop_front();
-        if self.arrived.is_empty() && self.arrived.capacity() > KEPT_CAPACITY {
-            self.arrived = VecDeque::new();
-        }
-        entry
+        Some(next)
     }
 
     /// In order of delivery.
     pub fn iter(&self) -> impl Iterator<Item = Entry> {
-        let mut arrived = self.arrived.iter().copied().peekable();
+        let middle = self.middle.iter().map(|message| self.entry(message));
+        let arrived = self.front.iter().copied().chain(middle);
+        let mut arrived = arrived.chain(self.back.iter().copied()).peekable();
         let mut returned = self.returned.iter().copied().peekable();
         std::iter::from_fn(move || match (arrived.peek(), returned.peek()) {
             (Some(new), Some(old)) if old < new => returned.next(),
@@ -95,10 +135,44 @@ impl Ready {
             _ => arrived.next(),
         })
     }
+
+    /// Those that may have been delivered before.
+    pub fn redelivered(&self) -> PackedIds {
+        let entries = self.iter().filter(|entry| entry.redelivered());
+        entries.map(Entry::message).collect()
+    }
+
+    fn refill(&mut self) {
+        if self.middle.is_empty() {
+            std::mem::swap(&mut self.front, &mut self.back);
+            if self.back.capacity() > KEPT_CAPACITY {
+                self.back = VecDeque::new();
+            }
+            return;
+        }
+        for _ in 0..PACKED_AT_ONCE {
+            let Some(message) = self.middle.pop() else {
+                break;
+            };
+            let entry = self.entry(message);
+            self.front.push_back(entry);
+        }
+    }
+
+    fn entry(&self, message: MessageId) -> Entry {
+        let entry = Entry::new(message);
+        if self.redelivered_up_to.is_some_and(|last| message <= last) {
+            entry.as_redelivered()
+        } else {
+            entry
+        }
+    }
 }
 
+/// Entries packed or unpacked in one go.
+const PACKED_AT_ONCE: usize = 512;
 /// An emptied queue keeps room for this many entries; more goes back.
-const KEPT_CAPACITY: usize = 1024;
+const KEPT_CAPACITY: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -113,6 +187,46 @@ mod tests {
             .iter()
             .map(|entry| entry.message().to_bits())
             .collect()
+    }
+
+    #[test]
+    fn a_deep_queue_is_in_order_and_small() {
+        let mut ready = Ready::default();
+        (0..100_000).for_each(|n| ready.push(id(n)));
+        assert_eq!(ready.len(), 100_000);
+        assert!(ready.front.len() + ready.back.len() < 2 * PACKED_AT_ONCE);
+        assert!(ready.middle.size() < 300);
+        assert!(order(&ready).into_iter().eq(0..100_000));
+        for n in 0..50_000 {
+            assert_eq!(ready.pop().map(|entry| entry.message()), Some(id(n)));
+            ready.push(id(100_000 + n));
+        }
+        assert!(order(&ready).into_iter().eq(50_000..150_000));
+    }
+
+    #[test]
+    fn a_recovered_queue_knows_what_may_have_been_delivered() {
+        let messages: PackedIds = [1, 4, 5, 9].map(id).into_iter().collect();
+        let flags = |ready: &Ready| -> Vec<_> {
+            let entries = ready.iter();
+            entries
+                .map(|entry| (entry.message().to_bits(), entry.redelivered()))
+                .collect()
+        };
+        let some: PackedIds = [4, 9].map(id).into_iter().collect();
+        let mut clean = Ready::recovered(messages.clone(), &some, None);
+        assert_eq!(
+            flags(&clean),
+            [(1, false), (4, true), (5, false), (9, true)]
+        );
+        assert_eq!(clean.len(), 4);
+        assert_eq!(clean.pop().map(|entry| entry.message()), Some(id(1)));
+        assert_eq!(flags(&clean), [(4, true), (5, false), (9, true)]);
+        let crashed = Ready::recovered(messages, &PackedIds::default(), Some(id(5)));
+        assert_eq!(
+            flags(&crashed),
+            [(1, true), (4, true), (5, true), (9, false)]
+        );
     }
 
     #[test]

@@ -55,17 +55,22 @@ impl Core {
         self.bind(source, Destination::Queue(queue), request)
     }
 
-    /// Undoes [`Core::bind_queue`]. A binding that does not exist is no error (RabbitMQ). An
-    /// auto-delete exchange goes with the last of its bindings.
+    /// Undoes [`Core::bind_queue`]. What does not exist needs no unbinding, be it the binding or one of
+    /// its ends (RabbitMQ). An auto-delete exchange goes with the last of its bindings.
     pub fn unbind_queue(
         &mut self,
         request: &BindRequest<'_>,
         connection: ConnectionKey,
         queue: &[u8],
     ) -> Result<()> {
-        let source = self.bindable_exchange(request.virtual_host, request.source)?;
-        let queue = self.queue_for(request.virtual_host, connection, queue)?;
-        self.unbind(source, Destination::Queue(queue), request);
+        let source = self.bindable_exchange(request.virtual_host, request.source);
+        let Some(source) = existing(source)? else {
+            return Ok(());
+        };
+        let queue = self.queue_for(request.virtual_host, connection, queue);
+        if let Some(queue) = existing(queue)? {
+            self.unbind(source, Destination::Queue(queue), request);
+        }
         Ok(())
     }
 
@@ -78,13 +83,15 @@ impl Core {
 
     /// Undoes [`Core::bind_exchange`].
     pub fn unbind_exchange(&mut self, request: &BindRequest<'_>, destination: &[u8]) -> Result<()> {
-        let source = self.bindable_exchange(request.virtual_host, request.source)?;
-        let destination = self.bindable_exchange(request.virtual_host, destination)?;
-        self.unbind(source, Destination::Exchange(destination), request);
+        let source = existing(self.bindable_exchange(request.virtual_host, request.source))?;
+        let destination = existing(self.bindable_exchange(request.virtual_host, destination))?;
+        if let (Some(source), Some(destination)) = (source, destination) {
+            self.unbind(source, Destination::Exchange(destination), request);
+        }
         Ok(())
     }
 
-    fn bind(
+    pub(in crate::broker) fn bind(
         &mut self,
         source_key: ExchangeKey,
         destination: Destination,
@@ -103,16 +110,19 @@ impl Core {
             .router
             .bind(&binding.routing_key, binding.arguments.view(), destination);
         if let Some(incoming) = self.incoming(destination) {
-            incoming.insert(binding);
+            incoming.insert(Rc::clone(&binding));
         }
         self.generation += 1;
+        self.define_binding(&binding, true);
         Ok(())
     }
 
     fn unbind(&mut self, source: ExchangeKey, destination: Destination, request: &BindRequest<'_>) {
         let binding = Binding::new(source, destination, request);
-        if let Some(incoming) = self.incoming(destination) {
-            incoming.remove(&binding);
+        if let Some(incoming) = self.incoming(destination)
+            && incoming.remove(&binding)
+        {
+            self.define_binding(&binding, false);
         }
         self.remove_outgoing(&binding);
     }
@@ -165,6 +175,14 @@ impl Binding {
 /// The text for a queue or exchange that is not there.
 pub(in crate::broker) fn missing(kind: &str, name: &[u8], virtual_host: &[u8]) -> Error {
     Error::NotFound(format!("no {}", named(kind, name, virtual_host)))
+}
+
+/// What was looked up, or `None` if it is not there.
+fn existing<T>(found: Result<T>) -> Result<Option<T>> {
+    match found {
+        Err(Error::NotFound(_)) => Ok(None),
+        found => found.map(Some),
+    }
 }
 
 /// The table with its entries in the order of their keys.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use crate::broker::Core;
 use crate::broker::error::{Error, Result, named};
 use crate::broker::exchange::Router;
+use crate::broker::journal::Definition;
 use crate::broker::name::Name;
 use crate::broker::virtual_host::VirtualHostKey;
 use crate::slots::Key;
@@ -67,7 +68,11 @@ impl Core {
         }
         refuse_reserved("exchange", declaration.name)?;
         let alternate = alternate_exchange(declaration, &virtual_host.name)?;
-        self.add_exchange(declaration, router, alternate);
+        let key = self.add_exchange(declaration, router, alternate);
+        if declaration.durable {
+            let stored = self.stored_exchange(&self.exchanges[key]);
+            self.define(Definition::ExchangeDeclared(stored));
+        }
         Ok(())
     }
 
@@ -145,7 +150,7 @@ impl Core {
         declaration: &ExchangeDeclaration<'_>,
         router: Router<Destination>,
         alternate: Option<Name>,
-    ) {
+    ) -> ExchangeKey {
         let name = Name::from(declaration.name);
         let key = self.exchanges.insert(Exchange {
             name: name.clone(),
@@ -164,11 +169,13 @@ impl Core {
             .exchanges
             .insert(name, key);
         self.generation += 1;
+        key
     }
 
     /// Takes the exchange away with all bindings from and to it, and with them the auto-delete
     /// exchanges that these were the last of.
     pub(super) fn remove_exchange(&mut self, key: ExchangeKey) {
+        self.undefine_exchange(key);
         let Some(exchange) = self.exchanges.remove(key) else {
             return;
         };
@@ -182,6 +189,25 @@ impl Core {
             }
         }
         self.remove_all_outgoing(exchange.incoming);
+    }
+
+    /// The exchange and its bindings survive no longer.
+    fn undefine_exchange(&mut self, key: ExchangeKey) {
+        let Some(exchange) = self.exchanges.get(key) else {
+            return;
+        };
+        if !exchange.durable || self.journal.is_none() {
+            return;
+        }
+        let deleted = Definition::ExchangeDeleted {
+            virtual_host: self.virtual_host_name(exchange.virtual_host),
+            name: exchange.name.as_bytes().into(),
+        };
+        let bindings = exchange.outgoing.iter().chain(&exchange.incoming).cloned();
+        for binding in bindings.collect::<Vec<_>>() {
+            self.define_binding(&binding, false);
+        }
+        self.define(deleted);
     }
 
     /// Takes bindings whose destination is gone out of their sources.

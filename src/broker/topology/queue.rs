@@ -2,12 +2,13 @@
 
 use crate::broker::connection::ConnectionKey;
 use crate::broker::error::{Error, Result, named};
+use crate::broker::journal::{Definition, QueueId, StoredQueue};
 use crate::broker::name::Name;
 use crate::broker::outlet::Effect;
 use crate::broker::queue::arguments::{COMPARED, QUEUE_TYPE, QueueKind};
 use crate::broker::queue::{Dispatch, Queue, QueueArguments, QueueKey, Ready};
 use crate::broker::virtual_host::VirtualHostKey;
-use crate::broker::{ChannelKey, Core};
+use crate::broker::{ChannelKey, Core, REPLY_TO};
 use crate::wire::amqp::field_table::{OwnedTable, Table, Value};
 
 use super::BindingSet;
@@ -67,15 +68,29 @@ impl Core {
         connection: ConnectionKey,
         name: &[u8],
     ) -> Result<QueueCounts> {
-        if let Some(requester) = self.reply_address(name) {
-            debug_assert!(self.traffic.channels.contains(requester));
-            return Ok(QueueCounts {
-                messages: 0,
-                consumers: 1,
-            });
-        }
         let key = self.queue_for(virtual_host, connection, name)?;
         Ok(self.traffic.queues[key].counts())
+    }
+
+    /// Whether somebody waits for answers at this address (RabbitMQ: `queue.declare` of a direct
+    /// reply-to name, by which a server asks whether its client is still there). The name without
+    /// an address is always there.
+    pub fn check_reply_address(
+        &self,
+        virtual_host: VirtualHostKey,
+        name: &[u8],
+    ) -> Result<QueueCounts> {
+        if name != REPLY_TO && self.reply_address(name).is_none() {
+            return Err(missing(
+                "queue",
+                name,
+                &self.virtual_hosts[virtual_host].name,
+            ));
+        }
+        Ok(QueueCounts {
+            messages: 0,
+            consumers: 1,
+        })
     }
 
     /// Drops the messages that are ready; how many there were.
@@ -86,9 +101,10 @@ impl Core {
         name: &[u8],
     ) -> Result<usize> {
         let key = self.queue_for(virtual_host, connection, name)?;
-        let messages = std::mem::take(&mut self.traffic.queues[key].ready);
+        let queue = &mut self.traffic.queues[key];
+        let (id, messages) = (queue.id, std::mem::take(&mut queue.ready));
         let count = messages.len();
-        self.discard(messages);
+        self.discard(id, messages);
         Ok(count)
     }
 
@@ -108,14 +124,14 @@ impl Core {
         };
         let queue = &self.traffic.queues[key];
         let described = || named("queue", name, &self.virtual_hosts[virtual_host].name);
-        if if_unused && !queue.dispatch.is_empty() {
-            return Err(Error::PreconditionFailed(format!("{} in use", described())));
-        }
         if if_empty && !queue.ready.is_empty() {
             return Err(Error::PreconditionFailed(format!(
                 "{} not empty",
                 described()
             )));
+        }
+        if if_unused && !queue.dispatch.is_empty() {
+            return Err(Error::PreconditionFailed(format!("{} in use", described())));
         }
         Ok(self.remove_queue(key))
     }
@@ -163,6 +179,8 @@ impl Core {
             unacked: 0,
             dispatch: Dispatch::default(),
             exclusively_consumed: false,
+            id: None,
+            awaited_block: None,
             listed: false,
             visited: 0,
             counters: Default::default(),
@@ -175,11 +193,35 @@ impl Core {
         }
         self.generation += 1;
         self.counters.queues_declared += 1;
+        if declaration.durable && !declaration.exclusive && self.journal.is_some() {
+            self.store_queue(key);
+        }
+    }
+
+    /// The queue survives the broker. One that goes with its connection does not.
+    fn store_queue(&mut self, key: QueueKey) {
+        let id = QueueId(self.next_queue_id);
+        self.next_queue_id += 1;
+        self.queue_ids.insert(id, key);
+        let queue = &mut self.traffic.queues[key];
+        queue.id = Some(id);
+        let stored = StoredQueue {
+            id,
+            name: queue.name.as_bytes().into(),
+            auto_delete: queue.auto_delete,
+            arguments: queue.declared_arguments.clone(),
+            virtual_host: self.virtual_hosts[queue.virtual_host]
+                .name
+                .as_bytes()
+                .into(),
+        };
+        self.define(Definition::QueueDeclared(stored));
     }
 
     /// Takes the queue away with its bindings, consumers and messages; how many were ready. Its
     /// unacked deliveries find it gone when they are settled.
     pub(in crate::broker) fn remove_queue(&mut self, key: QueueKey) -> usize {
+        self.undefine_queue(key);
         let Some(queue) = self.traffic.queues.remove(key) else {
             return 0;
         };
@@ -198,8 +240,27 @@ impl Core {
         }
         self.remove_all_outgoing(queue.bindings);
         let count = queue.ready.len();
-        self.discard(queue.ready);
+        self.discard(queue.id, queue.ready);
         count
+    }
+
+    /// The queue and its bindings survive no longer.
+    fn undefine_queue(&mut self, key: QueueKey) {
+        let Some(queue) = self.traffic.queues.get_mut(key) else {
+            return;
+        };
+        let Some(id) = queue.id else {
+            return;
+        };
+        if queue.unacked > 0 {
+            self.graves.insert(key, (id, queue.unacked));
+        }
+        let bindings: Vec<_> = queue.bindings.iter().cloned().collect();
+        for binding in bindings {
+            self.define_binding(&binding, false);
+        }
+        self.queue_ids.remove(&id);
+        self.define(Definition::QueueDeleted { id });
     }
 
     /// Ends a consumer whose queue is gone, and tells its client if it wants to know (RabbitMQ:
@@ -280,16 +341,34 @@ fn parse_arguments(
     let arguments = QueueArguments::from_table(declaration.arguments)
         .map_err(|bad| Error::PreconditionFailed(bad.describe(described())))?;
     match arguments.kind {
-        QueueKind::Classic => Ok(arguments),
-        _ if !declaration.durable => refuse("non-durable"),
+        QueueKind::Classic => {
+            refuse_stream_argument("x-max-age", declaration.arguments, described)?;
+            Ok(arguments)
+        }
         _ if declaration.auto_delete => refuse("auto-delete"),
         _ if declaration.exclusive => refuse("exclusive-owner"),
+        _ if !declaration.durable => refuse("non-durable"),
         QueueKind::Quorum => Ok(arguments),
         QueueKind::Stream => Err(Error::NotImplemented(format!(
             "queue type 'stream' for {}",
             described()
         ))),
     }
+}
+
+/// Arguments that only streams understand, refused in RabbitMQ's words.
+pub(in crate::broker) fn refuse_stream_argument(
+    name: &str,
+    arguments: Table<'_>,
+    described: impl Fn() -> String,
+) -> Result<()> {
+    if arguments.get(name).is_none() {
+        return Ok(());
+    }
+    Err(Error::PreconditionFailed(format!(
+        "invalid arg '{name}' for {} of queue type rabbit_classic_queue",
+        described()
+    )))
 }
 
 fn locked(name: &[u8], virtual_host: &[u8]) -> Error {

@@ -1,5 +1,7 @@
 //! A channel (AMQP 0-9-1 §2.2.5): its methods in, each to its handler, answers out.
 
+use std::collections::VecDeque;
+
 use crate::broker::{ChannelKey, SocketKey};
 use crate::protocol::Hub;
 use crate::wire::amqp::ReplyCode;
@@ -24,6 +26,8 @@ pub struct Channel {
     pub(super) route: RouteCache,
     /// What an empty queue name means (AMQP 0-9-1 `queue-name`; RabbitMQ remembers per channel).
     pub(super) last_queue: Vec<u8>,
+    /// The last method could not be answered yet and is to be given again.
+    pub(super) asks_again: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,10 +51,40 @@ pub(super) enum Mode {
 /// Publisher confirms: numbers drawn, and how far they are confirmed.
 #[derive(Default)]
 pub(super) struct Confirms {
-    pub published: u64,
-    pub confirmed: u64,
+    published: u64,
+    confirmed: u64,
+    /// Numbers that wait for the store, in order: up to which, and for which batch. A number that need
+    /// not wait stands behind those that do, since numbers are confirmed in order.
+    waiting: VecDeque<(u64, u64)>,
     /// On the connection's list of those that owe.
     listed: bool,
+}
+
+impl Confirms {
+    /// Draws the number of a message that is stored with the batch, if it is to be stored.
+    #[inline]
+    pub fn draw(&mut self, batch: Option<u64>) {
+        self.published += 1;
+        match (self.waiting.back_mut(), batch) {
+            (Some((last, waiting)), Some(batch)) if *waiting == batch => *last = self.published,
+            (_, Some(batch)) => self.waiting.push_back((self.published, batch)),
+            (Some((last, _)), None) => *last = self.published,
+            (None, None) => {}
+        }
+    }
+
+    /// How far can be confirmed when all batches up to `stored` are stored.
+    fn confirmable(&mut self, stored: u64) -> u64 {
+        let mut upto = self.confirmed;
+        while let Some((last, batch)) = self.waiting.front() {
+            if *batch > stored {
+                return upto;
+            }
+            upto = *last;
+            self.waiting.pop_front();
+        }
+        self.published
+    }
 }
 
 impl Channel {
@@ -64,6 +98,7 @@ impl Channel {
             mode: Mode::Plain,
             route: RouteCache::default(),
             last_queue: Vec::new(),
+            asks_again: false,
         }
     }
 
@@ -109,18 +144,22 @@ impl Channel {
     }
 
     /// Whether it was the answer that ends the closing.
-    pub fn on_frame_while_closing(&mut self, frame: &Frame<'_>, hub: &mut Hub) -> bool {
+    ///
+    /// # Errors
+    /// Opening the channel again before that answer, which would otherwise be waited for in vain.
+    pub fn on_frame_while_closing(&mut self, frame: &Frame<'_>, hub: &mut Hub) -> Result<bool> {
         if frame.kind != frame::METHOD {
-            return false;
+            return Ok(false);
         }
         match Method::decode(frame.payload) {
-            Ok(Method::ChannelCloseOk(_)) => true,
+            Ok(Method::ChannelCloseOk(_)) => Ok(true),
             // Both closed at once (AMQP 0-9-1 §2.2.5): each gets its answer.
             Ok(Method::ChannelClose(_)) => {
                 self.send(hub, &class::CloseOk {});
-                false
+                Ok(false)
             }
-            _ => false,
+            Ok(method @ Method::ChannelOpen(_)) => Err(second_open().of(method.ids())),
+            _ => Ok(false),
         }
     }
 
@@ -152,26 +191,36 @@ impl Channel {
         }
     }
 
-    /// Confirms everything published so far, in one go.
-    pub fn send_confirms(&mut self, hub: &mut Hub) {
+    /// Confirms all that can be, in one go; whether more waits for the store.
+    pub fn send_confirms(&mut self, hub: &mut Hub) -> bool {
         let Mode::Confirm(confirms) = &mut self.mode else {
-            return;
+            return false;
         };
-        confirms.listed = false;
-        let outstanding = confirms.published - confirms.confirmed;
-        if outstanding == 0 {
-            return;
+        let upto = confirms.confirmable(hub.stored_up_to());
+        let count = upto - confirms.confirmed;
+        confirms.confirmed = upto;
+        confirms.listed = !confirms.waiting.is_empty();
+        let waits = confirms.listed;
+        if count > 0 {
+            let ack = basic::Ack {
+                delivery_tag: upto,
+                multiple: count > 1,
+            };
+            self.send(hub, &ack);
         }
-        confirms.confirmed = confirms.published;
-        let ack = basic::Ack {
-            delivery_tag: confirms.published,
-            multiple: outstanding > 1,
-        };
-        self.send(hub, &ack);
+        waits
     }
 
     pub(super) fn send(&self, hub: &mut Hub, method: &impl EncodeMethod) {
         hub.outboxes.send(self.socket, self.number, method);
+    }
+
+    /// Answers a method that changed what is declared: only when that is stored.
+    pub(super) fn reply_stored(&self, hub: &mut Hub, no_wait: bool, method: &impl EncodeMethod) {
+        if hub.core.take_redefined() && !no_wait {
+            hub.gate(self.socket);
+        }
+        self.reply(hub, no_wait, method);
     }
 
     /// Answers a method that may not want an answer.
@@ -207,16 +256,11 @@ impl Channel {
             Method::TxRollback(_) => self.on_tx_rollback(hub),
             Method::ChannelFlow(flow) => self.on_flow(flow, hub),
             Method::ChannelClose(_) => self.on_close(hub),
-            Method::ChannelOpen(_) => Err(Exception::new(
-                ReplyCode::ChannelError,
-                "second 'channel.open' seen",
-            )),
+            Method::ChannelOpen(_) => Err(second_open()),
             Method::AccessRequest(_) => {
                 self.send(hub, &access::RequestOk { ticket: 1 });
                 Ok(())
             }
-            // Answers to what was said before: nothing waits for them.
-            Method::ChannelFlowOk(_) | Method::BasicCancelOk(_) => Ok(()),
             _ => Err(Exception::new(
                 ReplyCode::CommandInvalid,
                 "unimplemented method",
@@ -261,6 +305,10 @@ impl Channel {
         self.reply(hub, select.no_wait, &confirm::SelectOk {});
         Ok(())
     }
+}
+
+fn second_open() -> Exception {
+    Exception::new(ReplyCode::ChannelError, "second 'channel.open' seen")
 }
 
 const PUBLISH: (u16, u16) = (basic::Publish::CLASS_ID, basic::Publish::METHOD_ID);

@@ -20,6 +20,7 @@ use crate::wire::reader::Reader;
 
 use super::channel::Channel;
 use super::exception::{Exception, Result};
+use super::frame_error::{self, decode_method};
 use super::heartbeat::{Due, Heartbeat};
 use super::publish::Publication;
 
@@ -41,6 +42,12 @@ pub struct Connection {
     owing_confirms: Vec<u16>,
     /// Not read while publishers are blocked (RabbitMQ: `connection.blocked`).
     blocked: bool,
+    /// Not read until a message was read back that it asked for.
+    awaits_page: bool,
+    /// Not read because it publishes faster than the store can write.
+    awaits_store: bool,
+    /// The hub will wake it when more is stored.
+    listens_to_store: bool,
     /// When the state has lasted too long.
     deadline_ms: Option<u64>,
 }
@@ -101,6 +108,9 @@ impl Connection {
             channels: Vec::new(),
             owing_confirms: Vec::new(),
             blocked: false,
+            awaits_page: false,
+            awaits_store: false,
+            listens_to_store: false,
             deadline_ms: Some(now.monotonic_ms + hub.config.limits.handshake_timeout_ms),
         }
     }
@@ -128,14 +138,22 @@ impl Connection {
 
     /// Confirms go out once per channel and turn.
     pub fn on_turn_end(&mut self, hub: &mut Hub) {
-        while let Some(number) = self.owing_confirms.pop() {
-            if let Ok(at) = self.find_channel(number) {
-                self.channels[at].send_confirms(hub);
-            }
+        let mut owing = std::mem::take(&mut self.owing_confirms);
+        owing.retain(|number| match self.find_channel(*number) {
+            Ok(at) => self.channels[at].send_confirms(hub),
+            Err(_) => false,
+        });
+        self.owing_confirms = owing;
+        if !self.owing_confirms.is_empty() {
+            self.listen_to_store(hub);
         }
     }
 
     pub fn on_woken(&mut self, hub: &mut Hub, now: Now) {
+        self.awaits_page = false;
+        self.awaits_store = false;
+        self.listens_to_store = false;
+        self.on_turn_end(hub);
         if !self.blocked || hub.alarm().is_some() {
             return;
         }
@@ -193,7 +211,9 @@ impl Connection {
 
     #[inline]
     pub fn wants_read(&self, hub: &Hub) -> bool {
-        !self.blocked && self.state != State::Finished && !hub.outboxes.is_overdue(self.socket)
+        !(self.blocked || self.awaits_page || self.awaits_store)
+            && self.state != State::Finished
+            && !hub.outboxes.is_overdue(self.socket)
     }
 
     pub fn wants_close(&self) -> bool {
@@ -244,7 +264,8 @@ impl Connection {
             Ok(Some(decoded)) => decoded,
             Ok(None) => return 0,
             Err(malformed) => {
-                self.close(&malformed.into(), (0, 0), hub, now);
+                let exception = frame_error::not_a_frame(&malformed, input);
+                self.close(&exception, (0, 0), hub, now);
                 self.state = State::ClosingGarbled;
                 return input.len();
             }
@@ -255,7 +276,8 @@ impl Connection {
         if let Err(exception) = self.on_frame(&frame, hub, now) {
             self.close(&exception, exception.method.unwrap_or((0, 0)), hub, now);
         }
-        used
+        // A method that could not be answered yet stays in the input and comes again.
+        if self.awaits_page { 0 } else { used }
     }
 
     /// The shortest way of a publish: method, header and the only body frame lie behind each other in
@@ -295,7 +317,10 @@ impl Connection {
         reader.finish().ok()?;
         let at = self.find_channel(frame.channel).ok()?;
         let channel = &mut self.channels[at];
-        if header.class != basic::CLASS_ID || !channel.takes_publish_in_place() {
+        if header.class != basic::CLASS_ID
+            || header.weight != 0
+            || !channel.takes_publish_in_place()
+        {
             return None;
         }
         let publication = Publication::new(&method, header.properties, body);
@@ -313,14 +338,14 @@ impl Connection {
         }
         match (frame.channel, self.state) {
             (0, _) if frame.kind == frame::METHOD => self.on_connection_frame(frame, hub, now),
-            (0, _) => Err(unexpected_frame(frame)),
+            (0, _) => Err(frame_error::unexpected_frame(frame)),
             (_, State::Running) => self.on_channel_frame(frame, hub, now),
-            _ => Err(unexpected_frame(frame)),
+            _ => Err(frame_error::unexpected_frame(frame)),
         }
     }
 
     fn on_connection_frame(&mut self, frame: &Frame<'_>, hub: &mut Hub, now: Now) -> Result<()> {
-        let method = Method::decode(frame.payload)?;
+        let method = decode_method(frame.payload)?;
         let ids = method.ids();
         let result = match (self.state, &method) {
             (State::StartOk, Method::ConnectionStartOk(start_ok)) => {
@@ -343,7 +368,7 @@ impl Connection {
                 ReplyCode::ChannelError,
                 "unexpected method in connection state running",
             )),
-            _ => Err(unexpected_frame(frame)),
+            _ => Err(frame_error::unexpected_frame(frame)),
         };
         result.map_err(|exception| exception.of(ids))
     }
@@ -388,12 +413,13 @@ impl Connection {
         };
         let channel = &mut self.channels[at];
         if channel.is_closing() {
-            if channel.on_frame_while_closing(frame, hub) {
+            if channel.on_frame_while_closing(frame, hub)? {
                 self.channels.remove(at);
             }
             return Ok(());
         }
         let (method, result) = channel.on_frame(session, frame, hub);
+        self.awaits_page = std::mem::take(&mut channel.asks_again);
         self.after_channel(at, result, method, hub, now);
         Ok(())
     }
@@ -430,8 +456,8 @@ impl Connection {
             }
         }
         hub.after_command();
-        if hub.alarm().is_some() && method == PUBLISH {
-            self.block(hub);
+        if method == PUBLISH && hub.holds_publishers() {
+            self.hold(hub);
         }
     }
 
@@ -441,7 +467,7 @@ impl Connection {
             let text = "expected method frame, got non method frame instead";
             return Err(Exception::new(ReplyCode::UnexpectedFrame, text));
         }
-        let method = Method::decode(frame.payload)?;
+        let method = decode_method(frame.payload)?;
         if !matches!(method, Method::ChannelOpen(_)) {
             let text = "expected 'channel.open'";
             return Err(Exception::new(ReplyCode::ChannelError, text).of(method.ids()));
@@ -464,7 +490,25 @@ impl Connection {
         Ok(())
     }
 
-    /// The publisher waits until there is room again; it is told why if it wants to know.
+    /// The publisher waits until there is room again.
+    #[cold]
+    fn hold(&mut self, hub: &mut Hub) {
+        if hub.is_congested() && !self.awaits_store && self.state == State::Running {
+            self.awaits_store = true;
+            self.listen_to_store(hub);
+        }
+        self.block(hub);
+    }
+
+    /// Asks to be woken when more is stored.
+    fn listen_to_store(&mut self, hub: &mut Hub) {
+        if !self.listens_to_store {
+            self.listens_to_store = true;
+            hub.wake_when_stored(self.socket);
+        }
+    }
+
+    /// The publisher waits for an alarm to end; it is told why if it wants to know.
     fn block(&mut self, hub: &mut Hub) {
         let Some(reason) = hub.alarm().map(str::to_owned) else {
             return;
@@ -541,6 +585,8 @@ impl Connection {
         self.owing_confirms.clear();
         self.heartbeat = None;
         self.blocked = false;
+        self.awaits_page = false;
+        self.awaits_store = false;
         if let Some(session) = self.session.take() {
             hub.core.close_connection(session.connection);
             hub.after_command();
@@ -579,24 +625,12 @@ fn describe_header(header: &[u8; 8]) -> String {
 
 fn check_heartbeat(frame: &Frame<'_>) -> Result<()> {
     if frame.channel != 0 {
-        return Err(unexpected_frame(frame));
+        return Err(frame_error::unexpected_frame(frame));
     }
     if !frame.payload.is_empty() {
-        let text = format!("{}: unknown_frame", describe_frame(frame));
-        return Err(Exception::new(ReplyCode::FrameError, text));
+        return Err(frame_error::unknown_frame(frame.kind, frame.payload));
     }
     Ok(())
-}
-
-fn unexpected_frame(frame: &Frame<'_>) -> Exception {
-    Exception::new(ReplyCode::UnexpectedFrame, describe_frame(frame))
-}
-
-/// As RabbitMQ shows a frame that it did not expect.
-fn describe_frame(frame: &Frame<'_>) -> String {
-    let shown = &frame.payload[..frame.payload.len().min(OCTETS_SHOWN)];
-    let octets: Vec<String> = shown.iter().map(u8::to_string).collect();
-    format!("type {}, all octets = <<{}>>", frame.kind, octets.join(","))
 }
 
 const PUBLISH: (u16, u16) = (basic::Publish::CLASS_ID, basic::Publish::METHOD_ID);
@@ -611,4 +645,3 @@ const PUBLISH_IDS: [u8; 4] = [
 const CLOSE_OK: [u8; 12] = [1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 51, frame::END];
 /// How long one who was turned away is kept waiting (RabbitMQ: `SILENT_CLOSE_DELAY`).
 const REFUSAL_MS: u64 = 3_000;
-const OCTETS_SHOWN: usize = 64;

@@ -1,16 +1,17 @@
 //! Getting messages and settling them: `basic.consume`, `get`, `qos`, `ack` and their kin.
 
-use crate::broker::{ConsumeRequest, Name, REPLY_TO, Settlement};
+use crate::broker::{ConsumeRequest, Getting, Name, REPLY_TO, Settlement};
 use crate::protocol::Hub;
 use crate::wire::amqp::method::basic;
-use crate::wire::amqp::{OwnedTable, ReplyCode, Table};
+use crate::wire::amqp::{OwnedTable, ReplyCode};
 
 use super::channel::{Channel, Mode};
 use super::exception::{Exception, Result};
-use super::topology::without_line_ends;
+use super::topology::{check_text, without_line_ends};
 
 impl Channel {
     pub(super) fn on_consume(&mut self, consume: &basic::Consume<'_>, hub: &mut Hub) -> Result<()> {
+        check_text(consume.consumer_tag)?;
         let tag = match consume.consumer_tag {
             b"" => hub.generate_name("amq.ctag-").into_bytes(),
             given => given.to_vec(),
@@ -24,7 +25,6 @@ impl Channel {
                 tag: &tag,
                 no_ack: consume.no_ack,
                 exclusive: consume.exclusive,
-                priority: consumer_priority(consume.arguments)?,
                 arguments: OwnedTable::from(consume.arguments),
             };
             hub.core.consume(self.key, &queue, request)?;
@@ -67,11 +67,13 @@ impl Channel {
         let queue = self.queue_name(&name)?;
         let (socket, number) = (self.socket, self.number());
         let outboxes = &mut hub.outboxes;
-        let got = hub.core.get(self.key, &queue, get.no_ack, |got| {
+        let getting = hub.core.get(self.key, &queue, get.no_ack, |got| {
             outboxes.send_got(socket, number, &got);
         })?;
-        if !got {
-            self.send(hub, &basic::GetEmpty::default());
+        match getting {
+            Getting::Got => {}
+            Getting::Empty => self.send(hub, &basic::GetEmpty::default()),
+            Getting::Later => self.asks_again = true,
         }
         Ok(())
     }
@@ -141,21 +143,5 @@ fn refusal(requeue: bool) -> Settlement {
         Settlement::Requeued
     } else {
         Settlement::Rejected
-    }
-}
-
-/// RabbitMQ: consumer priorities.
-fn consumer_priority(arguments: Table<'_>) -> Result<i64> {
-    match arguments.get("x-priority") {
-        None => Ok(0),
-        Some(value) => value.as_integer().ok_or_else(|| {
-            Exception::new(
-                ReplyCode::PreconditionFailed,
-                format!(
-                    "invalid arg 'x-priority': {{unacceptable_type,{}}}",
-                    value.type_name()
-                ),
-            )
-        }),
     }
 }

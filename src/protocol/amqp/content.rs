@@ -8,6 +8,7 @@ use crate::wire::amqp::frame::{self, ContentHeader, Frame};
 use crate::wire::amqp::method::{Method, basic};
 
 use super::exception::{Exception, Result};
+use super::frame_error;
 
 /// The content that a channel is in the middle of.
 #[derive(Default)]
@@ -61,14 +62,9 @@ impl Assembly {
                 "expected method frame, got non method frame instead",
             )),
             (State::Header, frame::HEADER) => self.on_header(frame.payload, size_max),
-            (State::Header, _) => Err(unexpected(format!(
-                "expected content header for class {}, got non content header frame instead",
-                basic::CLASS_ID
-            ))),
+            (State::Header, _) => Err(no_header()),
             (State::Body, frame::BODY) => self.on_body(frame.payload),
-            (State::Body, _) => Err(unexpected(
-                "expected content body, got non content body frame instead".to_owned(),
-            )),
+            (State::Body, _) => Err(no_body()),
         }
     }
 
@@ -89,7 +85,7 @@ impl Assembly {
     }
 
     fn on_method<'a>(&mut self, payload: &'a [u8]) -> Result<Assembled<'a>> {
-        let method = Method::decode(payload)?;
+        let method = frame_error::decode_method(payload)?;
         if let Method::BasicPublish(publish) = &method {
             replace(&mut self.exchange, publish.exchange);
             replace(&mut self.routing_key, publish.routing_key);
@@ -102,7 +98,11 @@ impl Assembly {
     }
 
     fn on_header<'a>(&mut self, payload: &[u8], size_max: u64) -> Result<Assembled<'a>> {
-        let header = ContentHeader::decode(payload)?;
+        let header =
+            ContentHeader::decode(payload).map_err(|_| frame_error::short_header(payload))?;
+        if header.weight != 0 {
+            return Err(no_header());
+        }
         if header.class != basic::CLASS_ID {
             return Err(unexpected(format!(
                 "expected content header for class {}, got one for class {} instead",
@@ -130,11 +130,8 @@ impl Assembly {
     fn on_body<'a>(&mut self, payload: &[u8]) -> Result<Assembled<'a>> {
         let missing = self.body_size - self.body.len() as u64;
         if payload.len() as u64 > missing {
-            let text = format!(
-                "content body is longer than the announced {}",
-                self.body_size
-            );
-            return Err(Exception::new(ReplyCode::FrameError, text).of(PUBLISH));
+            // More than was announced is not that content's body (RabbitMQ).
+            return Err(no_body());
         }
         if self.body.capacity() - self.body.len() < payload.len() {
             // Room for what is announced, but never much more than what has come: an announcement
@@ -154,6 +151,17 @@ impl Assembly {
 fn replace(buffer: &mut Vec<u8>, with: &[u8]) {
     buffer.clear();
     buffer.extend_from_slice(with);
+}
+
+fn no_header() -> Exception {
+    unexpected(format!(
+        "expected content header for class {}, got non content header frame instead",
+        basic::CLASS_ID
+    ))
+}
+
+fn no_body() -> Exception {
+    unexpected("expected content body, got non content body frame instead".to_owned())
 }
 
 fn unexpected(text: String) -> Exception {

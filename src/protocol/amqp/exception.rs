@@ -65,17 +65,10 @@ impl From<broker::Error> for Exception {
     }
 }
 
-/// The one place where bytes that make no sense become a reply code.
+/// Bytes inside a frame that make no sense. For frames and methods see [`super::frame_error`].
 impl From<Malformed> for Exception {
     fn from(malformed: Malformed) -> Self {
-        let code = match malformed {
-            Malformed::UnknownMethod { .. } => ReplyCode::CommandInvalid,
-            Malformed::FrameTooLarge { .. }
-            | Malformed::BadFrameEnd(_)
-            | Malformed::UnknownFrameType(_) => ReplyCode::FrameError,
-            _ => ReplyCode::SyntaxError,
-        };
-        Exception::new(code, malformed.to_string())
+        Exception::new(ReplyCode::FrameError, malformed.to_string())
     }
 }
 

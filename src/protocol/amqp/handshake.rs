@@ -191,7 +191,7 @@ fn server_properties(hub: &Hub) -> TableBuilder {
         .put_table("capabilities", &capabilities)
         .put("cluster_name", server.cluster_name.as_str())
         .put("copyright", "Copyright (c) the leveret authors")
-        .put("information", "Licensed under MIT OR Apache-2.0")
+        .put("information", INFORMATION)
         .put("leveret_version", env!("CARGO_PKG_VERSION"))
         .put("platform", PLATFORM)
         .put("product", server.product.as_str())
@@ -199,11 +199,12 @@ fn server_properties(hub: &Hub) -> TableBuilder {
     properties
 }
 
-/// SASL PLAIN (RFC 4616): authorization id (unused), user, password, with a zero before the last two.
+/// SASL PLAIN (RFC 4616): authorization id, user, password, with a zero before the last two. Nobody may
+/// act for somebody else, so the first must be empty (RabbitMQ).
 fn plain_credentials(response: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut parts = response.splitn(3, |byte| *byte == 0);
-    let (_authorization, user, password) = (parts.next()?, parts.next()?, parts.next()?);
-    (!password.contains(&0)).then_some((user, password))
+    let (authorization, user, password) = (parts.next()?, parts.next()?, parts.next()?);
+    (authorization.is_empty() && !password.contains(&0)).then_some((user, password))
 }
 
 /// AMQP 0-8's own mechanism: the entries of a field table, LOGIN and PASSWORD.
@@ -235,6 +236,11 @@ fn check_negotiated(name: &str, min: u32, max: u32, value: u32) -> Result<()> {
 }
 
 const MECHANISMS: &[u8] = b"PLAIN AMQPLAIN";
+const INFORMATION: &str = concat!(
+    "This is leveret ",
+    env!("CARGO_PKG_VERSION"),
+    ", a RabbitMQ-compatible broker. Licensed under MIT OR Apache-2.0"
+);
 const PLATFORM: &str = concat!("Rust ", env!("CARGO_PKG_RUST_VERSION"));
 const CAPABILITIES: [&str; 9] = [
     "publisher_confirms",
@@ -259,10 +265,16 @@ mod tests {
             Some((&b"guest"[..], &b"secret"[..]))
         );
         assert_eq!(
-            plain_credentials(b"admin\0guest\0"),
+            plain_credentials(b"\0guest\0"),
             Some((&b"guest"[..], &b""[..]))
         );
-        for bad in [&b""[..], b"guest", b"\0guest", b"\0guest\0secret\0"] {
+        for bad in [
+            &b""[..],
+            b"guest",
+            b"\0guest",
+            b"\0guest\0secret\0",
+            b"admin\0guest\0secret",
+        ] {
             assert_eq!(plain_credentials(bad), None);
         }
         let mut table = TableBuilder::new();

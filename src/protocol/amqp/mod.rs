@@ -19,6 +19,7 @@ mod connection;
 mod consume;
 mod content;
 mod exception;
+mod frame_error;
 mod handshake;
 mod heartbeat;
 mod publish;

@@ -55,6 +55,8 @@ pub struct RouteCache {
     /// headers needs the same block to go the same way.
     properties: Vec<u8>,
     has_headers: bool,
+    /// They say that messages are to survive (`delivery_mode` 2).
+    persistent: bool,
     route: Route,
 }
 
@@ -99,7 +101,8 @@ impl Channel {
         {
             return self.publish_with_care(session, publication, hub);
         }
-        self.forward(publication.mandatory, message, hub);
+        let persistent = self.route.persistent && message.properties != NO_PROPERTIES;
+        self.forward(publication.mandatory, persistent, message, hub);
         Ok(())
     }
 
@@ -130,6 +133,8 @@ impl Channel {
         let cached = &mut self.route;
         cached.remember(&message, properties.headers.is_some());
         replace(&mut cached.properties, message.properties);
+        cached.persistent = properties.delivery_mode == Some(PERSISTENT);
+        let persistent = cached.persistent;
         hub.core
             .route(exchange, &keys, properties.headers, &mut cached.route);
 
@@ -152,26 +157,28 @@ impl Channel {
             cached.properties.clear();
             cached.has_headers = true;
         }
-        self.forward(publication.mandatory, &message, hub);
+        self.forward(publication.mandatory, persistent, &message, hub);
         Ok(())
     }
 
     /// Gives the message to the broker along the remembered route, now or when its transaction
     /// commits.
     #[inline]
-    fn forward(&mut self, mandatory: bool, message: &Message<'_>, hub: &mut Hub) {
+    fn forward(&mut self, mandatory: bool, persistent: bool, message: &Message<'_>, hub: &mut Hub) {
+        let route = &self.route.route;
         if let Mode::Transaction(transaction) = &mut self.mode {
-            transaction.add(mandatory, &self.route.route, message);
+            transaction.add(mandatory, persistent, route, message);
             return;
         }
         let published = hub
             .core
-            .publish(&self.route.route, message, &mut hub.outboxes);
+            .publish(route, message, persistent, &mut hub.outboxes);
         if published == Published::Unroutable && mandatory {
             self.return_message(message, hub);
         }
         if let Mode::Confirm(confirms) = &mut self.mode {
-            confirms.published += 1;
+            let journaled = published == Published::Journaled;
+            confirms.draw(journaled.then(|| hub.await_batch()));
         }
     }
 
@@ -285,12 +292,15 @@ fn replace(buffer: &mut Vec<u8>, with: &[u8]) {
     buffer.extend_from_slice(with);
 }
 
+/// `delivery_mode` of messages that survive (AMQP 0-9-1 §1.8).
+const PERSISTENT: u8 = 2;
 /// Ten years of 365 days (RabbitMQ).
 const EXPIRATION_MAX_MS: u64 = 315_360_000_000;
 
 /// A message that is kept before it is published (in a transaction).
 pub(super) struct OwnedPublication {
     pub mandatory: bool,
+    pub persistent: bool,
     pub route: Route,
     exchange: Box<[u8]>,
     routing_key: Box<[u8]>,
@@ -299,9 +309,10 @@ pub(super) struct OwnedPublication {
 }
 
 impl OwnedPublication {
-    pub fn new(mandatory: bool, route: &Route, message: &Message<'_>) -> Self {
+    pub fn new(mandatory: bool, persistent: bool, route: &Route, message: &Message<'_>) -> Self {
         OwnedPublication {
             mandatory,
+            persistent,
             route: route.clone(),
             exchange: message.exchange.into(),
             routing_key: message.routing_key.into(),

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::broker::REPLY_TO;
 use crate::broker::topology::binding::BindRequest;
 use crate::broker::topology::exchange::ExchangeDeclaration;
 use crate::broker::topology::queue::{QueueCounts, QueueDeclaration};
@@ -20,50 +21,28 @@ impl Channel {
         declare: &queue::Declare<'_>,
         hub: &mut Hub,
     ) -> Result<()> {
+        check_text(declare.queue)?;
         let given = without_line_ends(declare.queue);
-        let (name, counts) = if declare.passive {
-            let name = self.queue_name(&given)?.into_owned();
+        let (name, counts) = if given.starts_with(REPLY_TO) {
+            let counts = hub.core.check_reply_address(session.virtual_host, &given)?;
+            (given.into_owned(), counts)
+        } else if declare.passive {
+            // An empty name is no queue's here: RabbitMQ does not look back at the last declared one.
             let counts = hub
                 .core
-                .check_queue(session.virtual_host, session.connection, &name)?;
-            (name, counts)
+                .check_queue(session.virtual_host, session.connection, &given)?;
+            (given.into_owned(), counts)
         } else {
-            self.declare_queue(session, declare, &given, hub)?
+            declare_queue(session, declare, &given, hub)?
         };
         let ok = queue::DeclareOk {
             queue: &name,
             message_count: saturated(counts.messages),
             consumer_count: saturated(counts.consumers),
         };
-        self.reply(hub, declare.no_wait, &ok);
+        self.reply_stored(hub, declare.no_wait, &ok);
         self.last_queue = name;
         Ok(())
-    }
-
-    fn declare_queue(
-        &mut self,
-        session: &Session,
-        declare: &queue::Declare<'_>,
-        given: &[u8],
-        hub: &mut Hub,
-    ) -> Result<(Vec<u8>, QueueCounts)> {
-        let generated = given.is_empty();
-        let name = if generated {
-            hub.generate_name("amq.gen-").into_bytes()
-        } else {
-            given.to_vec()
-        };
-        let counts = hub.core.declare_queue(&QueueDeclaration {
-            virtual_host: session.virtual_host,
-            connection: session.connection,
-            name: &name,
-            generated,
-            durable: declare.durable,
-            exclusive: declare.exclusive,
-            auto_delete: declare.auto_delete,
-            arguments: declare.arguments,
-        })?;
-        Ok((name, counts))
     }
 
     pub(super) fn on_queue_bind(
@@ -72,6 +51,7 @@ impl Channel {
         bind: &queue::Bind<'_>,
         hub: &mut Hub,
     ) -> Result<()> {
+        check_text(bind.routing_key)?;
         let name = without_line_ends(bind.queue);
         let queue = self.queue_name(&name)?;
         // RabbitMQ: no queue and no key means that the last declared queue's name is both.
@@ -82,7 +62,7 @@ impl Channel {
         let source = without_line_ends(bind.exchange);
         let request = bind_request(session, &source, routing_key, bind.arguments);
         hub.core.bind_queue(&request, session.connection, &queue)?;
-        self.reply(hub, bind.no_wait, &queue::BindOk {});
+        self.reply_stored(hub, bind.no_wait, &queue::BindOk {});
         Ok(())
     }
 
@@ -102,7 +82,7 @@ impl Channel {
         let request = bind_request(session, &source, routing_key, unbind.arguments);
         hub.core
             .unbind_queue(&request, session.connection, &queue)?;
-        self.send(hub, &queue::UnbindOk {});
+        self.reply_stored(hub, false, &queue::UnbindOk {});
         Ok(())
     }
 
@@ -142,7 +122,7 @@ impl Channel {
         let ok = queue::DeleteOk {
             message_count: saturated(count),
         };
-        self.reply(hub, delete.no_wait, &ok);
+        self.reply_stored(hub, delete.no_wait, &ok);
         Ok(())
     }
 
@@ -152,6 +132,7 @@ impl Channel {
         declare: &exchange::Declare<'_>,
         hub: &mut Hub,
     ) -> Result<()> {
+        check_text(declare.exchange)?;
         let name = without_line_ends(declare.exchange);
         if declare.passive {
             hub.core.check_exchange(session.virtual_host, &name)?;
@@ -166,7 +147,7 @@ impl Channel {
                 arguments: declare.arguments,
             })?;
         }
-        self.reply(hub, declare.no_wait, &exchange::DeclareOk {});
+        self.reply_stored(hub, declare.no_wait, &exchange::DeclareOk {});
         Ok(())
     }
 
@@ -179,7 +160,7 @@ impl Channel {
         let name = without_line_ends(delete.exchange);
         hub.core
             .delete_exchange(session.virtual_host, &name, delete.if_unused)?;
-        self.reply(hub, delete.no_wait, &exchange::DeleteOk {});
+        self.reply_stored(hub, delete.no_wait, &exchange::DeleteOk {});
         Ok(())
     }
 
@@ -189,11 +170,12 @@ impl Channel {
         bind: &exchange::Bind<'_>,
         hub: &mut Hub,
     ) -> Result<()> {
+        check_text(bind.routing_key)?;
         let source = without_line_ends(bind.source);
         let destination = without_line_ends(bind.destination);
         let request = bind_request(session, &source, bind.routing_key, bind.arguments);
         hub.core.bind_exchange(&request, &destination)?;
-        self.reply(hub, bind.no_wait, &exchange::BindOk {});
+        self.reply_stored(hub, bind.no_wait, &exchange::BindOk {});
         Ok(())
     }
 
@@ -207,7 +189,7 @@ impl Channel {
         let destination = without_line_ends(unbind.destination);
         let request = bind_request(session, &source, unbind.routing_key, unbind.arguments);
         hub.core.unbind_exchange(&request, &destination)?;
-        self.reply(hub, unbind.no_wait, &exchange::UnbindOk {});
+        self.reply_stored(hub, unbind.no_wait, &exchange::UnbindOk {});
         Ok(())
     }
 
@@ -224,6 +206,32 @@ impl Channel {
     }
 }
 
+fn declare_queue(
+    session: &Session,
+    declare: &queue::Declare<'_>,
+    given: &[u8],
+    hub: &mut Hub,
+) -> Result<(Vec<u8>, QueueCounts)> {
+    let generated = given.is_empty();
+    let name = if generated {
+        hub.generate_name("amq.gen-").into_bytes()
+    } else {
+        given.to_vec()
+    };
+    let counts = hub.core.declare_queue(&QueueDeclaration {
+        virtual_host: session.virtual_host,
+        connection: session.connection,
+        name: &name,
+        generated,
+        // What goes with its connection cannot outlive the broker (RabbitMQ).
+        durable: declare.durable && !declare.exclusive,
+        exclusive: declare.exclusive,
+        auto_delete: declare.auto_delete,
+        arguments: declare.arguments,
+    })?;
+    Ok((name, counts))
+}
+
 fn bind_request<'a>(
     session: &Session,
     source: &'a [u8],
@@ -236,6 +244,16 @@ fn bind_request<'a>(
         routing_key,
         arguments,
     }
+}
+
+/// New names must be UTF-8 (RabbitMQ), since they are shown to people and travel as JSON. What names
+/// nothing new is only looked up.
+pub(super) fn check_text(name: &[u8]) -> Result<()> {
+    if std::str::from_utf8(name).is_ok() {
+        return Ok(());
+    }
+    let exception = Exception::new(ReplyCode::FrameError, "Malformed UTF-8 in shortstr");
+    Err(exception.of((0, 0)))
 }
 
 /// RabbitMQ takes line ends out of names.

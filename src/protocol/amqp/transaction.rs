@@ -21,9 +21,15 @@ pub struct Transaction {
 impl Transaction {
     /// Keeps a message with its route of now: bindings made before the commit do not change it
     /// (RabbitMQ).
-    pub(super) fn add(&mut self, mandatory: bool, route: &Route, message: &Message<'_>) {
-        self.publications
-            .push(OwnedPublication::new(mandatory, route, message));
+    pub(super) fn add(
+        &mut self,
+        mandatory: bool,
+        persistent: bool,
+        route: &Route,
+        message: &Message<'_>,
+    ) {
+        let publication = OwnedPublication::new(mandatory, persistent, route, message);
+        self.publications.push(publication);
     }
 
     pub(super) fn settle(&mut self, settlement: Settlement, taken: Vec<Unacked>) {
@@ -52,15 +58,21 @@ impl Channel {
         let transaction = self.take_transaction()?;
         for publication in &transaction.publications {
             let message = publication.message();
-            let published = hub
-                .core
-                .publish(&publication.route, &message, &mut hub.outboxes);
+            let published = hub.core.publish(
+                &publication.route,
+                &message,
+                publication.persistent,
+                &mut hub.outboxes,
+            );
             if published == Published::Unroutable && publication.mandatory {
                 self.return_message(&message, hub);
             }
         }
         for (settlement, unacked) in &transaction.settlements {
             hub.core.finish(self.key, unacked, *settlement);
+        }
+        if hub.core.has_journal() {
+            hub.gate(self.socket);
         }
         self.send(hub, &tx::CommitOk {});
         Ok(())

@@ -84,7 +84,7 @@ impl Model {
         let number = self.draw_number();
         let queue = Queue {
             number,
-            durable: declare.durable,
+            durable: declare.durable && !declare.exclusive,
             auto_delete: declare.auto_delete,
             owner: declare.exclusive.then_some(connection),
             ready: Vec::new(),
@@ -111,8 +111,10 @@ impl Model {
     fn unbind_queue(&mut self, at: At, unbind: &queue::Unbind<'_>) -> Result<(), u16> {
         let name = self.queue_name(at, unbind.queue)?;
         let routing_key = implied_key(&name, unbind.queue, unbind.routing_key);
-        self.check_exchange(unbind.exchange, true)?;
-        self.check_access(at.0, &name)?;
+        let ends = self
+            .check_exchange(unbind.exchange, true)
+            .and_then(|()| self.check_access(at.0, &name));
+        if_there(ends)?;
         self.unbind(&Binding {
             source: text(unbind.exchange),
             destination: Destination::Queue(name),
@@ -328,6 +330,14 @@ impl Binding {
     }
 }
 
+/// What is not there needs no unbinding (RabbitMQ).
+fn if_there(found: Result<(), u16>) -> Result<(), u16> {
+    match found {
+        Err(404) => Ok(()),
+        found => found,
+    }
+}
+
 fn check_same_queue(
     queue: &Queue,
     connection: usize,
@@ -336,7 +346,9 @@ fn check_same_queue(
     if queue.owner != declare.exclusive.then_some(connection) {
         return Err(405);
     }
-    match (queue.durable, queue.auto_delete) == (declare.durable, declare.auto_delete) {
+    // What goes with its connection is not durable, whatever it says.
+    let durable = declare.durable && !declare.exclusive;
+    match (queue.durable, queue.auto_delete) == (durable, declare.auto_delete) {
         true => Ok(()),
         false => Err(406),
     }

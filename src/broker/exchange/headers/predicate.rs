@@ -74,7 +74,7 @@ impl Predicate {
         let fulfilled = |(name, wanted)| match (wanted, message.get(name)) {
             (_, None) => false,
             (Value::Void, Some(_)) => true,
-            (wanted, Some(value)) => wanted.same_value(&value),
+            (wanted, Some(value)) => equal(&wanted, &value),
         };
         match self.kind {
             Kind::All => hashes.all(|&hash| message.may_fulfil(hash)) && arguments.all(fulfilled),
@@ -100,15 +100,35 @@ pub(super) fn condition_hashes(name: &[u8], value: Value<'_>) -> [u64; 2] {
     ]
 }
 
-/// Equal for values that [`Value::same_value`] takes for the same.
+/// Whether a header has the value that is wanted: as arguments are compared, but here 1 is 1.0
+/// (RabbitMQ).
+pub(super) fn equal(wanted: &Value<'_>, value: &Value<'_>) -> bool {
+    wanted.same_value(value)
+        || match (whole_number(wanted), whole_number(value)) {
+            (Some(a), Some(b)) => a == b,
+            _ => false,
+        }
+}
+
+/// The number, of any type, if it has no fraction.
+fn whole_number(value: &Value<'_>) -> Option<i64> {
+    let float = match value.as_float() {
+        None => return value.as_integer(),
+        Some(float) => float,
+    };
+    // The upper end of the range is no i64 itself; what is not a number is in no range.
+    let in_range = (i64::MIN as f64..-(i64::MIN as f64)).contains(&float);
+    (in_range && float.fract() == 0.0).then_some(float as i64)
+}
+
+/// Equal for values that [`equal`] takes for the same.
 fn condition_hash(name: &[u8], value: Value<'_>) -> u64 {
     let mut hasher = FixedState::default().build_hasher();
     name.hash(&mut hasher);
-    if let Some(integer) = value.as_integer() {
+    if let Some(integer) = whole_number(&value) {
         ("integer", integer).hash(&mut hasher);
     } else if let Some(float) = value.as_float() {
-        // Adding zero makes one of the two zeros.
-        ("float", (float + 0.0).to_bits()).hash(&mut hasher);
+        ("float", float.to_bits()).hash(&mut hasher);
     } else {
         match value {
             Value::Bool(octet) => ("bool", octet != 0).hash(&mut hasher),
@@ -131,14 +151,24 @@ mod tests {
             (Value::UnsignedInt(7), Value::LongLong(7)),
             (Value::Float(1.5f32.to_bits()), Value::double(1.5)),
             (Value::double(0.0), Value::double(-0.0)),
+            (Value::double(1.0), Value::Byte(1)),
+            (
+                Value::double(-9_223_372_036_854_775_808.0),
+                Value::Long(i64::MIN),
+            ),
             (Value::Bool(1), Value::Bool(2)),
         ];
         for (a, b) in same {
-            assert!(a.same_value(&b));
+            assert!(equal(&a, &b));
             assert_eq!(condition_hash(b"h", a), condition_hash(b"h", b), "{a:?}");
         }
         let a = condition_hash(b"h", Value::Long(1));
-        assert_ne!(a, condition_hash(b"h", Value::double(1.0)));
+        assert!(!equal(
+            &Value::Long(i64::MAX),
+            &Value::double(9.223372036854775807e18)
+        ));
+        assert!(!equal(&Value::double(f64::NAN), &Value::Long(0)));
+        assert_ne!(a, condition_hash(b"h", Value::double(1.5)));
         assert_ne!(a, condition_hash(b"g", Value::Long(1)));
         assert_ne!(a, condition_hash(b"h", Value::Timestamp(1)));
     }

@@ -1,0 +1,253 @@
+//! Message ids in ascending order, packed: the part of a deep queue's index that nobody looks at now.
+//!
+//! Ids are kept as distances to their predecessor, seven bits a byte; and where distances repeat, as
+//! they do when one or a few publishers take turns, as a distance and how often. So ten million
+//! messages in one queue take a few bytes, and scattered ones about a byte each.
+
+use crate::broker::message::MessageId;
+
+/// A sequence of ascending ids; it grows at its end and is taken from its front.
+#[derive(Clone, Debug, Default)]
+pub struct PackedIds {
+    /// Runs; those before `start` are taken.
+    bytes: Vec<u8>,
+    start: usize,
+    /// The run being taken.
+    head: Run,
+    /// The id taken last.
+    taken: Option<u64>,
+    /// The run being written, not yet in `bytes`.
+    tail: Run,
+    count: usize,
+    last: u64,
+}
+
+/// So many ids, each at this distance from the one before, less one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Run {
+    distance: u64,
+    repeats: u64,
+}
+
+impl PackedIds {
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub fn last(&self) -> Option<MessageId> {
+        (self.count > 0).then(|| MessageId::from_bits(self.last))
+    }
+
+    /// `id` must be greater than all before it, also those that were taken.
+    pub fn push(&mut self, id: MessageId) {
+        let id = id.to_bits();
+        let before = if self.count > 0 {
+            Some(self.last)
+        } else {
+            self.taken
+        };
+        debug_assert!(before.is_none_or(|before| before < id));
+        // The first id stands as its distance from one before zero.
+        let distance = before.map_or(id, |before| id - before - 1);
+        if self.tail.repeats > 0 && self.tail.distance == distance {
+            self.tail.repeats += 1;
+        } else {
+            self.tail.write(&mut self.bytes);
+            self.tail = Run {
+                distance,
+                repeats: 1,
+            };
+        }
+        self.last = id;
+        self.count += 1;
+    }
+
+    /// Takes the first id.
+    pub fn pop(&mut self) -> Option<MessageId> {
+        let mut ids = self.iter();
+        let id = ids.next()?;
+        let Ids {
+            rest,
+            head,
+            tail,
+            taken,
+        } = ids;
+        self.start = self.bytes.len() - rest.len();
+        (self.head, self.tail, self.taken) = (head, tail, taken);
+        self.count -= 1;
+        if self.start > COMPACT_MIN && self.start > self.bytes.len() / 2 {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+        Some(id)
+    }
+
+    pub fn iter(&self) -> Ids<'_> {
+        Ids {
+            rest: &self.bytes[self.start..],
+            head: self.head,
+            tail: self.tail,
+            taken: self.taken,
+        }
+    }
+
+    /// Bytes it takes up.
+    pub fn size(&self) -> usize {
+        self.bytes.capacity() + size_of::<Self>()
+    }
+}
+
+impl Extend<MessageId> for PackedIds {
+    fn extend<I: IntoIterator<Item = MessageId>>(&mut self, ids: I) {
+        for id in ids {
+            self.push(id);
+        }
+    }
+}
+
+impl FromIterator<MessageId> for PackedIds {
+    fn from_iter<I: IntoIterator<Item = MessageId>>(ids: I) -> Self {
+        let mut packed = PackedIds::default();
+        packed.extend(ids);
+        packed
+    }
+}
+
+/// Ids of a [`PackedIds`], in ascending order.
+#[derive(Clone, Debug)]
+pub struct Ids<'a> {
+    rest: &'a [u8],
+    head: Run,
+    tail: Run,
+    taken: Option<u64>,
+}
+
+impl Iterator for Ids<'_> {
+    type Item = MessageId;
+
+    fn next(&mut self) -> Option<MessageId> {
+        if self.head.repeats == 0 {
+            self.head = match Run::read(&mut self.rest) {
+                Some(run) => run,
+                None => std::mem::take(&mut self.tail),
+            };
+            if self.head.repeats == 0 {
+                return None;
+            }
+        }
+        self.head.repeats -= 1;
+        let distance = self.head.distance;
+        let id = self.taken.map_or(distance, |taken| taken + 1 + distance);
+        self.taken = Some(id);
+        Some(MessageId::from_bits(id))
+    }
+}
+
+impl Run {
+    /// One number, twice the distance, for a single id; for several, one more, and their count.
+    fn write(self, bytes: &mut Vec<u8>) {
+        match self.repeats {
+            0 => {}
+            1 => write_number(bytes, self.distance << 1),
+            repeats => {
+                write_number(bytes, self.distance << 1 | 1);
+                write_number(bytes, repeats);
+            }
+        }
+    }
+
+    fn read(bytes: &mut &[u8]) -> Option<Run> {
+        let number = read_number(bytes)?;
+        let repeats = match number & 1 {
+            0 => 1,
+            _ => read_number(bytes)?,
+        };
+        Some(Run {
+            distance: number >> 1,
+            repeats,
+        })
+    }
+}
+
+/// Seven bits a byte, the lowest first; the top bit says that more follow.
+fn write_number(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+fn read_number(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+/// Taken bytes are not worth moving the rest for before there are this many.
+const COMPACT_MIN: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_steady_stream_takes_next_to_nothing() {
+        let packed: PackedIds = (0..1_000_000).map(MessageId::from_bits).collect();
+        assert_eq!(packed.len(), 1_000_000);
+        assert!(packed.size() < 200);
+        let strided: PackedIds = (0..1_000_000)
+            .map(|n| MessageId::from_bits(7 + 100 * n))
+            .collect();
+        assert!(strided.size() < 200);
+        assert_eq!(strided.iter().count(), 1_000_000);
+    }
+
+    proptest! {
+        #[test]
+        fn what_goes_in_comes_out(mut ids in prop::collection::btree_set(0..1u64 << 62, 0..200), near in 0..1000u64) {
+            ids.extend(near..near + 50);
+            let packed: PackedIds = ids.iter().copied().map(MessageId::from_bits).collect();
+            prop_assert_eq!(packed.len(), ids.len());
+            prop_assert_eq!(packed.last().map(MessageId::to_bits), ids.last().copied());
+            let back: Vec<u64> = packed.iter().map(MessageId::to_bits).collect();
+            prop_assert_eq!(back, ids.into_iter().collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn what_is_taken_is_gone(steps in prop::collection::vec((1..2000u64, any::<bool>()), 0..3000)) {
+            let mut packed = PackedIds::default();
+            let mut model = std::collections::VecDeque::new();
+            let mut next = 0;
+            for (distance, take) in steps {
+                // Mostly runs, sometimes none.
+                next += if distance < 1500 { 3 } else { distance };
+                packed.push(MessageId::from_bits(next));
+                model.push_back(next);
+                if take {
+                    prop_assert_eq!(packed.pop().map(MessageId::to_bits), model.pop_front());
+                }
+                prop_assert_eq!(packed.len(), model.len());
+            }
+            prop_assert!(packed.iter().map(MessageId::to_bits).eq(model.iter().copied()));
+            while let Some(id) = model.pop_front() {
+                prop_assert_eq!(packed.pop().map(MessageId::to_bits), Some(id));
+            }
+            prop_assert_eq!(packed.pop(), None);
+            packed.push(MessageId::from_bits(next + 9));
+            prop_assert_eq!(packed.pop(), Some(MessageId::from_bits(next + 9)));
+        }
+    }
+}

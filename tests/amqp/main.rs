@@ -1,0 +1,26 @@
+//! AMQP 0-9-1 over a real socket: a file per topic, a test per rule. What is expected here was seen on
+//! the wire from RabbitMQ, except where a test says why not.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bindings;
+mod blocked;
+mod channels;
+mod confirms;
+mod consume;
+mod crowd;
+mod exchanges;
+mod flow_control;
+mod frames;
+mod get;
+mod handshake;
+mod headers;
+mod heartbeats;
+mod publish;
+mod queues;
+mod reply_to;
+mod settle;
+mod shutdown;
+mod topics;
+mod transactions;

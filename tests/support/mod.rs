@@ -1,0 +1,17 @@
+//! What tests over a real socket need: a broker that stops with the test, and a client that says what
+//! it is told to and nothing else.
+
+#![allow(
+    dead_code,
+    reason = "each test target that includes this module uses its own part of it"
+)]
+
+mod broker;
+mod client;
+mod message;
+mod received;
+
+pub use broker::TestBroker;
+pub use client::{Login, PATIENCE, RawClient, consume_from, eventually, publish_to, raw_frame};
+pub use message::{Delivery, Returned};
+pub use received::Received;
