@@ -1,0 +1,272 @@
+//! `basic.consume`, `get`, `qos`, and what clients say of what they got.
+
+use leveret::wire::amqp::{Method, basic};
+
+use super::connection::text;
+use super::*;
+
+impl Model {
+    /// `None` if the method is not about consuming.
+    pub(super) fn take_consuming(
+        &mut self,
+        at: At,
+        method: &Method<'_>,
+    ) -> Option<Result<(), u16>> {
+        Some(match method {
+            Method::BasicConsume(consume) => self.consume(at, consume),
+            Method::BasicCancel(cancel) => {
+                self.cancel(at, cancel);
+                Ok(())
+            }
+            Method::BasicGet(get) => self.get(at, get),
+            Method::BasicQos(qos) => self.set_prefetch(at, qos),
+            Method::BasicAck(ack) => {
+                self.settle(at, ack.delivery_tag, ack.multiple, Settlement::Acked)
+            }
+            Method::BasicNack(nack) => {
+                let settlement = refusal(nack.requeue);
+                self.settle(at, nack.delivery_tag, nack.multiple, settlement)
+            }
+            Method::BasicReject(reject) => {
+                self.settle(at, reject.delivery_tag, false, refusal(reject.requeue))
+            }
+            Method::BasicRecover(recover) => self.recover(at, recover.requeue, true),
+            Method::BasicRecoverAsync(recover) => self.recover(at, recover.requeue, false),
+            _ => return None,
+        })
+    }
+
+    fn consume(&mut self, at: At, consume: &basic::Consume<'_>) -> Result<(), u16> {
+        let tag = match consume.consumer_tag {
+            b"" => self.made_up(at, "amq.ctag-", |method| match method {
+                Method::BasicConsumeOk(ok) => Some(ok.consumer_tag),
+                _ => None,
+            }),
+            given => text(given),
+        };
+        let number = self.draw_number();
+        if consume.queue == REPLY_TO.as_bytes() {
+            if !consume.no_ack {
+                return Err(406);
+            }
+            self.check_tag(at, &tag)?;
+            let channel = self.channel(at);
+            if channel.reply_consumer.is_some() {
+                return Err(406);
+            }
+            channel.reply_consumer = Some(ReplyConsumer {
+                number,
+                tag: tag.clone(),
+                address: None,
+            });
+        } else {
+            let name = self.queue_name(at, consume.queue)?;
+            let priority = match consume.arguments.get("x-priority") {
+                None => 0,
+                Some(value) => value.as_integer().ok_or(406_u16)?,
+            };
+            self.check_tag(at, &tag)?;
+            self.check_access(at.0, &name)?;
+            let prefetch = self.channel(at).consumer_prefetch;
+            let queue = self.queues.get_mut(&name).expect("access was checked");
+            let taken = queue.consumers.iter().any(|consumer| consumer.exclusive);
+            if taken || (consume.exclusive && !queue.consumers.is_empty()) {
+                return Err(403);
+            }
+            queue.consumers.push(Consumer {
+                number,
+                at,
+                tag: tag.clone(),
+                no_ack: consume.no_ack,
+                exclusive: consume.exclusive,
+                priority,
+                prefetch,
+                served: None,
+                able_since: None,
+            });
+        }
+        if !consume.no_wait {
+            let consumer_tag = tag.as_bytes();
+            self.answer(at.1, &basic::ConsumeOk { consumer_tag });
+        }
+        Ok(())
+    }
+
+    fn cancel(&mut self, at: At, cancel: &basic::Cancel<'_>) {
+        let tag = text(cancel.consumer_tag);
+        let channel = self.channel(at);
+        if channel
+            .reply_consumer
+            .as_ref()
+            .is_some_and(|consumer| consumer.tag == tag)
+        {
+            channel.reply_consumer = None;
+        } else if let Some(number) = self.find_consumer(at, &tag) {
+            self.remove_consumer(number);
+        }
+        if !cancel.no_wait {
+            let consumer_tag = cancel.consumer_tag;
+            self.answer(at.1, &basic::CancelOk { consumer_tag });
+        }
+    }
+
+    fn get(&mut self, at: At, get: &basic::Get<'_>) -> Result<(), u16> {
+        let name = self.queue_name(at, get.queue)?;
+        self.check_access(at.0, &name)?;
+        let queue = self.queues.get_mut(&name).expect("access was checked");
+        if queue.ready.is_empty() {
+            self.answer(at.1, &basic::GetEmpty::default());
+            return Ok(());
+        }
+        let entry = queue.ready.remove(0);
+        let (left, queue) = (queue.ready.len(), queue.number);
+        let channel = self.channel(at);
+        if !get.no_ack {
+            channel.unacked.push(Unacked {
+                delivery_tag: channel.last_delivery_tag + 1,
+                entry: entry.clone(),
+                queue,
+                consumer: None,
+            });
+        }
+        self.step.answers.push_back(Answer::Got {
+            channel: at.1,
+            entry,
+            left,
+        });
+        Ok(())
+    }
+
+    fn set_prefetch(&mut self, at: At, qos: &basic::Qos) -> Result<(), u16> {
+        if qos.prefetch_size != 0 {
+            return Err(540);
+        }
+        let channel = self.channel(at);
+        if qos.global {
+            channel.prefetch = qos.prefetch_count;
+        } else {
+            channel.consumer_prefetch = qos.prefetch_count;
+        }
+        self.answer(at.1, &basic::QosOk {});
+        Ok(())
+    }
+
+    fn settle(
+        &mut self,
+        at: At,
+        delivery_tag: u64,
+        multiple: bool,
+        settlement: Settlement,
+    ) -> Result<(), u16> {
+        let channel = self.channel(at);
+        let known = channel
+            .unacked
+            .iter()
+            .any(|u| u.delivery_tag == delivery_tag);
+        if !known && !(multiple && delivery_tag == 0) {
+            return Err(406);
+        }
+        let meant = |unacked: &Unacked| match multiple {
+            true => delivery_tag == 0 || unacked.delivery_tag <= delivery_tag,
+            false => unacked.delivery_tag == delivery_tag,
+        };
+        let all = std::mem::take(&mut channel.unacked);
+        let (taken, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(meant);
+        channel.unacked = kept;
+        if let Mode::Transaction { settlements, .. } = &mut channel.mode {
+            settlements.extend(taken.into_iter().map(|unacked| (settlement, unacked)));
+            return Ok(());
+        }
+        for unacked in taken {
+            self.settle_one(unacked, settlement);
+        }
+        Ok(())
+    }
+
+    fn recover(&mut self, at: At, requeue: bool, answer: bool) -> Result<(), u16> {
+        if !requeue {
+            return Err(540);
+        }
+        for unacked in std::mem::take(&mut self.channel(at).unacked) {
+            self.settle_one(unacked, Settlement::Requeued);
+        }
+        if answer {
+            self.answer(at.1, &basic::RecoverOk {});
+        }
+        Ok(())
+    }
+
+    /// A message that was taken out of its channel.
+    pub(super) fn settle_one(&mut self, unacked: Unacked, settlement: Settlement) {
+        let mut queues = self.queues.values_mut();
+        let Some(queue) = queues.find(|queue| queue.number == unacked.queue) else {
+            return;
+        };
+        if settlement != Settlement::Requeued {
+            return;
+        }
+        let mut entry = unacked.entry;
+        entry.redelivered = true;
+        queue.ready.push(entry);
+        queue.ready.sort_by_key(|entry| entry.place);
+    }
+
+    pub(super) fn find_consumer(&self, at: At, tag: &str) -> Option<u64> {
+        let mut consumers = self.queues.values().flat_map(|queue| &queue.consumers);
+        let found = consumers.find(|consumer| consumer.at == at && consumer.tag == tag);
+        found.map(|consumer| consumer.number)
+    }
+
+    /// Takes a consumer out of its queue, which may go with it.
+    pub(super) fn remove_consumer(&mut self, number: u64) {
+        let has = |queue: &Queue| queue.consumers.iter().any(|c| c.number == number);
+        let Some((name, queue)) = self.queues.iter_mut().find(|(_, queue)| has(queue)) else {
+            return;
+        };
+        queue.consumers.retain(|consumer| consumer.number != number);
+        if queue.auto_delete && queue.consumers.is_empty() {
+            let name = name.clone();
+            self.remove_queue(&name);
+        }
+    }
+
+    fn check_tag(&mut self, at: At, tag: &str) -> Result<(), u16> {
+        let reply_consumer = self.channel(at).reply_consumer.as_ref();
+        let taken = reply_consumer.is_some_and(|consumer| consumer.tag == tag)
+            || self.find_consumer(at, tag).is_some();
+        if taken { Err(530) } else { Ok(()) }
+    }
+
+    /// The name that the broker made up in its answer; it must be a new one.
+    pub(super) fn made_up(
+        &mut self,
+        at: At,
+        prefix: &str,
+        name_in: impl for<'a> Fn(&Method<'a>) -> Option<&'a [u8]>,
+    ) -> String {
+        let mut events = self
+            .step
+            .outputs
+            .iter()
+            .filter(|(to, _)| *to == at.0)
+            .flat_map(|(_, e)| e);
+        let name = events.find_map(|event| {
+            let method = event.method().filter(|_| event.channel == at.1)?;
+            name_in(&method).map(text)
+        });
+        match name {
+            Some(name) if name.starts_with(prefix) && self.generated.insert(name.clone()) => name,
+            // Does not fit what was said, and is found out when that is looked at.
+            other => format!("a name beginning with {prefix}, not {other:?}"),
+        }
+    }
+}
+
+fn refusal(requeue: bool) -> Settlement {
+    match requeue {
+        true => Settlement::Requeued,
+        false => Settlement::Rejected,
+    }
+}
+
+pub(super) const REPLY_TO: &str = "amq.rabbitmq.reply-to";

@@ -1,0 +1,239 @@
+//! Who got what: order, turns and limits of deliveries.
+//!
+//! Which consumer gets a message is the broker's choice within rules, so the rules are checked:
+//!
+//! - a queue gives its messages away from its front;
+//! - one consumer's messages come in the order of the queue;
+//! - nobody holds more than a prefetch limit allows;
+//! - nobody is passed over: not by one of lower priority, and not twice by one of the same. This
+//!   counts for consumers who could have taken a message at any time since, as far as can be known
+//!   from outside: their outbox was never full.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::{Check, ensure};
+
+impl Model {
+    /// Takes the deliveries of a call into account, all at once.
+    pub(super) fn match_deliveries(&mut self) -> Check {
+        let mut by_queue: BTreeMap<String, Vec<Delivered>> = BTreeMap::new();
+        for delivery in std::mem::take(&mut self.step.deliveries) {
+            let queue = self.queue_of(delivery.consumer);
+            by_queue.entry(queue).or_default().push(delivery);
+        }
+        let mut served = Vec::new();
+        for (name, deliveries) in by_queue {
+            let consumers = self
+                .take_deliveries(&name, &deliveries)
+                .map_err(|error| format!("queue {name}: {error}"))?;
+            served.push((name, consumers));
+        }
+        for (name, consumers) in served {
+            for consumer in consumers {
+                self.check_turn(&name, consumer)
+                    .map_err(|error| format!("queue {name}: {error}"))?;
+            }
+        }
+        self.note_who_is_able();
+        Ok(())
+    }
+
+    /// With nothing left to do, no message is ready for somebody who could have it.
+    pub(super) fn check_nobody_waits(&self) -> Check {
+        for (name, queue) in self
+            .queues
+            .iter()
+            .filter(|(_, queue)| !queue.ready.is_empty())
+        {
+            let waiting = queue
+                .consumers
+                .iter()
+                .find(|consumer| self.is_able(consumer));
+            if let Some(consumer) = waiting {
+                return Err(format!(
+                    "queue {name}: {} ready, but consumer {} on {:?} gets none",
+                    queue.ready.len(),
+                    consumer.tag,
+                    consumer.at
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn queue_of(&self, consumer: u64) -> String {
+        let has = |queue: &Queue| queue.consumers.iter().any(|c| c.number == consumer);
+        let found = self.queues.iter().find(|(_, queue)| has(queue));
+        found.expect("a consumer has a queue").0.clone()
+    }
+
+    /// Moves messages from the queue to who got them; the consumers in the order of the messages.
+    fn take_deliveries(&mut self, name: &str, deliveries: &[Delivered]) -> Check<Vec<u64>> {
+        let order = self.order_of(name, deliveries)?;
+        let queue = self.queues.get_mut(name).expect("the caller found it");
+        let mut served = Vec::new();
+        for delivery in &order {
+            let ready = &mut queue.ready;
+            let place = ready
+                .iter()
+                .position(|e| e.message.number == delivery.message);
+            let entry = ready.remove(place.expect("it was found in the queue"));
+            ensure!(
+                delivery.redelivered == entry.redelivered,
+                "{entry:?} was delivered with redelivered={}",
+                delivery.redelivered
+            );
+            let mut consumers = queue.consumers.iter();
+            let consumer = consumers.find(|c| c.number == delivery.consumer);
+            let consumer = consumer.expect("the caller found it");
+            let channels = &mut self.connections[delivery.at.0].channels;
+            let channel = channels.get_mut(&delivery.at.1).expect("it was told");
+            if !consumer.no_ack {
+                channel.unacked.push(Unacked {
+                    delivery_tag: delivery.delivery_tag,
+                    entry,
+                    queue: queue.number,
+                    consumer: Some(consumer.number),
+                });
+                channel.unacked.sort_by_key(|unacked| unacked.delivery_tag);
+            }
+            let shared = channel.held_by_consumers();
+            ensure!(
+                channel.prefetch == 0 || shared <= usize::from(channel.prefetch),
+                "{shared} held with a prefetch of {} for the channel",
+                channel.prefetch
+            );
+            let own = channel.held_by(consumer.number);
+            ensure!(
+                consumer.no_ack || consumer.prefetch == 0 || own <= usize::from(consumer.prefetch),
+                "{own} held with a prefetch of {}",
+                consumer.prefetch
+            );
+            served.push(consumer.number);
+        }
+        Ok(served)
+    }
+
+    /// The deliveries in the order of the queue, if they are its front and every consumer got its own
+    /// in that order.
+    fn order_of<'a>(&self, name: &str, deliveries: &'a [Delivered]) -> Check<Vec<&'a Delivered>> {
+        let queue = &self.queues[name];
+        let mut committed = Vec::new();
+        if self.step.commits.is_some() {
+            let own = self
+                .step
+                .committed
+                .iter()
+                .filter(|(number, _)| *number == queue.number);
+            committed.extend(own.map(|(_, place)| *place));
+        }
+        // A commit first publishes, and messages can go out at once, and then settles, which can put
+        // older ones back.
+        for early in 0..=committed.len() {
+            let mut front: Vec<&Entry> = queue.ready.iter().collect();
+            front.sort_by_key(|entry| (!committed[..early].contains(&entry.place), entry.place));
+            let order: Option<Vec<&Delivered>> = front[..deliveries.len().min(front.len())]
+                .iter()
+                .map(|entry| {
+                    deliveries
+                        .iter()
+                        .find(|d| d.message == entry.message.number)
+                })
+                .collect();
+            if let Some(order) = order
+                && order.len() == deliveries.len()
+                && are_in_order(&order)
+            {
+                return Ok(order);
+            }
+        }
+        let numbers: Vec<u64> = deliveries.iter().map(|delivery| delivery.message).collect();
+        let front = &queue.ready[..queue.ready.len().min(deliveries.len() + 3)];
+        Err(format!(
+            "{numbers:?} were delivered while {front:?} were first"
+        ))
+    }
+
+    /// A consumer got the queue's next message: was it its turn?
+    fn check_turn(&mut self, name: &str, number: u64) -> Check {
+        let queue = &self.queues[name];
+        let find = |number| queue.consumers.iter().find(move |c| c.number == number);
+        let served = find(number).expect("the caller found it");
+        for other in queue
+            .consumers
+            .iter()
+            .filter(|other| other.number != number)
+        {
+            let committed = self.step.commits == Some(other.at);
+            let Some(since) = other
+                .able_since
+                .filter(|_| !committed && self.is_able(other))
+            else {
+                continue;
+            };
+            ensure!(
+                other.priority <= served.priority,
+                "consumer {} has a higher priority than {}",
+                other.tag,
+                served.tag
+            );
+            let passed_over = other.priority == served.priority
+                && served.served.is_some_and(|last| {
+                    since <= last && other.served.is_none_or(|others| others < last)
+                });
+            ensure!(
+                !passed_over,
+                "consumer {} was served twice, {} on {:?} not once",
+                served.tag,
+                other.tag,
+                other.at
+            );
+        }
+        let queue = self.queues.get_mut(name).expect("the caller found it");
+        let consumer = queue.consumers.iter_mut().find(|c| c.number == number);
+        consumer.expect("the caller found it").served = Some(queue.clock);
+        queue.clock += 1;
+        Ok(())
+    }
+
+    fn note_who_is_able(&mut self) {
+        let mut able = Vec::new();
+        for queue in self.queues.values() {
+            able.extend(
+                queue
+                    .consumers
+                    .iter()
+                    .map(|consumer| self.is_able(consumer)),
+            );
+        }
+        let mut able = able.into_iter();
+        for queue in self.queues.values_mut() {
+            for consumer in &mut queue.consumers {
+                consumer.able_since = match able.next().expect("one for each") {
+                    true => consumer.able_since.or(Some(queue.clock)),
+                    false => None,
+                };
+            }
+        }
+    }
+
+    /// Whether nothing keeps the consumer from taking a message, for all that can be known.
+    fn is_able(&self, consumer: &Consumer) -> bool {
+        let connection = &self.connections[consumer.at.0];
+        let channel = &connection.channels[&consumer.at.1];
+        let has_room = |limit: u16, held: usize| limit == 0 || held < usize::from(limit);
+        !connection.stalled
+            && has_room(channel.prefetch, channel.held_by_consumers())
+            && (consumer.no_ack || has_room(consumer.prefetch, channel.held_by(consumer.number)))
+    }
+}
+
+/// In each channel the delivery tags must grow.
+fn are_in_order(order: &[&Delivered]) -> bool {
+    let mut last: BTreeMap<At, u64> = BTreeMap::new();
+    order.iter().all(|delivery| {
+        let before = last.insert(delivery.at, delivery.delivery_tag);
+        before.is_none_or(|before| before < delivery.delivery_tag)
+    })
+}

@@ -1,0 +1,224 @@
+//! `basic.publish`, confirms and transactions.
+
+use std::rc::Rc;
+
+use leveret::wire::amqp::{Method, Properties, Table, TableBuilder, Value, confirm, tx};
+
+use super::consuming::REPLY_TO;
+use super::*;
+use crate::Check;
+
+impl Model {
+    /// `None` if the method is not about publishing.
+    pub(super) fn take_publishing(
+        &mut self,
+        at: At,
+        method: &Method<'_>,
+    ) -> Option<Result<(), u16>> {
+        Some(match method {
+            Method::ConfirmSelect(select) => self.select(at, select.no_wait, true),
+            Method::TxSelect(_) => self.select(at, false, false),
+            Method::TxCommit(_) => self.commit(at),
+            Method::TxRollback(_) => self.roll_back(at),
+            _ => return None,
+        })
+    }
+
+    pub(super) fn take_publish(&mut self, at: At, assembly: Assembly) -> Check<Result<(), u16>> {
+        let (block, _) = assembly.header.as_ref().expect("it is complete");
+        let properties = Properties::decode(block).map_err(|error| error.to_string())?;
+        Ok(self.publish(at, &assembly, properties, block))
+    }
+
+    fn publish(
+        &mut self,
+        at: At,
+        assembly: &Assembly,
+        properties: Properties<'_>,
+        block: &[u8],
+    ) -> Result<(), u16> {
+        if assembly.immediate {
+            return Err(540);
+        }
+        match self.exchanges.get(&assembly.exchange) {
+            None => return Err(404),
+            Some(exchange) if exchange.internal => return Err(403),
+            Some(_) => {}
+        }
+        let reply_consumer = match properties.reply_to {
+            Some(to) if to == REPLY_TO.as_bytes() => {
+                let consumer = self.channel(at).reply_consumer.as_ref();
+                Some(consumer.ok_or(406_u16)?.number)
+            }
+            _ => None,
+        };
+        let wrong_user = properties.user_id.is_some_and(|user| user != b"guest");
+        let is_number = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+        if wrong_user || properties.expiration.is_some_and(|text| !is_number(text)) {
+            return Err(406);
+        }
+        let headers = properties.headers;
+        let mut keys = vec![assembly.routing_key.clone()];
+        for name in ["CC", "BCC"] {
+            keys.extend(further_keys(headers.unwrap_or_default(), name)?);
+        }
+        let route = self.route(&assembly.exchange, &keys, headers);
+
+        let mut public = TableBuilder::new();
+        let mut block = block.to_vec();
+        if let Some(headers) = headers.filter(|headers| headers.get("BCC").is_some()) {
+            for (name, value) in headers.iter().filter(|(name, _)| *name != b"BCC") {
+                public.put(name, value);
+            }
+            let properties = Properties {
+                headers: Some(public.view()),
+                ..properties
+            };
+            block.clear();
+            properties.encode(&mut block);
+        }
+        let number = crate::message::number(&block, &assembly.body);
+        let message = Rc::new(Message {
+            number: number.expect("clients number their messages"),
+            exchange: assembly.exchange.clone(),
+            routing_key: assembly.routing_key.clone(),
+            properties: block,
+            reply_consumer,
+            body: assembly.body.clone(),
+        });
+        let publication = Publication {
+            mandatory: assembly.mandatory,
+            message,
+            queues: route.queues.into_iter().collect(),
+            replies: route.replies.into_iter().collect(),
+        };
+        match &mut self.channel(at).mode {
+            Mode::Transaction { publications, .. } => {
+                publications.push(publication);
+                return Ok(());
+            }
+            Mode::Confirm { published, .. } => *published += 1,
+            Mode::Plain => {}
+        }
+        self.carry_out(at, &publication);
+        Ok(())
+    }
+
+    fn carry_out(&mut self, at: At, publication: &Publication) {
+        let place = self.draw_number();
+        let message = &publication.message;
+        for queue in self.queues.values_mut() {
+            if publication.queues.contains(&queue.number) {
+                queue.ready.push(Entry {
+                    place,
+                    message: message.clone(),
+                    redelivered: false,
+                });
+                self.step.committed.push((queue.number, place));
+            }
+        }
+        for (connection, peer) in self.connections.iter().enumerate() {
+            for (number, channel) in &peer.channels {
+                let consumer = channel.reply_consumer.as_ref();
+                if let Some(consumer) = consumer
+                    && publication.replies.contains(&consumer.number)
+                {
+                    self.step.replies.push_back(Reply {
+                        at: (connection, *number),
+                        consumer_tag: consumer.tag.clone(),
+                        message: message.clone(),
+                        may_be_lost: peer.stalled,
+                    });
+                }
+            }
+        }
+        let unroutable = publication.queues.is_empty() && publication.replies.is_empty();
+        if unroutable && publication.mandatory {
+            self.step.answers.push_back(Answer::Returned {
+                channel: at.1,
+                message: message.clone(),
+            });
+        }
+    }
+
+    fn select(&mut self, at: At, no_wait: bool, confirms: bool) -> Result<(), u16> {
+        let mode = &mut self.channel(at).mode;
+        match mode {
+            Mode::Plain if confirms => {
+                *mode = Mode::Confirm {
+                    published: 0,
+                    confirmed: 0,
+                };
+            }
+            Mode::Plain => {
+                *mode = Mode::Transaction {
+                    publications: Vec::new(),
+                    settlements: Vec::new(),
+                };
+            }
+            Mode::Confirm { .. } if confirms => {}
+            Mode::Transaction { .. } if !confirms => {}
+            _ => return Err(406),
+        }
+        match confirms {
+            true if no_wait => {}
+            true => self.answer(at.1, &confirm::SelectOk {}),
+            false => self.answer(at.1, &tx::SelectOk {}),
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, at: At) -> Result<(), u16> {
+        let Mode::Transaction {
+            publications,
+            settlements,
+        } = &mut self.channel(at).mode
+        else {
+            return Err(406);
+        };
+        let publications = std::mem::take(publications);
+        let settlements = std::mem::take(settlements);
+        for publication in &publications {
+            self.carry_out(at, publication);
+        }
+        for (settlement, unacked) in settlements {
+            self.settle_one(unacked, settlement);
+        }
+        self.step.commits = Some(at);
+        self.answer(at.1, &tx::CommitOk {});
+        Ok(())
+    }
+
+    fn roll_back(&mut self, at: At) -> Result<(), u16> {
+        let channel = self.channel(at);
+        let Mode::Transaction {
+            publications,
+            settlements,
+        } = &mut channel.mode
+        else {
+            return Err(406);
+        };
+        publications.clear();
+        let taken = std::mem::take(settlements);
+        channel
+            .unacked
+            .extend(taken.into_iter().map(|(_, unacked)| unacked));
+        channel.unacked.sort_by_key(|unacked| unacked.delivery_tag);
+        self.answer(at.1, &tx::RollbackOk {});
+        Ok(())
+    }
+}
+
+/// RabbitMQ: sender-selected distribution.
+fn further_keys(headers: Table<'_>, name: &str) -> Result<Vec<String>, u16> {
+    match headers.get(name) {
+        None => Ok(Vec::new()),
+        Some(Value::Array(keys)) => {
+            let keys = keys
+                .iter()
+                .filter_map(|key| key.as_str().map(str::to_owned));
+            Ok(keys.collect())
+        }
+        Some(_) => Err(406),
+    }
+}

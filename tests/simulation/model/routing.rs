@@ -1,0 +1,129 @@
+//! Where a message goes, worked out anew each time.
+
+use std::collections::BTreeSet;
+
+use leveret::wire::amqp::{Table, Value};
+
+use super::*;
+
+/// Numbers of queues and reply consumers.
+#[derive(Default)]
+pub(super) struct Destinations {
+    pub queues: BTreeSet<u64>,
+    pub replies: BTreeSet<u64>,
+}
+
+impl Model {
+    pub(super) fn route(
+        &self,
+        exchange: &str,
+        keys: &[String],
+        headers: Option<Table<'_>>,
+    ) -> Destinations {
+        let mut found = Destinations::default();
+        let mut visited = BTreeSet::new();
+        let mut open = vec![exchange.to_owned()];
+        while let Some(name) = open.pop() {
+            if self.exchanges.contains_key(&name) && visited.insert(name.clone()) {
+                self.route_one(&name, keys, headers, &mut found, &mut open);
+            }
+        }
+        found
+    }
+
+    fn route_one(
+        &self,
+        name: &str,
+        keys: &[String],
+        headers: Option<Table<'_>>,
+        found: &mut Destinations,
+        open: &mut Vec<String>,
+    ) {
+        if name.is_empty() {
+            for key in keys {
+                match self.queues.get(key) {
+                    Some(queue) => drop(found.queues.insert(queue.number)),
+                    None => found.replies.extend(self.reply_consumer_at(key)),
+                }
+            }
+            return;
+        }
+        let exchange = &self.exchanges[name];
+        let mut leads_anywhere = false;
+        for binding in self
+            .bindings
+            .iter()
+            .filter(|binding| binding.source == name)
+        {
+            let matches = match exchange.kind.as_str() {
+                "direct" => keys.contains(&binding.routing_key),
+                "fanout" => true,
+                "topic" => {
+                    let pattern = words(&binding.routing_key);
+                    keys.iter().any(|key| topic_matches(&pattern, &words(key)))
+                }
+                _ => headers_match(binding.arguments.view(), headers.unwrap_or_default()),
+            };
+            if !matches {
+                continue;
+            }
+            leads_anywhere = true;
+            match &binding.destination {
+                Destination::Queue(queue) => drop(found.queues.insert(self.queues[queue].number)),
+                Destination::Exchange(exchange) => open.push(exchange.clone()),
+            }
+        }
+        if !leads_anywhere {
+            open.extend(exchange.alternate.clone());
+        }
+    }
+
+    /// The reply consumer with this address.
+    fn reply_consumer_at(&self, key: &str) -> Option<u64> {
+        let mut channels = self.connections.iter().flat_map(|c| c.channels.values());
+        channels.find_map(|channel| {
+            let consumer = channel.reply_consumer.as_ref()?;
+            (consumer.address.as_deref() == Some(key)).then_some(consumer.number)
+        })
+    }
+}
+
+/// No key is no word, not one empty word (RabbitMQ).
+fn words(key: &str) -> Vec<&str> {
+    match key {
+        "" => Vec::new(),
+        key => key.split('.').collect(),
+    }
+}
+
+fn topic_matches(pattern: &[&str], key: &[&str]) -> bool {
+    match (pattern.split_first(), key.split_first()) {
+        (None, None) => true,
+        (Some((&"#", rest)), _) => {
+            topic_matches(rest, key) || (!key.is_empty() && topic_matches(pattern, &key[1..]))
+        }
+        (Some((&word, pattern)), Some((&ours, key))) => {
+            (word == "*" || word == ours) && topic_matches(pattern, key)
+        }
+        _ => false,
+    }
+}
+
+fn headers_match(arguments: Table<'_>, headers: Table<'_>) -> bool {
+    let kind = arguments
+        .get("x-match")
+        .and_then(|kind| kind.as_str())
+        .unwrap_or("all");
+    let counts =
+        |name: &[u8]| name != b"x-match" && (kind.ends_with("-with-x") || !name.starts_with(b"x-"));
+    let mut conditions = arguments.iter().filter(|(name, _)| counts(name));
+    let fulfilled = |(name, wanted): (&[u8], Value<'_>)| {
+        headers
+            .get(name)
+            .is_some_and(|value| wanted == Value::Void || wanted == value)
+    };
+    match kind.starts_with("any") {
+        true => conditions.any(fulfilled),
+        false => conditions.all(fulfilled),
+    }
+}

@@ -1,0 +1,633 @@
+//! A whole run: the hub, sockets on a made-up network, a made-up clock, and the model beside it.
+//!
+//! Turns have the stages of `src/protocol/mod.rs`. After every call of the broker its outputs are
+//! taken from the outboxes and held against the model; what the network then does with them is only
+//! between outbox and client.
+
+use std::collections::BTreeMap;
+
+use leveret::config::{Config, Limits};
+use leveret::protocol::{Hub, Machine, Now, Peer, SocketKey};
+use leveret::wire::amqp::frame::{self, Frame};
+use leveret::wire::amqp::{exchange, queue};
+
+use crate::client::{Client, Habits, Mistake};
+use crate::commands::{CONSUMER, EVERYTHING, ORGANIZER, PUBLISHER};
+use crate::event::{self, Event, describe};
+use crate::model::{Model, State};
+use crate::random::Random;
+use crate::socket::{Pace, Phase, Socket};
+use crate::{Check, ensure};
+
+pub struct World {
+    random: Random,
+    hub: Hub,
+    model: Model,
+    /// By number of the connection.
+    sockets: Vec<Socket>,
+    by_key: BTreeMap<u64, usize>,
+    /// Connections whose machine is to be told that publishing goes on.
+    woken: Vec<SocketKey>,
+    dirty: Vec<SocketKey>,
+    now_ms: u64,
+    turn: usize,
+    temper: Temper,
+    /// Longest step of the clock so far.
+    step_ms: u64,
+    /// Of every byte that the broker said.
+    hash: u64,
+    transcript: Option<Vec<String>>,
+}
+
+/// What kind of run it is.
+struct Temper {
+    turns: usize,
+    clients: usize,
+    clients_max: usize,
+    /// Percentage of turns in which somebody hangs up without a word.
+    cuts: usize,
+    /// Percentage of turns in which the clock leaps, and how far at most.
+    leaps: usize,
+    leap_ms: usize,
+    wakings_per_turn: usize,
+    body_max: usize,
+}
+
+/// What is left of a run.
+pub struct Outcome {
+    pub hash: u64,
+    pub transcript: Vec<String>,
+    pub result: Check,
+}
+
+/// Runs one seed from the first client to an empty broker.
+pub fn run(seed: u64, with_transcript: bool) -> Outcome {
+    let mut world = World::new(seed, with_transcript);
+    let result = world.live();
+    Outcome {
+        hash: world.hash,
+        transcript: world.transcript.unwrap_or_default(),
+        result: result.map_err(|error| format!("turn {}: {error}", world.turn)),
+    }
+}
+
+impl World {
+    fn new(seed: u64, with_transcript: bool) -> Self {
+        let mut random = Random::new(seed);
+        let temper = Temper::new(&mut random);
+        let limits = limits(&mut random);
+        let config = Config {
+            limits: limits.clone(),
+            ..Config::default()
+        };
+        let mut names = Random::new(seed ^ 0x6e61_6d65);
+        let entropy = move || {
+            let halves = [names.bits().to_le_bytes(), names.bits().to_le_bytes()];
+            std::array::from_fn(|at| halves[at / 8][at % 8])
+        };
+        World {
+            random,
+            hub: Hub::new(config, Box::new(entropy)),
+            model: Model::new(limits),
+            sockets: Vec::new(),
+            by_key: BTreeMap::new(),
+            woken: Vec::new(),
+            dirty: Vec::new(),
+            now_ms: 1_000_000,
+            turn: 0,
+            temper,
+            step_ms: 0,
+            hash: 0,
+            transcript: with_transcript.then(Vec::new),
+        }
+    }
+
+    fn live(&mut self) -> Check {
+        for _ in 0..self.temper.clients {
+            self.accept();
+        }
+        while self.turn < self.temper.turns {
+            let open = self
+                .sockets
+                .iter()
+                .filter(|s| s.phase == Phase::Open)
+                .count();
+            let may_come = self.sockets.len() < self.temper.clients_max;
+            if may_come && (open < 2 || self.random.percent(2)) {
+                self.accept();
+            }
+            for socket in &mut self.sockets {
+                socket.client.act(self.now_ms);
+            }
+            if self.random.percent(self.temper.cuts) {
+                let victim = self.random.below(self.sockets.len());
+                self.sockets[victim].is_cut = true;
+            }
+            self.turn()?;
+        }
+        self.say_goodbye()?;
+        self.clear_away()
+    }
+
+    /// Everybody leaves, one way or the other.
+    fn say_goodbye(&mut self) -> Check {
+        self.heal();
+        for _ in 0..QUIET_TURNS {
+            for socket in &mut self.sockets {
+                socket.client.keep_alive(self.now_ms);
+            }
+            self.turn()?;
+        }
+        for socket in &mut self.sockets {
+            match self.random.percent(70) {
+                true => socket.client.say_goodbye(),
+                false => socket.is_cut = true,
+            }
+        }
+        for _ in 0..GOODBYE_TURNS {
+            if self
+                .sockets
+                .iter()
+                .all(|socket| socket.phase == Phase::Gone)
+            {
+                return Ok(());
+            }
+            self.turn()?;
+            // Some never answer: their time runs out.
+            self.now_ms += 500;
+        }
+        Err("a connection does not end".to_owned())
+    }
+
+    /// A last client deletes everything that is left; then nothing must be left.
+    fn clear_away(&mut self) -> Check {
+        self.accept();
+        self.heal();
+        let last = self.sockets.len() - 1;
+        self.sockets[last].client.habits.mistake = None;
+        for _ in 0..GOODBYE_TURNS {
+            if self.sockets[last].client.is_running() {
+                break;
+            }
+            self.turn()?;
+        }
+        let client = &mut self.sockets[last].client;
+        client.send(1, &leveret::wire::amqp::channel::Open::default());
+        for name in self.model.queues.keys() {
+            let queue = name.as_bytes();
+            client.send(
+                1,
+                &queue::Delete {
+                    queue,
+                    ..queue::Delete::default()
+                },
+            );
+        }
+        let own = |name: &&String| !name.is_empty() && !name.starts_with("amq.");
+        for name in self.model.exchanges.keys().filter(own) {
+            let exchange = name.as_bytes();
+            client.send(
+                1,
+                &exchange::Delete {
+                    exchange,
+                    ..exchange::Delete::default()
+                },
+            );
+        }
+        client.say_goodbye();
+        for _ in 0..GOODBYE_TURNS {
+            if self.sockets[last].phase == Phase::Gone && !self.hub.has_more_work() {
+                break;
+            }
+            self.turn()?;
+        }
+        let inventory = self.hub.core.inventory();
+        ensure!(
+            inventory.queues == 0 && inventory.messages == 0 && inventory.exchanges == 7,
+            "left over: {inventory:?}"
+        );
+        let held = self.hub.core.message_bytes();
+        ensure!(held <= EMPTY_BYTES_MAX, "{held} bytes for no messages");
+        Ok(())
+    }
+
+    /// From now on the network does what it can.
+    fn heal(&mut self) {
+        self.temper.leaps = 0;
+        for socket in &mut self.sockets {
+            socket.stalled_until = 0;
+            socket.pace = Pace {
+                moves: 100,
+                bytes_max: 1 << 20,
+                buffer: 1 << 20,
+                stalls: 0,
+                stall_turns: 1,
+            };
+        }
+    }
+
+    fn accept(&mut self) {
+        let number = self.model.accept(self.now_ms);
+        let peer = Peer {
+            address: format!("client {number}"),
+            local: "simulation".to_owned(),
+            loopback: true,
+        };
+        let key = self.hub.outboxes.open();
+        let machine = Machine::new(key, peer, &self.hub, self.now());
+        let habits = habits(&mut self.random, self.temper.body_max);
+        let client = Client::new(Random::new(self.random.bits()), habits, number);
+        let pace = Pace::new(&mut self.random);
+        self.sockets.push(Socket::new(key, machine, client, pace));
+        self.by_key.insert(key.to_bits(), number);
+        self.log(|| format!("{number} connects"));
+    }
+
+    fn turn(&mut self) -> Check {
+        self.turn += 1;
+        let step = match self.random.percent(self.temper.leaps) {
+            true => self.random.between(1, self.temper.leap_ms),
+            false => self.random.between(0, 20),
+        };
+        self.now_ms += step as u64;
+        self.step_ms = self.step_ms.max(step as u64);
+        self.log(|| String::new());
+        for number in 0..self.sockets.len() {
+            let socket = &mut self.sockets[number];
+            if socket.phase != Phase::Gone && socket.carry(&mut self.random, self.turn) {
+                self.model.connections[number].heard_ms = self.now_ms;
+            }
+        }
+        for number in self.shuffled() {
+            if self.sockets[number].phase == Phase::Open {
+                self.read(number)?;
+            }
+        }
+        self.settle()?;
+        self.fire_due()?;
+        self.wake()?;
+        for number in self.shuffled() {
+            if self.sockets[number].phase != Phase::Gone {
+                self.flush(number)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, number: usize) -> Check {
+        let mut bytes_left = READ_BYTES_MAX;
+        while bytes_left > 0 {
+            let socket = &mut self.sockets[number];
+            let state = self.model.connections[number].state;
+            let size = socket.next_slice(state, &mut self.random);
+            let is_stopped = socket.machine.wants_close() || !socket.machine.wants_read(&self.hub);
+            if size == 0 || size == socket.seen || is_stopped {
+                break;
+            }
+            bytes_left = bytes_left.saturating_sub(size);
+            self.show(number, size, state)?;
+        }
+        let socket = &mut self.sockets[number];
+        socket.machine.on_turn_end(&mut self.hub);
+        self.observe(Some(number), |_| Ok(()))
+    }
+
+    /// Shows the machine so much of the input, and tells the model what it took of it.
+    fn show(&mut self, number: usize, size: usize, state: State) -> Check {
+        let now = self.now();
+        let socket = &mut self.sockets[number];
+        let taken = socket
+            .machine
+            .on_bytes(&socket.input[..size], &mut self.hub, now);
+        ensure!(taken <= size, "{taken} taken of {size}");
+        let bytes: Vec<u8> = socket.input.drain(..taken).collect();
+        socket.seen = size - taken;
+        let goes_on = socket.machine.wants_read(&self.hub) && !socket.machine.wants_close();
+        let rest = &socket.input[..size - taken];
+        let keeps_a_frame = matches!(Frame::decode(rest, 0), Ok(Some(_)));
+        ensure!(
+            !(goes_on && keeps_a_frame && state > State::Header),
+            "{number}: a whole frame was left lying"
+        );
+        self.log_taken(number, &bytes, state);
+        let now_ms = self.now_ms;
+        self.model.connections[number].heard_ms = now_ms;
+        self.observe(Some(number), |model| {
+            take(model, number, &bytes, state, now_ms)
+        })
+    }
+
+    fn settle(&mut self) -> Check {
+        let half = self.model.limits.outbox_bytes_max / 2;
+        let outboxes = &self.hub.outboxes;
+        let relieved: Vec<bool> = self
+            .sockets
+            .iter()
+            .map(|socket| outboxes.len(socket.key) <= half)
+            .collect();
+        let was_alarmed = self.model.alarm;
+        self.hub.settle();
+        for (number, relieved) in relieved.into_iter().enumerate() {
+            self.model.connections[number].stalled &= !relieved;
+        }
+        self.observe(None, |_| Ok(()))?;
+
+        let held = self.hub.core.message_bytes();
+        let max = self.model.limits.messages_bytes_max;
+        self.model.alarm = self.hub.alarm().is_some();
+        let expected = held > max || (was_alarmed && held > max / 10 * 9);
+        ensure!(
+            self.model.alarm == expected,
+            "{held} bytes held of {max}: {:?}",
+            self.hub.alarm()
+        );
+        if !self.hub.has_more_work() {
+            self.model.check_quiescent(&self.hub.core.inventory())?;
+            let bodies = self.model.body_bytes();
+            ensure!(bodies <= held, "{bodies} bytes of bodies in {held}");
+        }
+        Ok(())
+    }
+
+    fn fire_due(&mut self) -> Check {
+        let now = self.now();
+        for number in 0..self.sockets.len() {
+            let socket = &mut self.sockets[number];
+            if socket.phase != Phase::Open {
+                continue;
+            }
+            let deadline = socket.machine.next_deadline();
+            if deadline.is_some_and(|due| due <= now.monotonic_ms) && !socket.machine.wants_close()
+            {
+                let unread = !socket.machine.wants_read(&self.hub);
+                socket.machine.on_timeout(&mut self.hub, now);
+                let hung_up = socket.machine.wants_close();
+                self.log(|| {
+                    format!(
+                        "{number} deadline{}",
+                        if hung_up { ", hung up" } else { "" }
+                    )
+                });
+                self.observe(Some(number), |model| match hung_up {
+                    true => model.timed_out(number, now.monotonic_ms, unread),
+                    false => Ok(()),
+                })?;
+            }
+            if self.hub.outboxes.is_empty(self.sockets[number].key) {
+                self.model
+                    .check_still_welcome(number, self.now_ms, self.step_ms)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn wake(&mut self) -> Check {
+        self.hub.take_woken(&mut self.woken);
+        let count = self.woken.len().min(self.temper.wakings_per_turn);
+        let now = self.now();
+        for key in self.woken.drain(..count).collect::<Vec<_>>() {
+            let number = self.by_key[&key.to_bits()];
+            let socket = &mut self.sockets[number];
+            if socket.phase == Phase::Open {
+                socket.machine.on_woken(&mut self.hub, now);
+                self.log(|| format!("{number} woken"));
+                self.observe(Some(number), |model| {
+                    model.unblocked(number, now.monotonic_ms);
+                    Ok(())
+                })?;
+            }
+        }
+        let blocked = |number: &usize| self.model.connections[*number].blocked;
+        let stuck = (0..self.sockets.len()).find(blocked);
+        ensure!(
+            self.model.alarm || !self.woken.is_empty() || stuck.is_none(),
+            "{stuck:?} is blocked without an alarm"
+        );
+        Ok(())
+    }
+
+    /// Writes, and lets go of those who are done.
+    fn flush(&mut self, number: usize) -> Check {
+        let socket = &mut self.sockets[number];
+        if socket.phase == Phase::Open && socket.machine.wants_close() {
+            socket.input.clear();
+            socket.phase = Phase::Flushing(self.now_ms + self.model.limits.closing_timeout_ms);
+        }
+        socket.write(&mut self.hub.outboxes, &mut self.random)?;
+        // What came before the end of the stream is mostly read before the end is.
+        let is_read = socket.input.is_empty() || self.random.percent(30);
+        let is_over = match socket.phase {
+            Phase::Open => socket.is_cut && is_read,
+            Phase::Flushing(deadline) => {
+                self.hub.outboxes.is_empty(socket.key) || deadline <= self.now_ms || socket.is_cut
+            }
+            Phase::Gone => false,
+        };
+        if is_over {
+            socket.machine.on_disconnect(&mut self.hub);
+            socket.phase = Phase::Gone;
+            let key = socket.key;
+            self.log(|| format!("{number} is gone"));
+            self.observe(Some(number), |model| {
+                model.disconnected(number);
+                Ok(())
+            })?;
+            self.hub.outboxes.close(key);
+        }
+        Ok(())
+    }
+
+    /// After a call of the broker: what did it say, and was it right?
+    fn observe(&mut self, number: Option<usize>, taken: impl FnOnce(&mut Model) -> Check) -> Check {
+        let outputs = self.take_outputs()?;
+        self.model.begin(number, outputs);
+        taken(&mut self.model)?;
+        let outputs = self.model.end()?;
+        for (number, events) in outputs {
+            self.sockets[number].expect(events);
+        }
+        for (number, socket) in self.sockets.iter().enumerate() {
+            let waiting = self.hub.outboxes.len(socket.key);
+            let connection = &mut self.model.connections[number];
+            connection.stalled |= waiting >= self.model.limits.outbox_bytes_max;
+            let is_finished = connection.state == State::Finished;
+            ensure!(
+                socket.machine.wants_close() == is_finished,
+                "{number}: the machine {} be finished",
+                if is_finished { "should" } else { "should not" }
+            );
+        }
+        Ok(())
+    }
+
+    fn take_outputs(&mut self) -> Check<Vec<(usize, Vec<Event>)>> {
+        self.hub.outboxes.take_dirty(&mut self.dirty);
+        let mut outputs = Vec::new();
+        for key in std::mem::take(&mut self.dirty) {
+            let number = self.by_key[&key.to_bits()];
+            let socket = &mut self.sockets[number];
+            let bytes = socket.take_generated(&self.hub.outboxes)?;
+            self.hash = hashed(self.hash ^ number as u64, &bytes);
+            let waiting = self.hub.outboxes.len(key) - bytes.len();
+            let connection = &mut self.model.connections[number];
+            connection.spoke_ms = self.now_ms;
+            let frame_max = connection.frame_max as usize;
+            let events = event::decode(&bytes, frame_max, waiting)
+                .map_err(|error| format!("connection {number}: {error}"))?;
+            for event in &events {
+                self.log(|| format!("{number} < {}", event.describe()));
+            }
+            outputs.push((number, events));
+        }
+        Ok(outputs)
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            monotonic_ms: self.now_ms,
+            unix_ms: 1_700_000_000_000 + self.now_ms,
+        }
+    }
+
+    fn shuffled(&mut self) -> Vec<usize> {
+        let mut numbers: Vec<usize> = (0..self.sockets.len()).collect();
+        for at in (1..numbers.len()).rev() {
+            numbers.swap(at, self.random.below(at + 1));
+        }
+        numbers
+    }
+
+    fn log(&mut self, line: impl FnOnce() -> String) {
+        if let Some(transcript) = &mut self.transcript {
+            let line = line();
+            transcript.push(match line.as_str() {
+                "" => format!("--- turn {}, {} ms", self.turn, self.now_ms),
+                _ => line,
+            });
+        }
+    }
+
+    fn log_taken(&mut self, number: usize, mut bytes: &[u8], state: State) {
+        if self.transcript.is_none() {
+            return;
+        }
+        if state == State::Header {
+            return self.log(|| format!("{number} > protocol header"));
+        }
+        while let Ok(Some((frame, used))) = Frame::decode(bytes, 0) {
+            let what = match frame.kind {
+                frame::METHOD | frame::HEARTBEAT => describe(frame.payload),
+                frame::HEADER => format!("content header {}", frame.payload[2..].escape_ascii()),
+                _ => {
+                    let number = crate::message::number(&[], frame.payload);
+                    format!("body, {} bytes, message {number:?}", frame.payload.len())
+                }
+            };
+            let channel = frame.channel;
+            self.log(|| format!("{number} > {channel:>2} {what}"));
+            bytes = &bytes[used..];
+        }
+        if !bytes.is_empty() {
+            self.log(|| format!("{number} > {} bytes that are no frame", bytes.len()));
+        }
+    }
+}
+
+/// Tells the model what the machine took.
+fn take(model: &mut Model, number: usize, bytes: &[u8], state: State, now_ms: u64) -> Check {
+    let mut rest = bytes;
+    if state == State::Header && !rest.is_empty() {
+        model.take_protocol_header(number);
+        return Ok(());
+    }
+    while !rest.is_empty() {
+        match Frame::decode(rest, 0) {
+            Ok(Some((frame, used))) => {
+                model.take_frame(number, &frame, now_ms)?;
+                rest = &rest[used..];
+            }
+            _ if model.connections[number].state == State::Garbled => return Ok(()),
+            Err(_) => {
+                model.take_garbage(number, now_ms);
+                return Ok(());
+            }
+            Ok(None) if model.connections[number].state > State::Garbled => return Ok(()),
+            Ok(None) => return Err("a part of a frame was taken".to_owned()),
+        }
+    }
+    Ok(())
+}
+
+impl Temper {
+    fn new(random: &mut Random) -> Self {
+        Temper {
+            turns: *random.pick(&[40, 80, 120, 200]),
+            clients: random.between(2, 6),
+            clients_max: random.between(6, 12),
+            cuts: *random.pick(&[0, 1, 3]),
+            leaps: *random.pick(&[0, 2, 10]),
+            leap_ms: *random.pick(&[500, 3000, 30_000, 90_000]),
+            wakings_per_turn: *random.pick(&[1, 2, 100]),
+            body_max: *random.pick(&[1000, 6000, 40_000, 300_000]),
+        }
+    }
+}
+
+impl Pace {
+    fn new(random: &mut Random) -> Self {
+        Pace {
+            moves: *random.pick(&[30, 80, 100, 100]),
+            bytes_max: *random.pick(&[30, 500, 5000, 100_000, 1 << 20]),
+            buffer: *random.pick(&[500, 10_000, 1 << 20]),
+            stalls: *random.pick(&[0, 0, 2, 5]),
+            stall_turns: *random.pick(&[5, 30, 100]),
+        }
+    }
+}
+
+fn limits(random: &mut Random) -> Limits {
+    Limits {
+        outbox_bytes_max: *random.pick(&[2 << 10, 4 << 10, 16 << 10, 64 << 10]),
+        messages_bytes_max: *random.pick(&[200 << 10, 600 << 10, 2 << 20, 1 << 30, 1 << 30]),
+        message_size_max_bytes: *random.pick(&[3000, 25_000, 128 << 20, 128 << 20]),
+        ..Limits::default()
+    }
+}
+
+fn habits(random: &mut Random, body_max: usize) -> Habits {
+    let kinds = [PUBLISHER, CONSUMER, ORGANIZER, EVERYTHING];
+    let mistakes = [
+        Mistake::Password,
+        Mistake::FrameMax,
+        Mistake::VirtualHost,
+        Mistake::Silence,
+    ];
+    Habits {
+        weights: random.pick(&kinds).to_vec(),
+        body_max,
+        heartbeat_seconds: *random.pick(&[0, 1, 5, 60]),
+        wants_cancels: random.percent(70),
+        wants_blocked: random.percent(70),
+        wants_refusals: random.percent(50),
+        mistake: random.percent(4).then(|| *random.pick(&mistakes)),
+        reckless: random.percent(25),
+    }
+}
+
+/// Any change of any byte changes it.
+fn hashed(mut hash: u64, bytes: &[u8]) -> u64 {
+    for part in bytes.chunks(8) {
+        let mut word = [0; 8];
+        word[..part.len()].copy_from_slice(part);
+        hash = (hash.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+    hash ^ bytes.len() as u64
+}
+
+/// Bytes that a machine is shown in one turn.
+const READ_BYTES_MAX: usize = 128 << 10;
+/// Turns in which nobody says anything new.
+const QUIET_TURNS: usize = 20;
+const GOODBYE_TURNS: usize = 400;
+/// What the store of messages may keep for the next one.
+const EMPTY_BYTES_MAX: usize = 160 << 10;
