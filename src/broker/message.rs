@@ -156,13 +156,13 @@ enum References {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SlotSet([u64; BLOCK_MESSAGES / 64]);
 
-/// What the store is asked to do for paging, in this order: take images, forget images, read blocks.
+/// What the store is asked to do for paging, in this order: forget images, take images, read blocks.
 #[derive(Debug, Default)]
 pub struct PageWork {
-    /// Blocks with messages that the store does not have.
-    pub outs: Vec<PageOut>,
     /// Blocks whose image nobody needs any more.
     pub dropped: Vec<u64>,
+    /// Blocks with messages that the store does not have.
+    pub outs: Vec<PageOut>,
     /// Blocks that are needed again.
     pub fetches: Vec<u64>,
 }
@@ -177,6 +177,14 @@ pub struct PageOut {
 impl PageWork {
     pub fn is_empty(&self) -> bool {
         self.outs.is_empty() && self.dropped.is_empty() && self.fetches.is_empty()
+    }
+
+    /// Nobody needs the image of the block any more; the store may not even have it yet.
+    fn drop_image(&mut self, block: u64) {
+        match self.outs.iter().position(|out| out.block == block) {
+            Some(at) => drop(self.outs.swap_remove(at)),
+            None => self.dropped.push(block),
+        }
     }
 }
 
@@ -323,7 +331,7 @@ impl Messages {
         self.held_bytes += block.held_bytes();
         self.references += block.references();
         if paged.imaged {
-            self.page_work.dropped.push(number);
+            self.page_work.drop_image(number);
         }
         self.resident.insert(number);
         self.sealed.insert(number, block);
@@ -408,7 +416,7 @@ impl Messages {
         let stored = paged.stored.contains(id.slot());
         if paged.live == 0 {
             if paged.imaged {
-                self.page_work.dropped.push(number);
+                self.page_work.drop_image(number);
             }
             self.paged.remove(&number);
         }
