@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use leveret::wire::amqp::frame::encode_method;
 use leveret::wire::amqp::{Table, connection};
 use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -15,11 +16,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 struct Program {
     child: Child,
     address: String,
+    /// Where it runs, and makes its data directory.
+    _home: TempDir,
 }
 
 impl Program {
     fn start(mut command: Command) -> Program {
+        let home = tempfile::tempdir().unwrap();
         let mut child = command
+            .current_dir(home.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -30,7 +35,11 @@ impl Program {
         child.stdout = Some(stdout.into_inner());
         let address = ready.trim_end().strip_prefix("ready amqp=");
         let address = address.expect("a ready line").to_owned();
-        Program { child, address }
+        Program {
+            child,
+            address,
+            _home: home,
+        }
     }
 
     fn connect(&self) -> TcpStream {
@@ -126,6 +135,7 @@ fn closed_standard_output_does_not_stop_it() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap();
     drop(free);
+    let home = tempfile::tempdir().unwrap();
     let mut child = Command::new("sh")
         .args([
             "-c",
@@ -133,6 +143,7 @@ fn closed_standard_output_does_not_stop_it() {
             env!("CARGO_BIN_EXE_leveret"),
         ])
         .args(["--bind", &address.to_string()])
+        .current_dir(home.path())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();

@@ -11,6 +11,7 @@ use leveret::server::raise_file_limit;
 use leveret::wire::amqp::{PROTOCOL_HEADER, basic, channel};
 use leveret::{Broker, Config};
 use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
 
 #[path = "robustness/client.rs"]
 mod client;
@@ -272,12 +273,16 @@ fn an_idle_connection_holds_little_memory() {
 struct Program {
     child: Child,
     address: SocketAddr,
+    /// Where it runs, and makes its data directory.
+    _home: TempDir,
 }
 
 impl Program {
     /// Starts it by a line of shell, in which `"$0" "$@"` stands for it.
     fn start(line: &str) -> Program {
+        let home = tempfile::tempdir().unwrap();
         let mut child = Command::new("sh")
+            .current_dir(home.path())
             .args(["-c", line, env!("CARGO_BIN_EXE_leveret")])
             .args(["--bind", "127.0.0.1", "--port", "0", "--log-level", "error"])
             .stdout(Stdio::piped())
@@ -289,7 +294,11 @@ impl Program {
         stdout.read_line(&mut ready).unwrap();
         let address = ready.trim_end().strip_prefix("ready amqp=");
         let address = address.expect("a ready line").parse().unwrap();
-        Program { child, address }
+        Program {
+            child,
+            address,
+            _home: home,
+        }
     }
 
     fn resident_bytes(&self) -> usize {

@@ -15,6 +15,7 @@
 
 pub mod amqp;
 mod outbox;
+mod recovery;
 
 use crate::broker::journal::{Journal, QueueId};
 use crate::broker::message::{MessageId, PageWork};
@@ -97,7 +98,7 @@ impl Hub {
     }
 
     /// From now on there is a store behind the broker. Comes after everything was recovered from it.
-    pub fn begin_store(&mut self, next_message: MessageId, next_queue: QueueId) {
+    fn begin_store(&mut self, next_message: MessageId, next_queue: QueueId) {
         self.core.begin_journal(next_message, next_queue);
         self.has_store = true;
     }

@@ -1,5 +1,6 @@
 //! From what a start found in the data directory to the broker as it was.
 
+use crate::broker::journal::QueueId;
 use crate::broker::queue::PackedIds;
 use crate::protocol::Hub;
 use crate::store::{Recovered, Redelivered};
@@ -32,11 +33,7 @@ impl Hub {
         self.begin_store(recovered.next_message, recovered.next_queue);
     }
 
-    fn recover_queues(
-        &mut self,
-        queues: Vec<(crate::broker::journal::QueueId, PackedIds)>,
-        redelivered: &Redelivered,
-    ) {
+    fn recover_queues(&mut self, queues: Vec<(QueueId, PackedIds)>, redelivered: &Redelivered) {
         let none = PackedIds::default();
         for (queue, messages) in queues {
             let (flagged, up_to) = match redelivered {

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use super::control::Handle;
 use crate::config::Config;
@@ -26,7 +28,7 @@ impl StoreLink {
             sync_interval_ms: config.sync_interval_ms,
             ..Options::default()
         };
-        let (opened, recovered) = Opened::open(directory, options)?;
+        let (opened, recovered) = Opened::open(directory, options).map_err(io::Error::other)?;
         hub.recover(recovered);
         let store = Store::start(opened, Box::new(move || handle.wake()));
         Ok(StoreLink {
@@ -60,21 +62,28 @@ impl StoreLink {
             return;
         };
         if let Err(batch) = self.store.submit(batch) {
-            self.pending = Some(*batch);
+            self.pending = Some(batch);
         }
         hub.set_store_full(self.pending.is_some());
     }
 
     /// Stores everything, also which messages may have been delivered before.
     pub fn stop(mut self, hub: &mut Hub) -> io::Result<()> {
-        for batch in self.pending.take().into_iter().chain(next_batch(hub)) {
-            self.store.submit_waiting(batch);
+        let last = self.pending.take().into_iter().chain(next_batch(hub));
+        for mut batch in last {
+            while let Err(refused) = self.store.submit(batch) {
+                batch = refused;
+                thread::sleep(FULL_STORE_WAIT);
+            }
         }
         self.store.stop(CleanStop {
             redelivered: hub.core.redelivered(),
         })
     }
 }
+
+/// How long to wait at the end for a store that has too much to do.
+const FULL_STORE_WAIT: Duration = Duration::from_millis(1);
 
 fn next_batch(hub: &mut Hub) -> Option<Batch> {
     let StoreWork {
