@@ -119,6 +119,8 @@ pub struct Messages {
     held_bytes: usize,
     /// Bytes of living messages.
     live_bytes: usize,
+    /// Holders of messages: entries of queues, and unacked deliveries.
+    references: usize,
 }
 
 #[derive(Default)]
@@ -201,6 +203,7 @@ impl Messages {
             sparse: Vec::new(),
             held_bytes: 0,
             live_bytes: 0,
+            references: 0,
         }
     }
 
@@ -214,6 +217,7 @@ impl Messages {
         let size = self.open.push(message);
         self.held_bytes += self.open.bytes.capacity() - capacity + size.outside;
         self.live_bytes += size.total();
+        self.references += 1;
         id
     }
 
@@ -227,6 +231,7 @@ impl Messages {
     pub fn retain(&mut self, id: MessageId) {
         let slot = id.slot();
         self.block_mut(id).slots[slot].references += 1;
+        self.references += 1;
     }
 
     /// One holder less; the last one frees it. Whether the store has it, and must hear of this.
@@ -243,6 +248,7 @@ impl Messages {
         let stored = block.stored.contains(id.slot());
         let slot = &mut block.slots[id.slot()];
         slot.references -= 1;
+        self.references -= 1;
         if slot.references > 0 {
             return stored;
         }
@@ -315,6 +321,7 @@ impl Messages {
         }
         block.stored = paged.stored;
         self.held_bytes += block.held_bytes();
+        self.references += block.references();
         if paged.imaged {
             self.page_work.dropped.push(number);
         }
@@ -370,6 +377,7 @@ impl Messages {
         };
         self.held_bytes -= block.held_bytes();
         self.live_bytes -= block.live_bytes();
+        self.references -= block.references();
         let imaged = block.has_unstored();
         if imaged {
             let image = block.image(number);
@@ -428,9 +436,10 @@ impl Messages {
         }
     }
 
-    /// Bytes that the messages take up.
+    /// Bytes that the messages take up, and what their holders keep of them: a message of one byte in
+    /// ten thousand queues is in ten thousand places.
     pub fn held_bytes(&self) -> usize {
-        self.held_bytes
+        self.held_bytes + self.references * REFERENCE_BYTES
     }
 
     /// Messages that somebody holds.
@@ -513,6 +522,11 @@ impl Block {
         self.slots.clear();
         self.large.clear();
         self.stored = SlotSet::default();
+    }
+
+    fn references(&self) -> usize {
+        let references = self.slots.iter().map(|slot| slot.references as usize);
+        references.sum()
     }
 
     fn held_bytes(&self) -> usize {
@@ -795,6 +809,8 @@ const RECORD_HEADER: usize = 8;
 const LARGE: u16 = u16::MAX;
 /// The offset of a message without a record.
 const LOST: u32 = u32::MAX;
+/// An entry of a queue, with the room that a growing queue keeps.
+const REFERENCE_BYTES: usize = 2 * size_of::<u64>();
 const SLOTS_BYTES: usize = BLOCK_MESSAGES * size_of::<Slot>();
 /// A block with this few living messages is worth rewriting.
 const SPARSE: u32 = BLOCK_MESSAGES as u32 / 8;
@@ -870,7 +886,7 @@ mod tests {
         messages.retain(ids[7]);
         messages.release(ids[9]);
         let mut images = std::collections::HashMap::new();
-        while messages.held_bytes() > 40 * BLOCK_MESSAGES * 250 {
+        while messages.held_bytes > 40 * BLOCK_MESSAGES * 250 {
             messages.page_out(40 * BLOCK_MESSAGES * 250);
             for out in messages.page_work.outs.drain(..) {
                 images.insert(out.block, out.image);

@@ -129,7 +129,9 @@ impl Core {
         {
             self.define_binding(binding, false);
         }
-        self.remove_outgoing(binding);
+        if let Some(emptied) = self.remove_outgoing(binding) {
+            self.remove_exchange(emptied);
+        }
     }
 
     fn bindable_exchange(&self, virtual_host: VirtualHostKey, name: &[u8]) -> Result<ExchangeKey> {
@@ -139,13 +141,12 @@ impl Core {
         self.exchange(virtual_host, name)
     }
 
-    /// Takes the binding out of its source, which may go with it.
-    pub(super) fn remove_outgoing(&mut self, binding: &Binding) {
-        let Some(source) = self.exchanges.get_mut(binding.source) else {
-            return;
-        };
+    /// Takes the binding out of its source, and returns that if it has to go with its last binding.
+    #[must_use]
+    pub(super) fn remove_outgoing(&mut self, binding: &Binding) -> Option<ExchangeKey> {
+        let source = self.exchanges.get_mut(binding.source)?;
         if !source.outgoing.remove(binding) {
-            return;
+            return None;
         }
         source.router.unbind(
             &binding.routing_key,
@@ -153,9 +154,7 @@ impl Core {
             binding.destination,
         );
         self.generation += 1;
-        if source.auto_delete && source.outgoing.is_empty() {
-            self.remove_exchange(binding.source);
-        }
+        (source.auto_delete && source.outgoing.is_empty()).then_some(binding.source)
     }
 
     pub(super) fn incoming(&mut self, destination: Destination) -> Option<&mut super::BindingSet> {
