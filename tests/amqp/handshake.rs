@@ -15,6 +15,7 @@ fn a_wrong_header_is_answered_with_the_right_one_and_the_end() {
     for header in [
         b"AMQP\x00\x00\x09\x00",
         b"AMQP\x00\x00\x0a\x00",
+        b"AMQP\x01\x01\x08\x00",
         b"AMQP\x00\x01\x00\x00",
         b"AMQP\x03\x01\x00\x00",
         b"AMQX\x00\x00\x09\x01",
