@@ -374,6 +374,8 @@ const TIDY_SLACK_BYTES: usize = 1 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::journal::Journal;
+    use crate::broker::message::{Body, INLINE_BODY_MAX};
 
     fn message<'a>(key: &'a [u8], body: &'a [u8]) -> Message<'a> {
         Message {
