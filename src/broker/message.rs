@@ -77,7 +77,8 @@ impl MessageId {
         MessageId::from_bits(block * BLOCK_MESSAGES as u64 + slot as u64)
     }
 
-    fn block(self) -> u64 {
+    /// The number of its block: ids come in blocks of [`BLOCK_MESSAGES`].
+    pub fn block(self) -> u64 {
         self.0 / BLOCK_MESSAGES as u64
     }
 
@@ -445,7 +446,7 @@ impl Header {
 /// Bodies up to this many bytes are copied into the block.
 pub const INLINE_BODY_MAX: usize = 4096;
 
-const BLOCK_MESSAGES: usize = 256;
+pub const BLOCK_MESSAGES: usize = 256;
 const RECORD_HEADER: usize = 8;
 const LARGE: u16 = u16::MAX;
 const SLOTS_BYTES: usize = BLOCK_MESSAGES * size_of::<Slot>();
