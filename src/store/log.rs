@@ -121,9 +121,9 @@ impl<D: Disk> Log<D> {
         if journal.messages.is_empty() && journal.acks.is_empty() {
             return Ok(());
         }
-        // A batch that fits a segment is not torn apart.
+        // A batch that fits half a segment is not torn apart. The quarter is for headers and the index.
         let whole = RECORD_HEADER + journal.messages.len() + journal.messages.len() / 4;
-        if (whole as u64) < self.segment_bytes / 4 {
+        if (whole as u64) < self.segment_bytes / 2 {
             self.reserve(disk, whole, 0)?;
         }
         let mut taken = 0;
