@@ -592,8 +592,11 @@ impl Block {
             (message.properties.len() as u16, body.len() as u32)
         };
         let names = message.exchange.len() + message.routing_key.len();
-        self.bytes
-            .reserve(RECORD_HEADER + names + message.properties.len() + body.len());
+        let inline = match large {
+            true => 0,
+            false => message.properties.len() + body.len(),
+        };
+        self.bytes.reserve(RECORD_HEADER + names + inline);
         let mut header = [0; RECORD_HEADER];
         header[0] = message.exchange.len() as u8;
         header[1] = message.routing_key.len() as u8;
@@ -850,6 +853,20 @@ mod tests {
         assert_eq!(messages.get(big).unwrap().body.as_slice(), large);
         assert_eq!(messages.get(heavy).unwrap().properties, properties);
         assert_eq!(messages.count(), 1002);
+    }
+
+    #[test]
+    fn a_large_message_takes_no_room_in_its_block() {
+        let mut messages = Messages::new();
+        let body = Bytes::from(vec![7; 1 << 20]);
+        let large = Message {
+            body: Body::Shared(&body),
+            ..message(b"large", b"")
+        };
+        let id = messages.insert(&large);
+        assert!(messages.held_bytes() < body.len() + 4096);
+        messages.release(id);
+        assert!(messages.held_bytes() < 4096);
     }
 
     fn fill(messages: &mut Messages, count: usize, stored: bool) -> Vec<MessageId> {
