@@ -311,6 +311,9 @@ impl Connection {
                 }
                 (body_frame.payload, header_used + body_used)
             }
+        if header.body_size > hub.config.limits.message_size_max_bytes {
+            return None;
+        }
         };
         let mut reader = Reader::new(arguments);
         let method = basic::Publish::decode(&mut reader).ok()?;
