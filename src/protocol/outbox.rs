@@ -42,8 +42,10 @@ struct Outbox {
     piece_bytes: usize,
     /// Where the outbox may be written to only when a batch is stored, in order.
     gates: VecDeque<Gate>,
-    /// Bytes of answers since it was last empty.
+    /// Bytes of answers since the last of them was written.
     answer_bytes: usize,
+    /// Where the last of them ends, counted as in `total`.
+    answers_end: u64,
     /// Largest payload of a frame towards this peer.
     payload_max: usize,
     /// A delivery was refused for lack of room.
@@ -219,8 +221,11 @@ impl Outboxes {
             return;
         };
         outbox.advance(written);
-        if outbox.len() == 0 {
+        // Deliveries may wait behind them at all times, which is no reason not to read.
+        if outbox.total - outbox.len() as u64 >= outbox.answers_end {
             outbox.answer_bytes = 0;
+        }
+        if outbox.len() == 0 {
             outbox.start = 0;
             outbox.bytes.clear();
             for gate in &mut outbox.gates {
@@ -267,6 +272,7 @@ impl Outboxes {
         let added = self.write(key, encode);
         if let Some(outbox) = self.boxes.get_mut(key) {
             outbox.answer_bytes += added;
+            outbox.answers_end = outbox.total;
         }
     }
 
@@ -569,6 +575,19 @@ mod tests {
         assert_eq!(outboxes.len(key), 0);
         outboxes.open_gates(11);
         assert_eq!(written(&mut outboxes, key, 100).len(), 8);
+    }
+
+    #[test]
+    fn deliveries_behind_answers_do_not_stop_the_reading() {
+        let mut outboxes = Outboxes::new(1000);
+        let key = outboxes.open();
+        for _ in 0..1000 {
+            outboxes.send(key, 1, &basic::QosOk {});
+            let answered = outboxes.len(key);
+            outboxes.deliver(&delivery(key, Body::Slice(b"there is always another")));
+            outboxes.advance(key, answered);
+            assert!(!outboxes.is_overdue(key));
+        }
     }
 
     #[test]
