@@ -95,6 +95,11 @@ impl Outboxes {
         }
     }
 
+    /// Whether the socket is not closed yet.
+    pub fn is_open(&self, key: SocketKey) -> bool {
+        self.boxes.contains(key)
+    }
+
     /// The frame size that was negotiated; 0 is no limit.
     pub fn set_frame_max(&mut self, key: SocketKey, frame_max: u32) {
         self.boxes[key].payload_max = frame_payload_max(frame_max);
@@ -107,7 +112,12 @@ impl Outboxes {
 
     /// Whether nothing waits for the socket, not even behind a gate.
     pub fn is_empty(&self, key: SocketKey) -> bool {
-        self.boxes.get(key).is_none_or(|outbox| outbox.len() == 0)
+        self.waiting(key) == 0
+    }
+
+    /// Bytes that wait for the socket, those behind gates included.
+    pub fn waiting(&self, key: SocketKey) -> usize {
+        self.boxes.get(key).map_or(0, Outbox::len)
     }
 
     /// What is put in from here on is written only when the store has the batch.

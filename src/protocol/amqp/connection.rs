@@ -42,6 +42,8 @@ pub struct Connection {
     owing_confirms: Vec<u16>,
     /// Not read while publishers are blocked (RabbitMQ: `connection.blocked`).
     blocked: bool,
+    /// Since when it is on the hub's list of the blocked, see [`Hub::list_blocked`].
+    blocked_in: u64,
     /// Not read until a message was read back that it asked for.
     awaits_page: bool,
     /// Not read because it publishes faster than the store can write.
@@ -108,6 +110,7 @@ impl Connection {
             channels: Vec::new(),
             owing_confirms: Vec::new(),
             blocked: false,
+            blocked_in: 0,
             awaits_page: false,
             awaits_store: false,
             listens_to_store: false,
@@ -154,7 +157,12 @@ impl Connection {
         self.awaits_store = false;
         self.listens_to_store = false;
         self.on_turn_end(hub);
-        if !self.blocked || hub.alarm().is_some() {
+        if !self.blocked {
+            return;
+        }
+        if hub.alarm().is_some() {
+            // Raised again before its turn came.
+            self.blocked_in = hub.list_blocked(self.socket, self.blocked_in);
             return;
         }
         self.blocked = false;
@@ -300,6 +308,9 @@ impl Connection {
             return None;
         }
         let header = ContentHeader::decode(header_frame.payload).ok()?;
+        if header.body_size > hub.config.limits.message_size_max_bytes {
+            return None;
+        }
         let (body, used) = match header.body_size {
             0 => (&[][..], header_used),
             size => {
@@ -311,9 +322,6 @@ impl Connection {
                 }
                 (body_frame.payload, header_used + body_used)
             }
-        if header.body_size > hub.config.limits.message_size_max_bytes {
-            return None;
-        }
         };
         let mut reader = Reader::new(arguments);
         let method = basic::Publish::decode(&mut reader).ok()?;
@@ -520,7 +528,7 @@ impl Connection {
             return;
         }
         self.blocked = true;
-        hub.blocked.push(self.socket);
+        self.blocked_in = hub.list_blocked(self.socket, 0);
         if self.client.capabilities.connection_blocked {
             let blocked = class::Blocked {
                 reason: reason.as_bytes(),

@@ -130,3 +130,46 @@ fn a_message_over_the_limit_is_refused_also_when_it_comes_in_one_piece() {
     client.publish(&mut hub, b"q", &NO_PROPERTIES, &[0; 101]);
     assert_eq!(client.read(&mut hub), ["channel.close"]);
 }
+
+#[test]
+fn a_publisher_is_woken_also_if_the_alarm_was_raised_again_before_its_turn() {
+    let mut hub = hub(|_| {});
+    let mut client = Client::connect(&mut hub);
+    client.declare(&mut hub, b"q");
+    hub.set_blocked(Some("first"));
+    client.publish(&mut hub, b"q", &NO_PROPERTIES, b"message");
+    assert!(!client.machine.wants_read(&hub));
+    for _ in 0..2 {
+        hub.set_blocked(None);
+        hub.set_blocked(Some("again"));
+        let mut woken = Vec::new();
+        hub.take_woken(&mut woken);
+        assert_eq!(woken, [client.key]);
+        client.machine.on_woken(&mut hub, now(0));
+        // Being woken for something else does not list it twice.
+        client.machine.on_woken(&mut hub, now(0));
+        assert!(!client.machine.wants_read(&hub));
+    }
+    hub.set_blocked(None);
+    let mut woken = Vec::new();
+    hub.take_woken(&mut woken);
+    assert_eq!(woken, [client.key]);
+    client.machine.on_woken(&mut hub, now(0));
+    assert!(client.machine.wants_read(&hub));
+}
+
+#[test]
+fn publishers_who_give_up_waiting_are_not_remembered() {
+    let mut hub = hub(|_| {});
+    hub.set_blocked(Some("for long"));
+    for _ in 0..1000 {
+        let mut client = Client::connect(&mut hub);
+        client.publish(&mut hub, b"nowhere", &NO_PROPERTIES, b"message");
+        client.machine.on_disconnect(&mut hub);
+        hub.outboxes.close(client.key);
+    }
+    hub.set_blocked(None);
+    let mut woken = Vec::new();
+    hub.take_woken(&mut woken);
+    assert!(woken.len() < 100);
+}
