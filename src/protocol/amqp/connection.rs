@@ -187,15 +187,18 @@ impl Connection {
             self.finish(hub);
             return;
         }
-        if self.blocked
-            && let Some(heartbeat) = &mut self.heartbeat
-        {
-            heartbeat.on_received(now.monotonic_ms);
-        }
+        let is_held = self.blocked || self.awaits_page || self.awaits_store;
+        let is_overdue = hub.outboxes.is_overdue(self.socket);
         let sent = hub.outboxes.total(self.socket);
         let Some(heartbeat) = &mut self.heartbeat else {
             return;
         };
+        if is_held {
+            heartbeat.on_received(now.monotonic_ms);
+        } else if is_overdue {
+            let taken = sent - hub.outboxes.waiting(self.socket) as u64;
+            heartbeat.on_unheard(now.monotonic_ms, taken);
+        }
         match heartbeat.on_deadline(now.monotonic_ms, sent) {
             Due::Nothing => {}
             // What waits unread tells the peer as much as another heartbeat would.
