@@ -153,9 +153,8 @@ impl Channel {
         {
             properties.encode(&mut changed);
             message.properties = &changed;
-            // The block that came is not the block that goes: it must not be taken for it again.
-            cached.properties.clear();
-            cached.has_headers = true;
+            // The block that came is not the block that goes: this way leads nowhere again.
+            cached.route.generation = 0;
         }
         self.forward(publication.mandatory, persistent, &message, hub);
         Ok(())

@@ -173,3 +173,21 @@ fn publishers_who_give_up_waiting_are_not_remembered() {
     hub.take_woken(&mut woken);
     assert!(woken.len() < 100);
 }
+
+#[test]
+fn a_block_without_flags_is_not_taken_for_a_block_that_was_changed() {
+    let mut hub = hub(|_| {});
+    let mut client = Client::connect(&mut hub);
+    client.declare(&mut hub, b"q");
+    let mut headers = TableBuilder::new();
+    headers.put_array("BCC", &ArrayBuilder::new());
+    let properties = Properties {
+        headers: Some(headers.view()),
+        ..Default::default()
+    };
+    let mut block = Vec::new();
+    properties.encode(&mut block);
+    client.publish(&mut hub, b"q", &block, b"message");
+    client.publish(&mut hub, b"q", b"", b"message");
+    assert_eq!(client.read(&mut hub), ["connection.close"]);
+}
