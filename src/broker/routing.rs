@@ -104,7 +104,9 @@ impl Core {
         for key in keys {
             if let Some(&queue) = self.virtual_hosts[virtual_host].queues.get(*key) {
                 self.add_to_route(queue, scratch.pass, route);
-            } else if let Some(channel) = self.reply_address(key) {
+            } else if let Some(channel) = self.reply_address(key)
+                && !route.replies.contains(&channel)
+            {
                 route.replies.push(channel);
             }
         }

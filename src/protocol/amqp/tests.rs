@@ -191,3 +191,30 @@ fn a_block_without_flags_is_not_taken_for_a_block_that_was_changed() {
     client.publish(&mut hub, b"q", b"", b"message");
     assert_eq!(client.read(&mut hub), ["connection.close"]);
 }
+
+#[test]
+fn a_requester_named_twice_gets_one_answer() {
+    let mut hub = hub(|_| {});
+    let mut client = Client::connect(&mut hub);
+    let consume = basic::Consume {
+        queue: b"amq.rabbitmq.reply-to",
+        no_ack: true,
+        ..Default::default()
+    };
+    client.send(&mut hub, 1, &consume);
+    assert_eq!(client.read(&mut hub), ["basic.consume-ok"]);
+    // The second name that this hub made up.
+    let address = "amq.rabbitmq.reply-to.AgICAgICAgICAgICAgICAg";
+    let mut keys = ArrayBuilder::new();
+    keys.push(address);
+    let mut headers = TableBuilder::new();
+    headers.put_array("CC", &keys);
+    let properties = Properties {
+        headers: Some(headers.view()),
+        ..Default::default()
+    };
+    let mut block = Vec::new();
+    properties.encode(&mut block);
+    client.publish(&mut hub, address.as_bytes(), &block, b"answer");
+    assert_eq!(client.read(&mut hub), ["basic.deliver"]);
+}
