@@ -45,7 +45,7 @@ pub fn parse(arguments: impl IntoIterator<Item: AsRef<OsStr>>) -> Result<Request
 fn config(matches: &Matches) -> Result<Config, String> {
     let mut config = Config {
         bind: matches.opt_strs("bind"),
-        data_dir: matches.opt_str("data-dir").map(PathBuf::from),
+        data_dir: Some(data_dir(matches)),
         http_port: port(matches, "http-port")?,
         ..Config::default()
     };
@@ -53,6 +53,11 @@ fn config(matches: &Matches) -> Result<Config, String> {
         config.port = port;
     }
     Ok(config)
+}
+
+fn data_dir(matches: &Matches) -> PathBuf {
+    let given = matches.opt_str("data-dir");
+    PathBuf::from(given.as_deref().unwrap_or(DEFAULT_DATA_DIR))
 }
 
 fn port(matches: &Matches, option: &str) -> Result<Option<u16>, String> {
@@ -96,7 +101,7 @@ fn options() -> Options {
         .optopt(
             "d",
             "data-dir",
-            "where durable queues and persistent messages live",
+            "where durable queues and persistent messages live (default: leveret-data, here)",
             "DIR",
         )
         .optopt(
@@ -123,6 +128,8 @@ fn help(options: &Options) -> String {
     text.push_str(AFTERWORD);
     text
 }
+
+const DEFAULT_DATA_DIR: &str = "leveret-data";
 
 const VERSION: &str = concat!("leveret ", env!("CARGO_PKG_VERSION"), "\n");
 
@@ -152,7 +159,7 @@ mod tests {
         let (config, level) = serve("");
         assert!(config.bind.is_empty());
         assert_eq!(config.port, 5672);
-        assert_eq!(config.data_dir, None);
+        assert_eq!(config.data_dir, Some(PathBuf::from(DEFAULT_DATA_DIR)));
         assert_eq!(config.http_port, None);
         assert_eq!(level, LevelFilter::Info);
     }

@@ -11,8 +11,11 @@ pub struct Config {
     pub bind: Vec<String>,
     /// AMQP port; 0 lets the operating system choose.
     pub port: u16,
-    /// Where durable definitions and persistent messages will live.
+    /// Where durable definitions and persistent messages live. Without, nothing survives the broker,
+    /// and confirms wait for nothing.
     pub data_dir: Option<PathBuf>,
+    /// What nobody waits for is stored after so many milliseconds at the latest.
+    pub sync_interval_ms: u64,
     /// Port of the management API.
     pub http_port: Option<u16>,
     pub limits: Limits,
@@ -72,6 +75,7 @@ impl Default for Config {
             bind: Vec::new(),
             port: 5672,
             data_dir: None,
+            sync_interval_ms: 100,
             http_port: None,
             limits: Limits::default(),
             server: ServerIdentity::default(),

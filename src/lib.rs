@@ -34,6 +34,7 @@ mod embedded;
 pub mod protocol;
 pub mod server;
 pub mod slots;
+pub mod store;
 pub mod wire;
 
 pub use config::Config;

@@ -2,6 +2,7 @@
 
 mod arguments;
 
+use std::fmt::{self, Display, Write as _};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -63,12 +64,38 @@ fn start_logging(level: LevelFilter) {
                 line,
                 "{time} {:5} {target}: {}",
                 record.level(),
-                record.args()
+                OneLine(record.args())
             )
         })
         .init();
     // As a line of the log, with its place; the release profile then aborts.
     std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
+}
+
+/// Text that peers had a say in, kept to its line: names may hold line ends, and must not be able to
+/// pass for lines of the log.
+struct OneLine<'a>(&'a fmt::Arguments<'a>);
+
+impl Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(Escaping(f), "{}", self.0)
+    }
+}
+
+struct Escaping<'a, 'b>(&'a mut fmt::Formatter<'b>);
+
+impl fmt::Write for Escaping<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for piece in text.split_inclusive(char::is_control) {
+            let last = piece.chars().next_back().filter(|last| last.is_control());
+            let plain = &piece[..piece.len() - last.map_or(0, char::len_utf8)];
+            self.0.write_str(plain)?;
+            if let Some(control) = last {
+                write!(self.0, "{}", control.escape_default())?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// sysexits.h, as RabbitMQ's tools use it.

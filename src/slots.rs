@@ -60,9 +60,16 @@ impl<T, N> Slots<T, N> {
         key
     }
 
+    /// A table that was large once gives its memory back with its last tenant.
     pub fn remove(&mut self, key: Key<N>) -> Option<T> {
-        self.contains(key)
-            .then(|| self.slab.remove(key.index as usize).value)
+        if !self.contains(key) {
+            return None;
+        }
+        let value = self.slab.remove(key.index as usize).value;
+        if self.slab.is_empty() && self.slab.capacity() > KEPT_CAPACITY {
+            self.slab = Slab::new();
+        }
+        Some(value)
     }
 
     pub fn contains(&self, key: Key<N>) -> bool {
@@ -188,9 +195,24 @@ impl<T> fmt::Debug for Key<T> {
     }
 }
 
+/// Slots that an empty table keeps.
+const KEPT_CAPACITY: usize = 1024;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_emptied_table_keeps_little_and_knows_stale_keys_still() {
+        let mut slots: Slots<u64> = Slots::new();
+        let keys: Vec<_> = (0..10_000).map(|n| slots.insert(n)).collect();
+        for key in &keys {
+            assert!(slots.remove(*key).is_some());
+        }
+        assert!(slots.slab.capacity() <= KEPT_CAPACITY);
+        slots.insert(7);
+        assert!(keys.iter().all(|key| !slots.contains(*key)));
+    }
 
     #[test]
     fn a_stale_key_finds_nothing() {

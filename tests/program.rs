@@ -1,11 +1,14 @@
 //! The broker as a program: what it prints, how it exits.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use leveret::wire::amqp::frame::encode_method;
+use leveret::wire::amqp::{Table, connection};
 use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -13,11 +16,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 struct Program {
     child: Child,
     address: String,
+    /// Where it runs, and makes its data directory.
+    _home: TempDir,
 }
 
 impl Program {
     fn start(mut command: Command) -> Program {
+        let home = tempfile::tempdir().unwrap();
         let mut child = command
+            .current_dir(home.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -28,7 +35,11 @@ impl Program {
         child.stdout = Some(stdout.into_inner());
         let address = ready.trim_end().strip_prefix("ready amqp=");
         let address = address.expect("a ready line").to_owned();
-        Program { child, address }
+        Program {
+            child,
+            address,
+            _home: home,
+        }
     }
 
     fn connect(&self) -> TcpStream {
@@ -124,6 +135,7 @@ fn closed_standard_output_does_not_stop_it() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap();
     drop(free);
+    let home = tempfile::tempdir().unwrap();
     let mut child = Command::new("sh")
         .args([
             "-c",
@@ -131,6 +143,7 @@ fn closed_standard_output_does_not_stop_it() {
             env!("CARGO_BIN_EXE_leveret"),
         ])
         .args(["--bind", &address.to_string()])
+        .current_dir(home.path())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
@@ -204,4 +217,30 @@ fn out_of_descriptors_new_peers_wait_and_old_ones_are_served() {
     let (status, _, log) = program.wait();
     assert!(status.success());
     assert_eq!(log.matches("accepting failed").count(), 1, "{log}");
+}
+
+#[test]
+fn what_a_peer_says_of_itself_stays_in_its_line_of_the_log() {
+    let program = Program::start(leveret(&LOCAL));
+    let mut stream = program.connect();
+    assert_served(&mut stream);
+    let mut bytes = Vec::new();
+    let start_ok = connection::StartOk {
+        client_properties: Table::EMPTY,
+        mechanism: b"PLAIN",
+        response: b"\0nobody\nERROR the broker is on fire\x1b[2J\0secret",
+        locale: b"en_US",
+    };
+    encode_method(&mut bytes, 0, &start_ok);
+    stream.write_all(&bytes).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    program.signal(Signal::TERM);
+    let (_, _, log) = program.wait();
+    let line = log.lines().find(|line| line.contains("nobody")).unwrap();
+    assert!(
+        line.contains("nobody\\nERROR the broker is on fire\\u{1b}[2J'"),
+        "{log}"
+    );
 }

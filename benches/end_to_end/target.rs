@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use tempfile::TempDir;
+
 use crate::failure::{Failure, Result};
 
 pub struct Target {
@@ -23,6 +25,8 @@ pub enum Kind {
 }
 
 struct Process {
+    /// Where it runs, and keeps what it keeps; gone with it.
+    _home: TempDir,
     child: Child,
     /// Kept open: a line that nobody reads should not be the end of the process that prints it.
     stdout: BufReader<ChildStdout>,
@@ -75,11 +79,16 @@ impl Target {
 
     fn start(name: &str, kind: Kind, mut command: Command, ready: &str) -> Result<Self> {
         // Its standard input ends when we do, however that happens; the relay takes notice.
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let home = tempfile::tempdir()?;
+        command
+            .current_dir(home.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let cannot = |error| Failure::new(format!("cannot start {name}: {error}"));
         let mut child = command.spawn().map_err(cannot)?;
         let stdout = child.stdout.take().expect("it was piped above");
         let mut process = Process {
+            _home: home,
             child,
             stdout: BufReader::new(stdout),
         };

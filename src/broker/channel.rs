@@ -1,5 +1,7 @@
 //! What the core knows of an AMQP channel: its delivery side.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::slots::Key;
 
 use super::connection::ConnectionKey;
@@ -24,7 +26,10 @@ pub struct Channel {
     pub prefetch: u16,
     /// Unacked deliveries to consumers, which count against `prefetch` (those of `basic.get` do not).
     pub consumer_unacked: u32,
-    pub consumers: Vec<ConsumerKey>,
+    /// In order of arrival, since keys grow with time.
+    pub consumers: BTreeSet<ConsumerKey>,
+    /// The same by their tags, which are unique in a channel.
+    pub consumer_tags: BTreeMap<Name, ConsumerKey>,
     /// RabbitMQ: direct reply-to. Set by consuming from `amq.rabbitmq.reply-to`.
     pub reply_consumer: Option<ReplyConsumer>,
 }

@@ -1,5 +1,7 @@
 //! What the core knows of a client's connection: who it is, and what ends with it.
 
+use std::collections::BTreeSet;
+
 use crate::slots::Key;
 
 use super::channel::ChannelKey;
@@ -17,8 +19,8 @@ pub struct Connection {
     pub user: Name,
     /// In order of opening.
     pub channels: Vec<ChannelKey>,
-    /// Queues that only it may use, and that go with it.
-    pub exclusive_queues: Vec<QueueKey>,
+    /// Queues that only it may use, and that go with it; in order of declaration.
+    pub exclusive_queues: BTreeSet<QueueKey>,
     /// RabbitMQ: consumer cancel notification. Whether the client announced that it understands a
     /// `basic.cancel` from the broker.
     pub wants_cancel_notify: bool,

@@ -119,6 +119,8 @@ pub struct Messages {
     held_bytes: usize,
     /// Bytes of living messages.
     live_bytes: usize,
+    /// Holders of messages: entries of queues, and unacked deliveries.
+    references: usize,
 }
 
 #[derive(Default)]
@@ -154,13 +156,13 @@ enum References {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SlotSet([u64; BLOCK_MESSAGES / 64]);
 
-/// What the store is asked to do for paging, in this order: take images, forget images, read blocks.
+/// What the store is asked to do for paging, in this order: forget images, take images, read blocks.
 #[derive(Debug, Default)]
 pub struct PageWork {
-    /// Blocks with messages that the store does not have.
-    pub outs: Vec<PageOut>,
     /// Blocks whose image nobody needs any more.
     pub dropped: Vec<u64>,
+    /// Blocks with messages that the store does not have.
+    pub outs: Vec<PageOut>,
     /// Blocks that are needed again.
     pub fetches: Vec<u64>,
 }
@@ -175,6 +177,14 @@ pub struct PageOut {
 impl PageWork {
     pub fn is_empty(&self) -> bool {
         self.outs.is_empty() && self.dropped.is_empty() && self.fetches.is_empty()
+    }
+
+    /// Nobody needs the image of the block any more; the store may not even have it yet.
+    fn drop_image(&mut self, block: u64) {
+        match self.outs.iter().position(|out| out.block == block) {
+            Some(at) => drop(self.outs.swap_remove(at)),
+            None => self.dropped.push(block),
+        }
     }
 }
 
@@ -201,6 +211,7 @@ impl Messages {
             sparse: Vec::new(),
             held_bytes: 0,
             live_bytes: 0,
+            references: 0,
         }
     }
 
@@ -214,6 +225,7 @@ impl Messages {
         let size = self.open.push(message);
         self.held_bytes += self.open.bytes.capacity() - capacity + size.outside;
         self.live_bytes += size.total();
+        self.references += 1;
         id
     }
 
@@ -227,6 +239,7 @@ impl Messages {
     pub fn retain(&mut self, id: MessageId) {
         let slot = id.slot();
         self.block_mut(id).slots[slot].references += 1;
+        self.references += 1;
     }
 
     /// One holder less; the last one frees it. Whether the store has it, and must hear of this.
@@ -243,6 +256,7 @@ impl Messages {
         let stored = block.stored.contains(id.slot());
         let slot = &mut block.slots[id.slot()];
         slot.references -= 1;
+        self.references -= 1;
         if slot.references > 0 {
             return stored;
         }
@@ -315,8 +329,9 @@ impl Messages {
         }
         block.stored = paged.stored;
         self.held_bytes += block.held_bytes();
+        self.references += block.references();
         if paged.imaged {
-            self.page_work.dropped.push(number);
+            self.page_work.drop_image(number);
         }
         self.resident.insert(number);
         self.sealed.insert(number, block);
@@ -370,6 +385,7 @@ impl Messages {
         };
         self.held_bytes -= block.held_bytes();
         self.live_bytes -= block.live_bytes();
+        self.references -= block.references();
         let imaged = block.has_unstored();
         if imaged {
             let image = block.image(number);
@@ -400,7 +416,7 @@ impl Messages {
         let stored = paged.stored.contains(id.slot());
         if paged.live == 0 {
             if paged.imaged {
-                self.page_work.dropped.push(number);
+                self.page_work.drop_image(number);
             }
             self.paged.remove(&number);
         }
@@ -428,9 +444,10 @@ impl Messages {
         }
     }
 
-    /// Bytes that the messages take up.
+    /// Bytes that the messages take up, and what their holders keep of them: a message of one byte in
+    /// ten thousand queues is in ten thousand places.
     pub fn held_bytes(&self) -> usize {
-        self.held_bytes
+        self.held_bytes + self.references * REFERENCE_BYTES
     }
 
     /// Messages that somebody holds.
@@ -513,6 +530,11 @@ impl Block {
         self.slots.clear();
         self.large.clear();
         self.stored = SlotSet::default();
+    }
+
+    fn references(&self) -> usize {
+        let references = self.slots.iter().map(|slot| slot.references as usize);
+        references.sum()
     }
 
     fn held_bytes(&self) -> usize {
@@ -798,6 +820,8 @@ const RECORD_HEADER: usize = 8;
 const LARGE: u16 = u16::MAX;
 /// The offset of a message without a record.
 const LOST: u32 = u32::MAX;
+/// An entry of a queue, with the room that a growing queue keeps.
+const REFERENCE_BYTES: usize = 2 * size_of::<u64>();
 const SLOTS_BYTES: usize = BLOCK_MESSAGES * size_of::<Slot>();
 /// A block with this few living messages is worth rewriting.
 const SPARSE: u32 = BLOCK_MESSAGES as u32 / 8;
@@ -887,7 +911,7 @@ mod tests {
         messages.retain(ids[7]);
         messages.release(ids[9]);
         let mut images = std::collections::HashMap::new();
-        while messages.held_bytes() > 40 * BLOCK_MESSAGES * 250 {
+        while messages.held_bytes > 40 * BLOCK_MESSAGES * 250 {
             messages.page_out(40 * BLOCK_MESSAGES * 250);
             for out in messages.page_work.outs.drain(..) {
                 images.insert(out.block, out.image);

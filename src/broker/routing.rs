@@ -65,29 +65,34 @@ impl Core {
         scratch: &mut RoutingScratch,
         route: &mut Route,
     ) {
-        let exchange = &mut self.exchanges[key];
+        let exchange = &self.exchanges[key];
         if exchange.name.is_empty() {
             return self.route_by_name(key, keys, scratch, route);
         }
-        scratch.destinations.clear();
+        let keys = match exchange.router.depends_on_key() {
+            true => keys,
+            false => &keys[..keys.len().min(1)],
+        };
+        let mut is_routed = false;
         for routing_key in keys {
-            exchange
-                .router
-                .route(routing_key, headers, &mut scratch.destinations);
+            // One key's destinations at a time: a message may name thousands of keys, and each may
+            // lead to thousands of queues.
+            scratch.destinations.clear();
+            let router = &mut self.exchanges[key].router;
+            router.route(routing_key, headers, &mut scratch.destinations);
+            is_routed |= !scratch.destinations.is_empty();
+            for at in 0..scratch.destinations.len() {
+                match scratch.destinations[at] {
+                    Destination::Exchange(next) => scratch.visit(next, self),
+                    Destination::Queue(queue) => self.add_to_route(queue, scratch.pass, route),
+                }
+            }
         }
-        if scratch.destinations.is_empty()
-            && let Some(alternate) = &exchange.alternate
-        {
+        let exchange = &self.exchanges[key];
+        if !is_routed && let Some(alternate) = &exchange.alternate {
             let siblings = &self.virtual_hosts[exchange.virtual_host].exchanges;
             if let Some(&alternate) = siblings.get(alternate) {
                 scratch.visit(alternate, self);
-            }
-            return;
-        }
-        for at in 0..scratch.destinations.len() {
-            match scratch.destinations[at] {
-                Destination::Exchange(next) => scratch.visit(next, self),
-                Destination::Queue(queue) => self.add_to_route(queue, scratch.pass, route),
             }
         }
     }

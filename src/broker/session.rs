@@ -1,6 +1,8 @@
 //! Connections and channels open and close; what belongs to them goes with them, at once, so that a
 //! client that comes back meets nothing of its former self.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::Core;
 use super::channel::{Channel, ChannelKey};
 use super::connection::{Connection, ConnectionKey};
@@ -32,7 +34,7 @@ impl Core {
             virtual_host,
             user,
             channels: Vec::new(),
-            exclusive_queues: Vec::new(),
+            exclusive_queues: BTreeSet::new(),
             wants_cancel_notify,
         });
         self.sockets.insert(socket, key);
@@ -48,7 +50,7 @@ impl Core {
         for channel in std::mem::take(&mut connection.channels) {
             self.close_channel(channel);
         }
-        while let Some(queue) = self.connections[key].exclusive_queues.pop() {
+        while let Some(queue) = self.connections[key].exclusive_queues.pop_last() {
             self.remove_queue(queue);
         }
         if let Some(connection) = self.connections.remove(key) {
@@ -67,7 +69,8 @@ impl Core {
             consumer_prefetch: 0,
             prefetch: 0,
             consumer_unacked: 0,
-            consumers: Vec::new(),
+            consumers: BTreeSet::new(),
+            consumer_tags: BTreeMap::new(),
             reply_consumer: None,
         });
         self.connections[connection].channels.push(key);
@@ -81,6 +84,7 @@ impl Core {
             return;
         };
         let connection = channel.connection;
+        channel.consumer_tags = BTreeMap::new();
         for consumer in std::mem::take(&mut channel.consumers) {
             self.remove_consumer(consumer);
         }

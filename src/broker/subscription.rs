@@ -39,12 +39,13 @@ impl Core {
         }
         queue.exclusively_consumed = request.exclusive;
         let channel = &mut self.traffic.channels[channel_key];
+        let tag = Name::from(request.tag);
         let key = self.traffic.consumers.insert(Consumer {
             queue: queue_key,
             channel: channel_key,
             socket: channel.socket,
             channel_number: channel.number,
-            tag: Name::from(request.tag),
+            tag: tag.clone(),
             no_ack: request.no_ack,
             exclusive: request.exclusive,
             priority,
@@ -53,7 +54,8 @@ impl Core {
             suspended: false,
             arguments: request.arguments,
         });
-        channel.consumers.push(key);
+        channel.consumers.insert(key);
+        channel.consumer_tags.insert(tag, key);
         queue.dispatch.add(key, priority);
         self.traffic.list(queue_key);
         Ok(())
@@ -71,10 +73,8 @@ impl Core {
             self.remove_reply_consumer(channel_key);
             return;
         }
-        if let Some(key) = self.find_consumer(channel_key, tag) {
-            self.traffic.channels[channel_key]
-                .consumers
-                .retain(|other| *other != key);
+        if let Some(key) = channel.consumer_tags.remove(tag) {
+            channel.consumers.remove(&key);
             self.remove_consumer(key);
         }
     }
@@ -137,21 +137,13 @@ impl Core {
     fn check_consumer_tag(&self, channel_key: ChannelKey, tag: &[u8]) -> Result<()> {
         let channel = &self.traffic.channels[channel_key];
         let reply_tag = channel.reply_consumer.as_ref().map(|reply| &*reply.tag);
-        if reply_tag != Some(tag) && self.find_consumer(channel_key, tag).is_none() {
+        if reply_tag != Some(tag) && !channel.consumer_tags.contains_key(tag) {
             return Ok(());
         }
         Err(Error::NotAllowed(format!(
             "attempt to reuse consumer tag '{}'",
             String::from_utf8_lossy(tag)
         )))
-    }
-
-    fn find_consumer(&self, channel: ChannelKey, tag: &[u8]) -> Option<ConsumerKey> {
-        let consumers = &self.traffic.channels[channel].consumers;
-        consumers
-            .iter()
-            .copied()
-            .find(|key| *self.traffic.consumers[*key].tag == *tag)
     }
 
     /// Takes a consumer out of its queue, which goes with it if it was the last of an auto-delete one.
@@ -162,7 +154,9 @@ impl Core {
         let Some(queue) = self.traffic.queues.get_mut(consumer.queue) else {
             return;
         };
-        queue.dispatch.remove(key, consumer.priority);
+        queue
+            .dispatch
+            .remove(key, consumer.priority, consumer.suspended);
         if consumer.exclusive {
             queue.exclusively_consumed = false;
         }

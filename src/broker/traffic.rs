@@ -103,41 +103,30 @@ impl Traffic {
 
     /// Whatever kept the channel's consumers from taking messages may be over.
     pub fn resume_channel(&mut self, key: ChannelKey) {
-        let mut at = 0;
-        // By index, since resuming needs the whole of `self`; it leaves the list as it is.
-        while let Some(channel) = self.channels.get(key)
-            && channel.has_credit()
-            && let Some(&consumer) = channel.consumers.get(at)
-        {
-            self.resume(consumer);
-            at += 1;
+        let Some(channel) = self.channels.get(key) else {
+            return;
+        };
+        if !channel.has_credit() {
+            return;
+        }
+        for &consumer in &channel.consumers {
+            resume(
+                consumer,
+                &mut self.consumers,
+                &mut self.queues,
+                &mut self.fresh,
+            );
         }
     }
 
     /// Puts a suspended consumer with credit back in its line.
     pub fn resume(&mut self, key: ConsumerKey) {
-        let Some(consumer) = self.consumers.get_mut(key) else {
-            return;
-        };
-        if !consumer.suspended || !consumer.has_credit() {
-            return;
-        }
-        consumer.suspended = false;
-        let (queue, priority) = (consumer.queue, consumer.priority);
-        self.queues[queue].dispatch.resume(key, priority);
-        self.list(queue);
+        resume(key, &mut self.consumers, &mut self.queues, &mut self.fresh);
     }
 
     /// Notes that the queue may have something to deliver.
     pub fn list(&mut self, key: QueueKey) {
-        if let Some(queue) = self.queues.get_mut(key)
-            && !queue.listed
-            && !queue.ready.is_empty()
-            && queue.dispatch.next().is_some()
-        {
-            queue.listed = true;
-            self.fresh.push(key);
-        }
+        list(key, &mut self.queues, &mut self.fresh);
     }
 
     pub fn has_fresh(&self) -> bool {
@@ -146,5 +135,35 @@ impl Traffic {
 
     pub fn next_fresh(&mut self) -> Option<QueueKey> {
         self.fresh.pop()
+    }
+}
+
+/// [`Traffic::resume`], with the channels left to be walked over.
+fn resume(
+    key: ConsumerKey,
+    consumers: &mut Slots<Consumer>,
+    queues: &mut Slots<Queue>,
+    fresh: &mut Vec<QueueKey>,
+) {
+    let Some(consumer) = consumers.get_mut(key) else {
+        return;
+    };
+    if !consumer.suspended || !consumer.has_credit() {
+        return;
+    }
+    consumer.suspended = false;
+    let (queue, priority) = (consumer.queue, consumer.priority);
+    queues[queue].dispatch.resume(key, priority);
+    list(queue, queues, fresh);
+}
+
+fn list(key: QueueKey, queues: &mut Slots<Queue>, fresh: &mut Vec<QueueKey>) {
+    if let Some(queue) = queues.get_mut(key)
+        && !queue.listed
+        && !queue.ready.is_empty()
+        && queue.dispatch.next().is_some()
+    {
+        queue.listed = true;
+        fresh.push(key);
     }
 }

@@ -15,6 +15,7 @@
 
 pub mod amqp;
 mod outbox;
+mod recovery;
 
 use crate::broker::journal::{Journal, QueueId};
 use crate::broker::message::{MessageId, PageWork};
@@ -23,7 +24,7 @@ use crate::config::Config;
 use crate::wire::amqp::method::basic;
 
 pub use crate::broker::{Socket, SocketKey};
-pub use outbox::Outboxes;
+pub use outbox::{IO_SLICES_MAX, Outboxes};
 
 /// The time as the turn began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +101,7 @@ impl Hub {
     }
 
     /// From now on there is a store behind the broker. Comes after everything was recovered from it.
-    pub fn begin_store(&mut self, next_message: MessageId, next_queue: QueueId) {
+    fn begin_store(&mut self, next_message: MessageId, next_queue: QueueId) {
         self.core.begin_journal(next_message, next_queue);
         self.has_store = true;
     }

@@ -477,6 +477,8 @@ const INITIAL_FRAME_MAX: u32 = 8192;
 const UNLIMITED_PAYLOAD: usize = 1 << 20;
 /// Smaller pieces of a shared body are cheaper to copy than to write apart.
 const PIECE_MIN: usize = 16 << 10;
+/// Slices worth offering to [`Outboxes::io_slices`]: a write of more gains nothing.
+pub const IO_SLICES_MAX: usize = 64;
 /// How many times its bound an outbox must hold before what cannot wait is dropped.
 const FLOOD: usize = 64;
 const COMPACT_MIN: usize = 64 << 10;
@@ -491,7 +493,7 @@ mod tests {
     fn written(outboxes: &mut Outboxes, key: SocketKey, step: usize) -> Vec<u8> {
         let mut all = Vec::new();
         while outboxes.len(key) > 0 {
-            let mut slices = [IoSlice::new(&[]); 64];
+            let mut slices = [IoSlice::new(&[]); IO_SLICES_MAX];
             let count = outboxes.io_slices(key, &mut slices);
             let flat: Vec<u8> = slices[..count]
                 .iter()

@@ -20,6 +20,7 @@ use super::listener::Listeners;
 use super::signal::Signals;
 use super::socket::{Flushed, Socket};
 use super::socket_table::SocketTable;
+use super::store_link::StoreLink;
 use super::timer::Timers;
 use super::token::Source;
 use super::transport::Transport;
@@ -32,6 +33,8 @@ pub(super) struct EventLoop {
     clock: Clock,
     limits: Limits,
     hub: Hub,
+    /// None in a broker from which nothing survives.
+    store: Option<StoreLink>,
     listeners: Listeners,
     sockets: SocketTable,
     timers: Timers,
@@ -57,18 +60,27 @@ impl EventLoop {
     pub fn bind(config: Config) -> io::Result<(EventLoop, Handle, Vec<Address>)> {
         let mut listeners = Listeners::bind(&config)?;
         let poll = Poll::new()?;
-        listeners.register(poll.registry())?;
         let waker = Waker::new(poll.registry(), Source::Waker.token())?;
         let (handle, commands) = Handle::new(waker);
         let addresses = listeners.addresses();
         let limits = config.limits.clone();
+        let mut hub = Hub::new(config.clone(), entropy::of_system());
+        let store = match &config.data_dir {
+            Some(directory) => {
+                let handle = handle.clone();
+                Some(StoreLink::open(directory, &config, &mut hub, handle)?)
+            }
+            None => None,
+        };
+        listeners.listen(poll.registry())?;
         let event_loop = EventLoop {
             poll,
             events: Events::with_capacity(EVENTS_PER_TURN),
             clock: Clock::start(),
             scratch: vec![0; limits.read_bytes_max.max(READ_BYTES_MIN) + SCRATCH_ROOM].into(),
             limits,
-            hub: Hub::new(config, entropy::of_system()),
+            hub,
+            store,
             listeners,
             sockets: SocketTable::default(),
             timers: Timers::default(),
@@ -95,6 +107,9 @@ impl EventLoop {
             self.turn()?;
         }
         self.drop_remaining();
+        if let Some(store) = self.store.take() {
+            store.stop(&mut self.hub)?;
+        }
         log::info!("stopped");
         Ok(())
     }
@@ -104,11 +119,13 @@ impl EventLoop {
         self.turns += 1;
         let now = self.clock.now();
         self.obey(now);
+        self.hear_from_store();
         self.accept(now);
         self.read(now);
         self.hub.settle();
         self.fire_due(now);
         self.wake(now);
+        self.submit_to_store();
         self.flush(now, FLUSHES_PER_TURN);
         self.reap(now);
         Ok(())
@@ -191,6 +208,19 @@ impl EventLoop {
                 Command::Block(reason) => self.hub.set_blocked(Some(&reason)),
                 Command::Unblock => self.hub.set_blocked(None),
             }
+        }
+    }
+
+    fn hear_from_store(&mut self) {
+        if let Some(store) = &mut self.store {
+            store.take_reports(&mut self.hub);
+        }
+    }
+
+    /// Before the sockets are written to, so that the disk works meanwhile.
+    fn submit_to_store(&mut self) {
+        if let Some(store) = &mut self.store {
+            store.submit(&mut self.hub);
         }
     }
 

@@ -3,6 +3,7 @@
 //! When the process runs out of descriptors the peers wait in the backlog of the operating system: we
 //! pause until a socket closes or a second has passed, say so once, and serve the others meanwhile.
 
+use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use std::path::PathBuf;
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry};
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::address::{Address, Bind};
 use super::token::{LISTENERS_MAX, Source};
@@ -65,11 +66,20 @@ impl Listeners {
         })
     }
 
-    pub fn register(&mut self, registry: &Registry) -> io::Result<()> {
+    /// Opens the ports, which were only taken so far.
+    ///
+    /// # Errors
+    /// Somebody else was faster on the same port.
+    pub fn listen(&mut self, registry: &Registry) -> io::Result<()> {
         for (index, listener) in self.all.iter_mut().enumerate() {
             let token = Source::Listener(index).token();
             match &mut listener.kind {
-                Kind::Tcp(l) => registry.register(l, token, Interest::READABLE)?,
+                Kind::Tcp(l) => {
+                    SockRef::from(&*l)
+                        .listen(BACKLOG)
+                        .map_err(|error| could_not_bind(&listener.address, &error))?;
+                    registry.register(l, token, Interest::READABLE)?;
+                }
                 Kind::Unix(l, _) => registry.register(l, token, Interest::READABLE)?,
             }
             log::info!("listening on {}", listener.address);
@@ -272,7 +282,6 @@ fn listen_tcp(address: SocketAddr, only_ipv6: bool) -> io::Result<Listener> {
         socket.set_only_v6(only_ipv6)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     let listener = TcpListener::from_std(socket.into());
     Ok(Listener {
@@ -299,7 +308,7 @@ fn is_not_here(error: &io::Error) -> bool {
     )
 }
 
-fn could_not_bind(bind: &Bind, error: &io::Error) -> io::Error {
+fn could_not_bind(bind: &impl Display, error: &io::Error) -> io::Error {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or(&text);
     io::Error::new(error.kind(), format!("could not bind {bind}: {text}"))

@@ -24,6 +24,7 @@ mod listener;
 mod signal;
 mod socket;
 mod socket_table;
+mod store_link;
 mod timer;
 mod token;
 mod transport;

@@ -21,7 +21,7 @@ use super::input::{Fill, Input, SCRATCH_ROOM};
 use super::token::Source;
 use super::transport::Transport;
 use crate::config::Limits;
-use crate::protocol::{Hub, Machine, Now, Outboxes, SocketKey};
+use crate::protocol::{Hub, IO_SLICES_MAX, Machine, Now, Outboxes, SocketKey};
 
 pub(super) struct Socket {
     key: SocketKey,
@@ -319,7 +319,7 @@ impl Socket {
     }
 
     fn write_once(&mut self, outboxes: &mut Outboxes, waiting: usize) -> io::Result<()> {
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let mut slices = [IoSlice::new(&[]); IO_SLICES_MAX];
         let count = outboxes.io_slices(self.key, &mut slices);
         let offered: usize = slices[..count].iter().map(|slice| slice.len()).sum();
         debug_assert!(offered > 0 && offered <= waiting);
@@ -367,9 +367,6 @@ impl Socket {
         self.read_closed = true;
     }
 }
-
-/// Slices in one write; an outbox in more pieces needs another turn.
-const SLICES_MAX: usize = 64;
 
 /// How long a peer may take to notice that we have closed.
 const LINGER_MS: u64 = 1000;

@@ -62,7 +62,7 @@ fn an_unknown_frame_type_is_a_frame_error() {
     for kind in [0, 4, 7, 9, 65, 255] {
         let mut client = broker.connect();
         client.send_frame(kind, 1, b"ab");
-        let text = format!("FRAME_ERROR - type {kind}, all octets = <<\"ab\">>: unknown_frame");
+        let text = format!("FRAME_ERROR - type {kind}, all octets = <<>>: unknown_frame");
         client.expect_connection_close(501, &text);
     }
 }

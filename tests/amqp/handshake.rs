@@ -1,12 +1,13 @@
 //! From the first byte to `connection.open-ok` (AMQP 0-9-1 §2.2.4).
 
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use leveret::wire::amqp::{
     Method, PROTOCOL_HEADER, Table, TableBuilder, channel, connection, frame, queue,
 };
 
-use crate::support::{Login, TestBroker};
+use crate::support::{Login, RawClient, TestBroker};
 
 #[test]
 fn a_wrong_header_is_answered_with_the_right_one_and_the_end() {
@@ -14,6 +15,7 @@ fn a_wrong_header_is_answered_with_the_right_one_and_the_end() {
     for header in [
         b"AMQP\x00\x00\x09\x00",
         b"AMQP\x00\x00\x0a\x00",
+        b"AMQP\x01\x01\x08\x00",
         b"AMQP\x00\x01\x00\x00",
         b"AMQP\x03\x01\x00\x00",
         b"AMQX\x00\x00\x09\x01",
@@ -177,6 +179,40 @@ fn a_refused_login_of_other_clients_ends_in_silence_after_three_seconds() {
     let started = Instant::now();
     client.expect_end();
     assert!(started.elapsed() >= Duration::from_millis(2900));
+}
+
+/// The address by which this machine would reach others, if it has one. Nothing is sent.
+fn outer_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
+}
+
+#[test]
+fn guest_may_log_in_from_this_machine_only() {
+    let broker = TestBroker::with(|config| config.bind = vec!["0.0.0.0".to_owned()]);
+    let port = broker.address().port();
+    let mut local = RawClient::connect((Ipv4Addr::LOCALHOST, port).into());
+    local.open_connection(&Login::default());
+    let Some(outer) = outer_address() else {
+        return;
+    };
+    let mut remote = RawClient::connect((outer, port).into());
+    remote.begin_login(&Login::default());
+    remote.expect_connection_close(
+        403,
+        "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details see \
+         the broker logfile.",
+    );
+}
+
+#[test]
+fn an_ipv4_address_within_ipv6_is_this_machine_too() {
+    let broker = TestBroker::with(|config| config.bind = Vec::new());
+    let port = broker.address().port();
+    let mut client = RawClient::connect((Ipv4Addr::LOCALHOST, port).into());
+    client.open_connection(&Login::default());
 }
 
 #[test]

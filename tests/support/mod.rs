@@ -3,15 +3,18 @@
 
 #![allow(
     dead_code,
+    unused_imports,
     reason = "each test target that includes this module uses its own part of it"
 )]
 
 mod broker;
+mod calls;
 mod client;
 mod message;
 mod received;
 
 pub use broker::TestBroker;
-pub use client::{Login, PATIENCE, RawClient, consume_from, eventually, publish_to, raw_frame};
+pub use calls::{consume_from, publish_to};
+pub use client::{Login, PATIENCE, RawClient, eventually, raw_frame};
 pub use message::{Delivery, Returned};
 pub use received::Received;

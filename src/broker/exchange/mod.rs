@@ -97,6 +97,12 @@ impl<D: Copy + Ord> Router<D> {
         }
     }
 
+    /// Whether [`route`](Router::route) looks at the routing key: if not, a message's further keys (CC
+    /// and BCC) lead nowhere else than its first.
+    pub fn depends_on_key(&self) -> bool {
+        matches!(self, Router::Direct(_) | Router::Topic(_))
+    }
+
     /// Whether [`route`](Router::route) looks at the headers: if not, they need not be decoded, and the
     /// destinations of a key hold until the next change of the bindings.
     pub fn depends_on_headers(&self) -> bool {
@@ -115,6 +121,7 @@ mod tests {
             let router = Router::<u32>::by_type_name(name.as_bytes()).expect("a known type");
             assert_eq!(router.type_name(), name);
             assert_eq!(router.depends_on_headers(), name == "headers");
+            assert_eq!(router.depends_on_key(), ["direct", "topic"].contains(&name));
         }
         for name in ["", "Direct", "x-unknown"] {
             assert!(Router::<u32>::by_type_name(name.as_bytes()).is_none());

@@ -4,8 +4,11 @@
 //! Only consumers believed able to take a message stand in a line; who was found unable (no credit,
 //! outbox full) is suspended and comes back to the end of its line when that changes. So a message
 //! never costs a walk over consumers that cannot have it.
+//!
+//! Consumers may come by the hundred thousand and leave at once, so nothing here walks over all of
+//! them for one: who leaves from the middle of a line stays in it as a gap that is passed over.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::broker::consumer::ConsumerKey;
 
@@ -13,14 +16,18 @@ use crate::broker::consumer::ConsumerKey;
 pub struct Dispatch {
     /// Highest priority first; a level stays while its consumers do.
     levels: Vec<Level>,
-    /// Every consumer, in order of arrival.
-    all: Vec<ConsumerKey>,
+    /// No level before this one has anybody in its line.
+    serving: usize,
+    /// Every consumer; in order of arrival, since keys grow with time.
+    all: BTreeSet<ConsumerKey>,
 }
 
 struct Level {
     priority: i64,
     members: usize,
+    /// Consumers and gaps: keys that are not in [`Dispatch::all`] any more. Never a gap at the front.
     line: VecDeque<ConsumerKey>,
+    gaps: usize,
 }
 
 impl Dispatch {
@@ -33,93 +40,129 @@ impl Dispatch {
     }
 
     /// In order of arrival.
-    pub fn consumers(&self) -> &[ConsumerKey] {
-        &self.all
+    pub fn consumers(&self) -> impl Iterator<Item = ConsumerKey> {
+        self.all.iter().copied()
     }
 
+    /// Puts a new consumer at the end of its line.
     pub fn add(&mut self, consumer: ConsumerKey, priority: i64) {
-        self.all.push(consumer);
-        let at = self
-            .levels
-            .partition_point(|level| level.priority > priority);
-        if self
-            .levels
-            .get(at)
-            .is_none_or(|level| level.priority != priority)
-        {
-            self.levels.insert(
-                at,
-                Level {
-                    priority,
-                    members: 0,
-                    line: VecDeque::new(),
-                },
-            );
-        }
+        self.all.insert(consumer);
+        let at = match self.level(priority) {
+            Ok(at) => at,
+            Err(at) => {
+                self.levels.insert(at, Level::new(priority));
+                at
+            }
+        };
         let level = &mut self.levels[at];
         level.members += 1;
         level.line.push_back(consumer);
+        self.serving = self.serving.min(at);
     }
 
-    pub fn remove(&mut self, consumer: ConsumerKey, priority: i64) {
-        self.all.retain(|other| *other != consumer);
-        let Some(at) = self.level(priority) else {
+    /// Takes a consumer out, wherever it stands.
+    pub fn remove(&mut self, consumer: ConsumerKey, priority: i64, suspended: bool) {
+        self.all.remove(&consumer);
+        let Ok(at) = self.level(priority) else {
             return;
         };
         let level = &mut self.levels[at];
-        level.line.retain(|other| *other != consumer);
         level.members -= 1;
         if level.members == 0 {
             self.levels.remove(at);
+            self.serving = self.serving.min(at);
+        } else if !suspended {
+            level.gaps += 1;
+            level.close_gaps(&self.all);
         }
+        self.find_serving();
     }
 
     /// Who is next.
     #[inline]
     pub fn next(&self) -> Option<ConsumerKey> {
-        self.levels
-            .iter()
-            .find_map(|level| level.line.front().copied())
+        self.levels.get(self.serving)?.line.front().copied()
     }
 
     /// The next consumer got a message: it goes to the end of its line.
     #[inline]
     pub fn rotate(&mut self) {
-        if let Some(line) = self.serving()
-            && line.len() > 1
+        if let Some(level) = self.levels.get_mut(self.serving)
+            && level.line.len() > 1
         {
-            line.rotate_left(1);
+            level.line.rotate_left(1);
+            level.trim(&self.all);
         }
     }
 
     /// The next consumer can take none: it leaves its line until [`Dispatch::resume`].
     pub fn suspend_next(&mut self) {
-        if let Some(line) = self.serving() {
-            line.pop_front();
+        if let Some(level) = self.levels.get_mut(self.serving) {
+            level.line.pop_front();
+            level.trim(&self.all);
+            self.find_serving();
         }
     }
 
     /// The suspended consumer can take messages again.
     pub fn resume(&mut self, consumer: ConsumerKey, priority: i64) {
-        if let Some(at) = self.level(priority) {
+        if let Ok(at) = self.level(priority) {
             debug_assert!(!self.levels[at].line.contains(&consumer));
             self.levels[at].line.push_back(consumer);
+            self.serving = self.serving.min(at);
         }
     }
 
-    fn serving(&mut self) -> Option<&mut VecDeque<ConsumerKey>> {
-        self.levels
-            .iter_mut()
-            .map(|level| &mut level.line)
-            .find(|line| !line.is_empty())
+    /// Goes on to the first level with somebody in its line.
+    fn find_serving(&mut self) {
+        while let Some(level) = self.levels.get(self.serving)
+            && level.line.is_empty()
+        {
+            self.serving += 1;
+        }
     }
 
-    fn level(&self, priority: i64) -> Option<usize> {
-        self.levels
-            .iter()
-            .position(|level| level.priority == priority)
+    /// Where the level is, or where it would be.
+    fn level(&self, priority: i64) -> Result<usize, usize> {
+        let order = |level: &Level| priority.cmp(&level.priority);
+        self.levels.binary_search_by(order)
     }
 }
+
+impl Level {
+    fn new(priority: i64) -> Self {
+        Level {
+            priority,
+            members: 0,
+            line: VecDeque::new(),
+            gaps: 0,
+        }
+    }
+
+    /// Takes gaps away from the front.
+    #[inline]
+    fn trim(&mut self, all: &BTreeSet<ConsumerKey>) {
+        while self.gaps > 0
+            && let Some(first) = self.line.front()
+            && !all.contains(first)
+        {
+            self.line.pop_front();
+            self.gaps -= 1;
+        }
+    }
+
+    /// Takes gaps away from the front, and all of them when they prevail.
+    fn close_gaps(&mut self, all: &BTreeSet<ConsumerKey>) {
+        self.trim(all);
+        if self.gaps > GAPS_MAX && self.gaps > self.line.len() / 2 {
+            self.line.retain(|consumer| all.contains(consumer));
+            self.gaps = 0;
+        }
+    }
+}
+
+/// A line with no more gaps than this is left alone.
+const GAPS_MAX: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -147,7 +190,7 @@ mod tests {
             dispatch.add(key, 0);
         }
         assert_eq!(serve(&mut dispatch, 5), [a, b, c, a, b]);
-        dispatch.remove(a, 0);
+        dispatch.remove(a, 0, false);
         assert_eq!(serve(&mut dispatch, 3), [c, b, c]);
     }
 
@@ -167,6 +210,38 @@ mod tests {
         assert_eq!(serve(&mut dispatch, 1), [a]);
         dispatch.resume(c, 7);
         assert_eq!(serve(&mut dispatch, 2), [c, c]);
-        assert_eq!(dispatch.consumers(), [a, b, c, d]);
+        assert!(dispatch.consumers().eq([a, b, c, d]));
+    }
+
+    #[test]
+    fn who_leaves_from_the_middle_is_passed_over() {
+        let [a, b, c, d] = keys();
+        let mut dispatch = Dispatch::default();
+        for key in [a, b, c, d] {
+            dispatch.add(key, 0);
+        }
+        dispatch.remove(b, 0, false);
+        dispatch.remove(c, 0, false);
+        assert_eq!(serve(&mut dispatch, 3), [a, d, a]);
+        dispatch.suspend_next();
+        dispatch.remove(d, 0, true);
+        assert_eq!(serve(&mut dispatch, 2), [a, a]);
+        dispatch.remove(a, 0, false);
+        assert!(dispatch.next().is_none() && dispatch.is_empty());
+        dispatch.add(b, -3);
+        assert_eq!(serve(&mut dispatch, 1), [b]);
+    }
+
+    #[test]
+    fn gaps_do_not_pile_up() {
+        let mut dispatch = Dispatch::default();
+        let key = |n: u64| ConsumerKey::from_bits(1 << 32 | n);
+        dispatch.add(key(0), 0);
+        for n in 1..10_000 {
+            dispatch.add(key(n), 0);
+            dispatch.remove(key(n), 0, false);
+        }
+        assert!(dispatch.levels[0].line.len() < 4 * GAPS_MAX);
+        assert_eq!(serve(&mut dispatch, 2), [key(0), key(0)]);
     }
 }

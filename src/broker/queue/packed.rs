@@ -101,6 +101,14 @@ impl PackedIds {
     }
 }
 
+impl PartialEq for PackedIds {
+    fn eq(&self, other: &PackedIds) -> bool {
+        self.count == other.count && self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for PackedIds {}
+
 impl Extend<MessageId> for PackedIds {
     fn extend<I: IntoIterator<Item = MessageId>>(&mut self, ids: I) {
         for id in ids {

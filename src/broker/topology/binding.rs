@@ -67,9 +67,14 @@ impl Core {
         let Some(source) = existing(source)? else {
             return Ok(());
         };
-        let queue = self.queue_for(request.virtual_host, connection, queue);
-        if let Some(queue) = existing(queue)? {
-            self.unbind(source, Destination::Queue(queue), request);
+        let queues = &self.virtual_hosts[request.virtual_host].queues;
+        let Some(&key) = queues.get(queue) else {
+            return Ok(());
+        };
+        let binding = Binding::new(source, Destination::Queue(key), request);
+        if self.exchanges[source].outgoing.contains(&binding) {
+            self.queue_for(request.virtual_host, connection, queue)?;
+            self.unbind(&binding);
         }
         Ok(())
     }
@@ -86,7 +91,8 @@ impl Core {
         let source = existing(self.bindable_exchange(request.virtual_host, request.source))?;
         let destination = existing(self.bindable_exchange(request.virtual_host, destination))?;
         if let (Some(source), Some(destination)) = (source, destination) {
-            self.unbind(source, Destination::Exchange(destination), request);
+            let destination = Destination::Exchange(destination);
+            self.unbind(&Binding::new(source, destination, request));
         }
         Ok(())
     }
@@ -117,14 +123,15 @@ impl Core {
         Ok(())
     }
 
-    fn unbind(&mut self, source: ExchangeKey, destination: Destination, request: &BindRequest<'_>) {
-        let binding = Binding::new(source, destination, request);
-        if let Some(incoming) = self.incoming(destination)
-            && incoming.remove(&binding)
+    fn unbind(&mut self, binding: &Binding) {
+        if let Some(incoming) = self.incoming(binding.destination)
+            && incoming.remove(binding)
         {
-            self.define_binding(&binding, false);
+            self.define_binding(binding, false);
         }
-        self.remove_outgoing(&binding);
+        if let Some(emptied) = self.remove_outgoing(binding) {
+            self.remove_exchange(emptied);
+        }
     }
 
     fn bindable_exchange(&self, virtual_host: VirtualHostKey, name: &[u8]) -> Result<ExchangeKey> {
@@ -134,13 +141,12 @@ impl Core {
         self.exchange(virtual_host, name)
     }
 
-    /// Takes the binding out of its source, which may go with it.
-    pub(super) fn remove_outgoing(&mut self, binding: &Binding) {
-        let Some(source) = self.exchanges.get_mut(binding.source) else {
-            return;
-        };
+    /// Takes the binding out of its source, and returns that if it has to go with its last binding.
+    #[must_use]
+    pub(super) fn remove_outgoing(&mut self, binding: &Binding) -> Option<ExchangeKey> {
+        let source = self.exchanges.get_mut(binding.source)?;
         if !source.outgoing.remove(binding) {
-            return;
+            return None;
         }
         source.router.unbind(
             &binding.routing_key,
@@ -148,9 +154,7 @@ impl Core {
             binding.destination,
         );
         self.generation += 1;
-        if source.auto_delete && source.outgoing.is_empty() {
-            self.remove_exchange(binding.source);
-        }
+        (source.auto_delete && source.outgoing.is_empty()).then_some(binding.source)
     }
 
     pub(super) fn incoming(&mut self, destination: Destination) -> Option<&mut super::BindingSet> {

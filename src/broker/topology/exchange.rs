@@ -1,7 +1,5 @@
 //! Exchanges: declare, delete, and what RabbitMQ says when it will not.
 
-use std::rc::Rc;
-
 use crate::broker::Core;
 use crate::broker::error::{Error, Result, named};
 use crate::broker::exchange::Router;
@@ -175,9 +173,26 @@ impl Core {
     /// Takes the exchange away with all bindings from and to it, and with them the auto-delete
     /// exchanges that these were the last of.
     pub(super) fn remove_exchange(&mut self, key: ExchangeKey) {
+        let incoming = self.detach_exchange(key);
+        self.remove_all_outgoing(incoming);
+    }
+
+    /// Takes bindings whose destination is gone out of their sources. With a list of what follows and
+    /// not by recursion: a chain of auto-delete exchanges is as long as its client made it.
+    pub(super) fn remove_all_outgoing(&mut self, bindings: BindingSet) {
+        let mut bindings: Vec<_> = bindings.into_iter().collect();
+        while let Some(binding) = bindings.pop() {
+            if let Some(emptied) = self.remove_outgoing(&binding) {
+                bindings.extend(self.detach_exchange(emptied));
+            }
+        }
+    }
+
+    /// Takes the exchange away with the bindings from it; those to it are for the caller to remove.
+    fn detach_exchange(&mut self, key: ExchangeKey) -> BindingSet {
         self.undefine_exchange(key);
         let Some(exchange) = self.exchanges.remove(key) else {
-            return;
+            return BindingSet::default();
         };
         self.virtual_hosts[exchange.virtual_host]
             .exchanges
@@ -188,7 +203,7 @@ impl Core {
                 incoming.remove(binding);
             }
         }
-        self.remove_all_outgoing(exchange.incoming);
+        exchange.incoming
     }
 
     /// The exchange and its bindings survive no longer.
@@ -208,13 +223,6 @@ impl Core {
             self.define_binding(&binding, false);
         }
         self.define(deleted);
-    }
-
-    /// Takes bindings whose destination is gone out of their sources.
-    pub(super) fn remove_all_outgoing(&mut self, bindings: BindingSet) {
-        for binding in bindings {
-            self.remove_outgoing(&Rc::unwrap_or_clone(binding));
-        }
     }
 }
 

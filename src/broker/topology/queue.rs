@@ -189,7 +189,7 @@ impl Core {
             .queues
             .insert(name, key);
         if let Some(owner) = owner {
-            self.connections[owner].exclusive_queues.push(key);
+            self.connections[owner].exclusive_queues.insert(key);
         }
         self.generation += 1;
         self.counters.queues_declared += 1;
@@ -233,10 +233,10 @@ impl Core {
         if let Some(owner) = queue.owner
             && let Some(owner) = self.connections.get_mut(owner)
         {
-            owner.exclusive_queues.retain(|other| *other != key);
+            owner.exclusive_queues.remove(&key);
         }
         for consumer in queue.dispatch.consumers() {
-            self.orphan_consumer(*consumer);
+            self.orphan_consumer(consumer);
         }
         self.remove_all_outgoing(queue.bindings);
         let count = queue.ready.len();
@@ -272,7 +272,8 @@ impl Core {
         let Some(channel) = self.traffic.channels.get_mut(consumer.channel) else {
             return;
         };
-        channel.consumers.retain(|other| *other != key);
+        channel.consumers.remove(&key);
+        channel.consumer_tags.remove(&consumer.tag);
         let connection = self.connections.get(channel.connection);
         if connection.is_some_and(|connection| connection.wants_cancel_notify) {
             self.effects.push(Effect::ConsumerCancelled {

@@ -36,8 +36,12 @@ pub struct Connection {
     pub(super) client: Client,
     /// Since `connection.open`.
     session: Option<Session>,
-    /// Sorted by number.
-    channels: Vec<Channel>,
+    /// Sorted by number. Boxed, so that opening one among thousands moves words and not channels.
+    #[expect(
+        clippy::vec_box,
+        reason = "insertion in the middle moves what is behind"
+    )]
+    channels: Vec<Box<Channel>>,
     /// Numbers of channels that owe their publisher confirms.
     owing_confirms: Vec<u16>,
     /// Not read while publishers are blocked (RabbitMQ: `connection.blocked`).
@@ -275,10 +279,12 @@ impl Connection {
             Ok(Some(decoded)) => decoded,
             Ok(None) => return 0,
             Err(malformed) => {
-                let exception = frame_error::not_a_frame(&malformed, input);
-                self.close(&exception, (0, 0), hub, now);
+                if self.state != State::Closing {
+                    let exception = frame_error::not_a_frame(&malformed, input);
+                    self.close(&exception, (0, 0), hub, now);
+                }
                 self.state = State::ClosingGarbled;
-                return input.len();
+                return self.read_over(input);
             }
         };
         if let Some(used_in_place) = self.publish_in_place(&frame, &input[used..], hub, now) {
@@ -344,11 +350,11 @@ impl Connection {
     }
 
     fn on_frame(&mut self, frame: &Frame<'_>, hub: &mut Hub, now: Now) -> Result<()> {
-        if frame.kind == frame::HEARTBEAT {
-            return check_heartbeat(frame);
-        }
         if self.state == State::Closing {
             return self.on_frame_while_closing(frame, hub);
+        }
+        if frame.kind == frame::HEARTBEAT {
+            return check_heartbeat(frame);
         }
         match (frame.channel, self.state) {
             (0, _) if frame.kind == frame::METHOD => self.on_connection_frame(frame, hub, now),
@@ -411,12 +417,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Only the answer to our close still means something.
+    /// Only the answer to our close still means something. It may come in two pieces.
     fn read_over(&mut self, input: &[u8]) -> usize {
         if input.windows(CLOSE_OK.len()).any(|bytes| bytes == CLOSE_OK) {
             self.state = State::Finished;
+            return input.len();
         }
-        input.len()
+        input.len().saturating_sub(CLOSE_OK.len() - 1)
     }
 
     fn on_channel_frame(&mut self, frame: &Frame<'_>, hub: &mut Hub, now: Now) -> Result<()> {
@@ -495,7 +502,7 @@ impl Connection {
             return Err(Exception::new(ReplyCode::NotAllowed, text));
         }
         let channel = Channel::open(session, frame.channel, hub);
-        self.channels.insert(at, channel);
+        self.channels.insert(at, Box::new(channel));
         hub.outboxes.send(
             self.socket,
             frame.channel,
@@ -612,7 +619,9 @@ impl Connection {
     fn find_channel(&self, number: u16) -> std::result::Result<usize, usize> {
         match self.channels.first() {
             Some(first) if first.number() == number => Ok(0),
-            _ => self.channels.binary_search_by_key(&number, Channel::number),
+            _ => self
+                .channels
+                .binary_search_by_key(&number, |channel| channel.number()),
         }
     }
 }

@@ -134,9 +134,10 @@ impl Assembly {
             return Err(no_body());
         }
         if self.body.capacity() - self.body.len() < payload.len() {
-            // Room for what is announced, but never much more than what has come: an announcement
-            // costs its peer nothing.
-            let affordable = (self.body.len() as u64).max(ANNOUNCED_BYTES_MAX);
+            // Room for what is announced, but never more than a few times what has come: an
+            // announcement costs its peer nothing, and it may make one on each of its channels.
+            let first = (ANNOUNCED_FRAMES_MAX * payload.len() as u64).min(ANNOUNCED_BYTES_MAX);
+            let affordable = first.max(self.body.len() as u64);
             let reserve = missing.min(affordable).max(payload.len() as u64);
             self.body.reserve_exact(reserve as usize);
         }
@@ -169,5 +170,6 @@ fn unexpected(text: String) -> Exception {
 }
 
 const PUBLISH: (u16, u16) = (basic::Publish::CLASS_ID, basic::Publish::METHOD_ID);
-/// Room given to a body on its announcement alone.
+/// Room given to an announced body when its first frame comes, as a multiple of that and in bytes.
+const ANNOUNCED_FRAMES_MAX: u64 = 8;
 const ANNOUNCED_BYTES_MAX: u64 = 1 << 20;

@@ -22,9 +22,8 @@ pub fn not_a_frame(malformed: &Malformed, input: &[u8]) -> Exception {
             let described = describe(kind, payload_of(input));
             format!("{described}: {{invalid_frame_end_marker,{octet}}}")
         }
-        Malformed::UnknownFrameType(_) => {
-            format!("{}: unknown_frame", describe(kind, payload_of(input)))
-        }
+        // Not waited for, and so not shown: what came of it depends on how the bytes were cut.
+        Malformed::UnknownFrameType(_) => format!("{}: unknown_frame", describe(kind, &[])),
         other => other.to_string(),
     };
     Exception::new(ReplyCode::FrameError, text)
@@ -107,13 +106,10 @@ mod tests {
     #[test]
     fn frames_are_described_as_rabbitmq_does() {
         let input = [4, 0, 1, 0, 0, 0, 3, 0, 50, 7, 0xCE, 1, 2];
-        let unknown = not_a_frame(&Malformed::UnknownFrameType(4), &input);
-        assert_eq!(
-            unknown.text,
-            "type 4, all octets = <<0,50,7>>: unknown_frame"
-        );
-        let cut = not_a_frame(&Malformed::UnknownFrameType(4), &input[..5]);
-        assert_eq!(cut.text, "type 4, all octets = <<>>: unknown_frame");
+        for end in [7, 9, input.len()] {
+            let unknown = not_a_frame(&Malformed::UnknownFrameType(4), &input[..end]);
+            assert_eq!(unknown.text, "type 4, all octets = <<>>: unknown_frame");
+        }
         let bad_end = not_a_frame(&Malformed::BadFrameEnd(7), b"\x01\0\x01\0\0\0\x02hi\x07");
         assert_eq!(
             bad_end.text,

@@ -57,6 +57,7 @@ pub struct RouteCache {
     has_headers: bool,
     /// They say that messages are to survive (`delivery_mode` 2).
     persistent: bool,
+    /// Its generation is 0, which the topology's never is, when nothing is remembered.
     route: Route,
 }
 
@@ -73,6 +74,11 @@ impl RouteCache {
         replace(&mut self.exchange, message.exchange);
         replace(&mut self.routing_key, message.routing_key);
         self.has_headers = has_headers;
+    }
+
+    /// Leads nowhere from now on.
+    fn forget(&mut self) {
+        self.route.generation = 0;
     }
 }
 
@@ -153,8 +159,8 @@ impl Channel {
         {
             properties.encode(&mut changed);
             message.properties = &changed;
-            // The block that came is not the block that goes: this way leads nowhere again.
-            cached.route.generation = 0;
+            // The block that came is not the block that goes: the route is for this message alone.
+            cached.forget();
         }
         self.forward(publication.mandatory, persistent, &message, hub);
         Ok(())

@@ -165,7 +165,7 @@ mod tests {
         let a = condition_hash(b"h", Value::Long(1));
         assert!(!equal(
             &Value::Long(i64::MAX),
-            &Value::double(9.223372036854775807e18)
+            &Value::double(9.223_372_036_854_776e18)
         ));
         assert!(!equal(&Value::double(f64::NAN), &Value::Long(0)));
         assert_ne!(a, condition_hash(b"h", Value::double(1.5)));

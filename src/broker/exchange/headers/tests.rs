@@ -1,3 +1,5 @@
+//! The headers exchange against a naive matcher, and case by case.
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;

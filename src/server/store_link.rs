@@ -1,0 +1,105 @@
+//! Between the loop and the disk thread: one batch a turn down, reports up.
+
+use std::io;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use super::control::Handle;
+use crate::config::Config;
+use crate::protocol::{Hub, StoreWork};
+use crate::store::{Batch, CleanStop, Opened, Options, Report, Spill, Store};
+
+pub(super) struct StoreLink {
+    store: Store,
+    /// A batch that the store could not take: it has enough to do for the time being.
+    pending: Option<Batch>,
+}
+
+impl StoreLink {
+    /// Opens the data directory, brings back into the hub what is in it, and starts the disk thread.
+    pub fn open(
+        directory: &Path,
+        config: &Config,
+        hub: &mut Hub,
+        handle: Handle,
+    ) -> io::Result<StoreLink> {
+        let options = Options {
+            sync_interval_ms: config.sync_interval_ms,
+            ..Options::default()
+        };
+        let (opened, recovered) = Opened::open(directory, options).map_err(io::Error::other)?;
+        hub.recover(recovered);
+        let store = Store::start(opened, Box::new(move || handle.wake()));
+        Ok(StoreLink {
+            store,
+            pending: None,
+        })
+    }
+
+    /// Tells the hub what the disk thread has done since.
+    pub fn take_reports(&mut self, hub: &mut Hub) {
+        while let Some(report) = self.store.take_report() {
+            match report {
+                Report::StoredUpTo(number) => hub.on_stored(number),
+                Report::Page {
+                    block,
+                    messages: encoded,
+                }
+                | Report::SpillPage {
+                    block,
+                    image: encoded,
+                } => hub.on_page(block, &encoded),
+                Report::SpaceLow(low) => hub.set_disk_alarm(low),
+            }
+        }
+    }
+
+    /// Gives the disk thread this turn's work. If it has too much already, the work waits here and the
+    /// next turn's with the hub.
+    pub fn submit(&mut self, hub: &mut Hub) {
+        let Some(batch) = self.pending.take().or_else(|| next_batch(hub)) else {
+            return;
+        };
+        if let Err(batch) = self.store.submit(batch) {
+            self.pending = Some(batch);
+        }
+        hub.set_store_full(self.pending.is_some());
+    }
+
+    /// Stores everything, also which messages may have been delivered before.
+    pub fn stop(mut self, hub: &mut Hub) -> io::Result<()> {
+        let last = self.pending.take().into_iter().chain(next_batch(hub));
+        for mut batch in last {
+            while let Err(refused) = self.store.submit(batch) {
+                batch = refused;
+                thread::sleep(FULL_STORE_WAIT);
+            }
+        }
+        self.store.stop(CleanStop {
+            redelivered: hub.core.redelivered(),
+        })
+    }
+}
+
+/// How long to wait at the end for a store that has too much to do.
+const FULL_STORE_WAIT: Duration = Duration::from_millis(1);
+
+fn next_batch(hub: &mut Hub) -> Option<Batch> {
+    let StoreWork {
+        number,
+        journal,
+        pages,
+    } = hub.take_store_work()?;
+    let spills = pages.outs.into_iter().map(|out| Spill {
+        block: out.block,
+        image: out.image,
+    });
+    Some(Batch {
+        number,
+        journal,
+        fetches: pages.fetches,
+        spills: spills.collect(),
+        dropped_spills: pages.dropped,
+    })
+}

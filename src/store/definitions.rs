@@ -1,0 +1,220 @@
+//! The file of definitions: appended to, and written anew when most of it is history.
+//!
+//! Its records are framed as the log's are. A file has a generation, which is in its name; the new one
+//! is complete before it gets its name, and then the old one goes.
+
+use std::io;
+
+use crate::broker::journal::{Definition, QueueId};
+
+use super::catalog::Catalog;
+use super::definition_codec;
+use super::files::{Disk, DiskFile};
+use super::number;
+use super::position::Position;
+use super::record::{self, Kind, Met, Seed, Walk};
+use super::segment::{HEADER_SIZE, Header, Role};
+
+pub(super) struct Definitions<F> {
+    file: F,
+    generation: u64,
+    seed: Seed,
+    end: u64,
+    capacity: u64,
+    synced: u64,
+    dirty: bool,
+    /// Bytes that a new file would not have, roughly.
+    garbage: u64,
+    pub counters: DefinitionCounters,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DefinitionCounters {
+    pub syncs: u64,
+    pub written_bytes: u64,
+    pub rewrites: u64,
+}
+
+impl<F: DiskFile> Definitions<F> {
+    /// A new file that holds what is in the catalog.
+    pub fn write_new<D: Disk<File = F>>(
+        disk: &D,
+        generation: u64,
+        catalog: Catalog,
+    ) -> io::Result<Self> {
+        let seed = Seed::new(generation);
+        let mut counters = Vec::new();
+        number::write(&mut counters, catalog.next_queue);
+        number::write(&mut counters, catalog.next_message);
+        let mut bytes = vec![0; HEADER_SIZE as usize];
+        encode(&catalog.definitions(), seed, 0, &mut bytes);
+        let end = bytes.len() as u64;
+        record::write(&mut bytes, seed, end, Kind::Counters, &counters);
+        let end = bytes.len() as u64;
+        let header = Header {
+            role: Role::Definitions,
+            number: generation,
+            next_message: 0,
+            stored: end,
+        };
+        bytes[..HEADER_SIZE as usize].copy_from_slice(&header.encode());
+        let path = format!("{FOLDER}/{generation:010}.new");
+        let capacity = (end + end / 4).next_multiple_of(GROWTH);
+        let file = disk.create(&path, capacity)?;
+        file.write_at(0, &bytes)?;
+        file.sync()?;
+        disk.rename(&path, &definitions_path(generation))?;
+        disk.sync_folder(FOLDER)?;
+        Ok(Definitions {
+            file,
+            generation,
+            seed,
+            end,
+            capacity,
+            synced: end,
+            dirty: false,
+            garbage: 0,
+            counters: DefinitionCounters {
+                written_bytes: end,
+                ..DefinitionCounters::default()
+            },
+        })
+    }
+
+    /// Goes on in a file that ends here.
+    pub fn continue_in(file: F, generation: u64, end: u64, garbage: u64) -> io::Result<Self> {
+        let capacity = file.size()?;
+        Ok(Definitions {
+            file,
+            generation,
+            seed: Seed::new(generation),
+            end,
+            capacity,
+            synced: end,
+            dirty: false,
+            garbage,
+            counters: DefinitionCounters::default(),
+        })
+    }
+
+    pub fn append(&mut self, definitions: &[Definition]) -> io::Result<()> {
+        if definitions.is_empty() {
+            return Ok(());
+        }
+        let mut bytes = Vec::new();
+        encode(definitions, self.seed, self.end, &mut bytes);
+        let claim = Position {
+            segment: self.generation,
+            offset: self.synced,
+        };
+        let end = self.end + bytes.len() as u64;
+        record::write(&mut bytes, self.seed, end, Kind::Commit, &claim.encode());
+        let end = self.end + bytes.len() as u64;
+        if end > self.capacity {
+            let capacity = (end + end / 4).next_multiple_of(GROWTH);
+            self.file.set_size(capacity)?;
+            self.capacity = capacity;
+        }
+        self.file.write_at(self.end, &bytes)?;
+        self.counters.written_bytes += bytes.len() as u64;
+        let undone = definitions.iter().filter(|it| undoes(it)).count() as u64;
+        // What is undone is about as large as what undoes it, or larger.
+        self.garbage += 2 * undone * (bytes.len() as u64 / definitions.len() as u64);
+        self.end = end;
+        self.dirty = true;
+        Ok(())
+    }
+
+    pub fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    pub fn sync(&mut self) -> io::Result<()> {
+        if self.dirty {
+            self.file.sync()?;
+            self.counters.syncs += 1;
+            self.synced = self.end;
+            self.dirty = false;
+        }
+        Ok(())
+    }
+
+    /// Writes the file anew if most of it is history. Only when everything is stored.
+    pub fn tidy<D: Disk<File = F>>(&mut self, disk: &D, next_message: u64) -> io::Result<()> {
+        if self.dirty || self.garbage < GARBAGE_MIN || 2 * self.garbage < self.end {
+            return Ok(());
+        }
+        let mut bytes = vec![0; (self.end - HEADER_SIZE) as usize];
+        self.file.read_at(HEADER_SIZE, &mut bytes)?;
+        let mut catalog = Catalog::default();
+        for met in Walk::new(&bytes, self.seed, HEADER_SIZE) {
+            match met {
+                Met::Record(record) => drop(replay(&mut catalog, record.kind, record.payload)),
+                // It stays as it is, damage and all, for the next start to look at.
+                Met::Hole { .. } | Met::Rest { .. } => {
+                    self.garbage = 0;
+                    return Ok(());
+                }
+            }
+        }
+        catalog.next_message = next_message;
+        let mut counters = self.counters;
+        let new = Definitions::write_new(disk, self.generation + 1, catalog)?;
+        disk.remove(&definitions_path(self.generation))?;
+        counters.rewrites += 1;
+        counters.written_bytes += new.counters.written_bytes;
+        *self = Definitions { counters, ..new };
+        Ok(())
+    }
+}
+
+/// Takes a record of the file into the catalog; `None` if it is none of its kind.
+pub(super) fn replay(catalog: &mut Catalog, kind: Kind, mut payload: &[u8]) -> Option<()> {
+    match kind {
+        Kind::Definition => catalog.apply(definition_codec::decode(payload)?),
+        Kind::Counters => {
+            let queue = number::read(&mut payload)?;
+            let message = number::read(&mut payload)?;
+            catalog.next_queue = catalog.next_queue.max(queue);
+            catalog.next_message = catalog.next_message.max(message);
+        }
+        Kind::Commit => {}
+        _ => return None,
+    }
+    Some(())
+}
+
+fn encode(definitions: &[Definition], seed: Seed, base: u64, out: &mut Vec<u8>) {
+    let mut payload = Vec::new();
+    for definition in definitions {
+        payload.clear();
+        definition_codec::encode(definition, &mut payload);
+        let offset = base + out.len() as u64;
+        record::write(out, seed, offset, Kind::Definition, &payload);
+    }
+}
+
+fn undoes(definition: &Definition) -> bool {
+    matches!(
+        definition,
+        Definition::ExchangeDeleted { .. }
+            | Definition::QueueDeleted { id: QueueId(_) }
+            | Definition::Unbound(_)
+    )
+}
+
+pub(super) fn definitions_path(generation: u64) -> String {
+    format!("{FOLDER}/{generation:010}.log")
+}
+
+/// The generation in a file's name.
+pub(super) fn definitions_generation(name: &str) -> Option<u64> {
+    name.strip_suffix(".log")?.parse().ok()
+}
+
+pub(super) const FOLDER: &str = "definitions";
+
+/// The file grows in steps of this many bytes.
+const GROWTH: u64 = 64 << 10;
+/// Less history than this is not worth a new file.
+const GARBAGE_MIN: u64 = 256 << 10;

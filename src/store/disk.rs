@@ -1,0 +1,251 @@
+//! The disk thread: receive, append, sync once, report, wake.
+//!
+//! What arrives while a sync runs is the next round, so that batching emerges by itself. Pages are read
+//! before the sync of their round, since nobody should wait for a sync who only reads.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+
+use super::engine::{Engine, is_full};
+use super::files::Disk;
+use super::spill::Spills;
+use super::{Batch, CleanStop, Report};
+
+/// What the loop asks for.
+pub(super) enum Request {
+    Batch(Batch),
+    Stop(CleanStop),
+}
+
+pub(super) struct DiskThread<D: Disk> {
+    pub engine: Engine<D>,
+    pub spills: Spills<D>,
+    pub requests: Receiver<Request>,
+    pub reports: Sender<Report>,
+    pub wake: Box<dyn Fn() + Send>,
+    pub sync_interval: Duration,
+    /// The last batch that was appended, and the last that was reported stored.
+    appended: u64,
+    stored: u64,
+    /// When what is appended must be stored at the latest.
+    deadline: Option<Instant>,
+    /// There was no space for the rest of this batch; those behind it wait.
+    held: Option<Batch>,
+    space_low: bool,
+    /// There are reports that the loop was not woken for.
+    reported: bool,
+}
+
+/// What there is to do next.
+enum Next {
+    Request(Request),
+    Nothing,
+    /// The loop is gone.
+    Gone,
+}
+
+impl<D: Disk> DiskThread<D> {
+    pub fn new(
+        engine: Engine<D>,
+        spills: Spills<D>,
+        requests: Receiver<Request>,
+        reports: Sender<Report>,
+        wake: Box<dyn Fn() + Send>,
+        sync_interval: Duration,
+    ) -> Self {
+        DiskThread {
+            engine,
+            spills,
+            requests,
+            reports,
+            wake,
+            sync_interval,
+            appended: 0,
+            stored: 0,
+            deadline: None,
+            held: None,
+            space_low: false,
+            reported: false,
+        }
+    }
+
+    /// Serves until the loop stops it or is gone. An error means that the disk cannot be trusted.
+    pub fn run(mut self) -> io::Result<()> {
+        loop {
+            match self.wait() {
+                Next::Request(Request::Stop(clean_stop)) => return self.stop(&clean_stop),
+                Next::Request(Request::Batch(batch)) => {
+                    if let Some(clean_stop) = self.round(batch)? {
+                        return self.stop(&clean_stop);
+                    }
+                }
+                Next::Nothing => self.idle()?,
+                Next::Gone => return self.store(),
+            }
+            self.wake_if_reported();
+        }
+    }
+
+    fn wait(&mut self) -> Next {
+        let timeout = match self.deadline {
+            _ if self.held.is_some() => SPACE_RETRY,
+            Some(deadline) => deadline.saturating_duration_since(Instant::now()),
+            None => {
+                return match self.requests.recv() {
+                    Ok(request) => Next::Request(request),
+                    Err(_) => Next::Gone,
+                };
+            }
+        };
+        if self.held.is_some() {
+            std::thread::sleep(timeout);
+            return Next::Nothing;
+        }
+        match self.requests.recv_timeout(timeout) {
+            Ok(request) => Next::Request(request),
+            Err(RecvTimeoutError::Timeout) => Next::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Next::Gone,
+        }
+    }
+
+    /// Takes in a batch and what is waiting behind it, and stores it if somebody waits.
+    fn round(&mut self, first: Batch) -> io::Result<Option<CleanStop>> {
+        let mut awaited = first.journal.awaited;
+        let mut bytes = first.journal.messages.len();
+        let mut stop = None;
+        self.take(first)?;
+        while self.held.is_none() && bytes < ROUND_BYTES_MAX {
+            match self.requests.try_recv() {
+                Ok(Request::Batch(batch)) => {
+                    awaited |= batch.journal.awaited;
+                    bytes += batch.journal.messages.len();
+                    self.take(batch)?;
+                }
+                Ok(Request::Stop(clean_stop)) => {
+                    stop = Some(clean_stop);
+                    break;
+                }
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+            }
+        }
+        if awaited || !self.engine.is_dirty() {
+            self.store()?;
+        } else {
+            self.deadline
+                .get_or_insert_with(|| Instant::now() + self.sync_interval);
+        }
+        Ok(stop)
+    }
+
+    fn take(&mut self, mut batch: Batch) -> io::Result<()> {
+        for block in batch.dropped_spills.drain(..) {
+            self.spills.drop_image(self.engine.disk(), block)?;
+        }
+        for spill in batch.spills.drain(..) {
+            let disk = self.engine.disk();
+            if !self.spills.keep(disk, spill.block, spill.image)? {
+                self.note_space(true);
+            }
+        }
+        for block in batch.fetches.drain(..) {
+            if let Some(image) = self.spills.fetch(block)? {
+                self.report(Report::SpillPage { block, image });
+            }
+            let messages = self.engine.fetch(block)?;
+            self.report(Report::Page { block, messages });
+        }
+        // The readers' bytes are on their way while the writers' go to the disk.
+        self.wake_if_reported();
+        self.append(batch)
+    }
+
+    fn append(&mut self, mut batch: Batch) -> io::Result<()> {
+        match self.engine.append(&mut batch.journal) {
+            Ok(()) => {
+                self.appended = batch.number;
+                Ok(())
+            }
+            Err(error) if is_full(&error) => {
+                if !self.space_low {
+                    log::error!("no space left for the log: {error}; publishers wait");
+                }
+                self.note_space(true);
+                self.held = Some(batch);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes everything stored that was appended, tells, and then cleans up.
+    fn store(&mut self) -> io::Result<()> {
+        self.deadline = None;
+        if self.engine.is_dirty() {
+            self.engine.sync()?;
+        }
+        if self.stored < self.appended {
+            self.stored = self.appended;
+            self.report(Report::StoredUpTo(self.stored));
+        }
+        self.wake_if_reported();
+        self.tidy()
+    }
+
+    fn tidy(&mut self) -> io::Result<()> {
+        match self.engine.tidy() {
+            Ok(()) => {
+                if self.held.is_none() {
+                    self.note_space(false);
+                }
+                Ok(())
+            }
+            Err(error) if is_full(&error) => {
+                self.note_space(true);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn idle(&mut self) -> io::Result<()> {
+        if let Some(batch) = self.held.take() {
+            self.append(batch)?;
+        }
+        self.store()
+    }
+
+    fn stop(mut self, clean_stop: &CleanStop) -> io::Result<()> {
+        if let Some(mut batch) = self.held.take() {
+            self.engine.append(&mut batch.journal)?;
+            self.appended = batch.number;
+        }
+        self.store()?;
+        self.engine.stop(&clean_stop.redelivered)
+    }
+
+    fn note_space(&mut self, low: bool) {
+        if self.space_low != low {
+            self.space_low = low;
+            self.report(Report::SpaceLow(low));
+        }
+    }
+
+    fn report(&mut self, report: Report) {
+        // Nobody listens any more when the loop is gone.
+        let _ = self.reports.send(report);
+        self.reported = true;
+    }
+
+    fn wake_if_reported(&mut self) {
+        if std::mem::take(&mut self.reported) {
+            (self.wake)();
+        }
+    }
+}
+
+/// A round ends with this many bytes of messages, so that its sync does not take for ever.
+const ROUND_BYTES_MAX: usize = 16 << 20;
+/// How often it is tried again when there is no space.
+const SPACE_RETRY: Duration = Duration::from_millis(100);

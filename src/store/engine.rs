@@ -1,0 +1,207 @@
+//! The store without its thread: what is appended, made stored and read back, one step after the other.
+//!
+//! The order of a round: [`Engine::append`] any number of journals, [`Engine::sync`], then tell about it,
+//! and then [`Engine::tidy`]. Errors of reading and writing are final, except [`is_full`]: then nothing
+//! was done, and the same can be tried again.
+
+use std::io;
+
+use crate::broker::journal::{Journal, QueueId};
+use crate::broker::queue::PackedIds;
+
+use super::catalog::Catalog;
+use super::definitions::{
+    DefinitionCounters, Definitions, FOLDER as DEFINITIONS, definitions_path,
+};
+use super::error::OpenError;
+use super::files::{Disk, DiskFile};
+use super::log::{Log, LogCounters};
+use super::record::Seed;
+use super::recovered::Recovered;
+use super::recovery::recover;
+use super::runs::RunWriter;
+use super::segment::{LOG, encode_footer, log_path};
+use super::survey::{Survey, survey};
+
+pub use super::files::is_full;
+
+/// What the store is told when it starts.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Size of a segment of the log; a larger message gets one of its own size.
+    pub segment_bytes: u64,
+    /// What nobody waits for is stored after this at the latest.
+    pub sync_interval_ms: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            segment_bytes: 16 << 20,
+            sync_interval_ms: 100,
+        }
+    }
+}
+
+/// The store's files and what is known of them.
+pub struct Engine<D: Disk> {
+    disk: D,
+    definitions: Definitions<D::File>,
+    log: Log<D>,
+}
+
+impl<D: Disk> Engine<D> {
+    /// Recovers what is stored, and makes the directory ready for more.
+    pub fn open(disk: D, options: &Options) -> Result<(Self, Recovered), OpenError> {
+        for folder in [LOG, DEFINITIONS, QUARANTINE] {
+            disk.create_folder(folder)
+                .map_err(|error| OpenError::io(folder, error))?;
+        }
+        disk.sync_folder("")
+            .map_err(|error| OpenError::io("", error))?;
+        let mut survey = survey(&disk)?;
+        let (mut recovered, segments) = recover(&disk, &survey)?;
+        let mut repair = |survey: &mut Survey| -> io::Result<_> {
+            repair_log(&disk, survey)?;
+            open_definitions(
+                &disk,
+                survey,
+                recovered.next_queue,
+                &mut recovered.definitions,
+            )
+        };
+        let definitions = repair(&mut survey).map_err(|error| OpenError::io("", error))?;
+        let log = Log::new(
+            &disk,
+            options.segment_bytes.max(SEGMENT_BYTES_MIN),
+            segments,
+            survey.last_number + 1,
+            recovered.next_message.to_bits(),
+        )
+        .map_err(|error| OpenError::io(LOG, error))?;
+        let engine = Engine {
+            disk,
+            definitions,
+            log,
+        };
+        Ok((engine, recovered))
+    }
+
+    /// Takes a journal in. What was taken is gone from it; after an error that [`is_full`], the rest
+    /// can be tried again.
+    pub fn append(&mut self, journal: &mut Journal) -> io::Result<()> {
+        self.definitions.append(&journal.definitions)?;
+        journal.definitions.clear();
+        self.log.append(&self.disk, journal)
+    }
+
+    /// Whether something was appended that is not stored.
+    pub fn is_dirty(&self) -> bool {
+        self.definitions.is_dirty() || self.log.is_dirty()
+    }
+
+    /// Everything that was appended is stored when this returns. An error is final.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.definitions.sync()?;
+        self.log.sync()
+    }
+
+    /// Work that nobody waits for: gives space back, and makes the next segment ready. Does nothing
+    /// while something is not stored.
+    pub fn tidy(&mut self) -> io::Result<()> {
+        self.log.release(&self.disk)?;
+        self.definitions.tidy(&self.disk, self.log.next_message)?;
+        self.log.prepare(&self.disk)
+    }
+
+    /// All stored messages of a block, as a journal has them; acked ones may be among them.
+    pub fn fetch(&mut self, block: u64) -> io::Result<Vec<u8>> {
+        self.log.fetch(&self.disk, block)
+    }
+
+    /// Stores which messages may have been delivered; after that nothing may be appended.
+    pub fn stop(&mut self, redelivered: &[(QueueId, PackedIds)]) -> io::Result<()> {
+        self.definitions.sync()?;
+        let mut record = Vec::new();
+        let mut writer = RunWriter::default();
+        for (queue, ids) in redelivered {
+            ids.iter().for_each(|id| writer.push(id.to_bits()));
+            writer.finish(*queue, &mut record);
+        }
+        self.log.stop(&self.disk, &record)
+    }
+
+    pub fn disk(&self) -> &D {
+        &self.disk
+    }
+
+    pub fn counters(&self) -> (LogCounters, DefinitionCounters) {
+        (self.log.counters, self.definitions.counters)
+    }
+}
+
+/// Makes the files say what the survey found, in an order in which a crash does no harm.
+fn repair_log<D: Disk>(disk: &D, survey: &mut Survey) -> io::Result<()> {
+    for (name, bytes) in &survey.aside {
+        let path = format!("{QUARANTINE}/{name}");
+        let file = disk.create(&path, bytes.len() as u64)?;
+        file.write_at(0, bytes)?;
+        file.sync()?;
+    }
+    for path in &survey.aside_files {
+        disk.rename(path, &format!("{QUARANTINE}/{}", path.replace('/', "-")))?;
+    }
+    if !survey.aside.is_empty() || !survey.aside_files.is_empty() {
+        disk.sync_folder(QUARANTINE)?;
+    }
+    for path in survey.leftovers.iter().chain(&survey.void) {
+        disk.remove(path)?;
+    }
+    // Before the segment they are behind gets a footer, which would make them believable.
+    disk.sync_folder(LOG)?;
+    for found in &survey.segments {
+        if let Some(index) = &found.index {
+            let file = disk.open(&log_path(found.number))?;
+            let seed = Seed::new(found.number);
+            // What was read may not be stored yet, and a footer says it is.
+            file.sync()?;
+            let footer = encode_footer(index, seed, found.data_end, found.clean_stop);
+            file.write_at(found.data_end, &footer)?;
+            file.set_size(found.data_end + footer.len() as u64)?;
+            file.sync()?;
+        }
+    }
+    Ok(())
+}
+
+/// Goes on in the file of definitions, or in a new one if it is not as it was written.
+fn open_definitions<D: Disk>(
+    disk: &D,
+    survey: &mut Survey,
+    next_queue: QueueId,
+    definitions: &mut Vec<crate::broker::journal::Definition>,
+) -> io::Result<Definitions<D::File>> {
+    let mut catalog: Catalog = std::mem::take(&mut survey.catalog);
+    catalog.next_queue = next_queue.0;
+    catalog.next_message = survey.next_message;
+    *definitions = catalog.definitions();
+    match &survey.definitions {
+        None => Definitions::write_new(disk, 1, catalog),
+        Some(found) if found.spoilt => {
+            let new = Definitions::write_new(disk, found.generation + 1, catalog)?;
+            disk.remove(&definitions_path(found.generation))?;
+            Ok(new)
+        }
+        Some(found) => {
+            let file = disk.open(&definitions_path(found.generation))?;
+            // Read is not stored, if it was only the program that ended.
+            file.sync()?;
+            disk.sync_folder(DEFINITIONS)?;
+            Definitions::continue_in(file, found.generation, found.end, 0)
+        }
+    }
+}
+
+/// Where damaged bytes are kept.
+const QUARANTINE: &str = "quarantine";
+const SEGMENT_BYTES_MIN: u64 = 16 << 10;

@@ -1,0 +1,619 @@
+//! The log of messages and acks: segments of fixed size, the last of which is written to.
+//!
+//! Records are collected in a buffer and written in one piece at the end of a round. A segment that is
+//! full waits for its sync, and then gets its footer.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use crate::broker::journal::{Journal, QueueId};
+use crate::broker::message::{BLOCK_MESSAGES, MessageId};
+
+use super::files::{Disk, DiskFile};
+use super::index::{Blocks, ENTRY_SIZE_MAX, IndexBuilder};
+use super::position::Position;
+use super::record::{self, Kind, RECORD_HEADER, Seed, Walk};
+use super::runs::{self, Run, Runs};
+use super::segment::{
+    HEADER_SIZE, Header, LOG, Role, Segment, TRAILER_SIZE, encode_footer, log_path,
+};
+
+pub(super) struct Log<D: Disk> {
+    pub segment_bytes: u64,
+    /// Full segments, oldest first.
+    pub segments: BTreeMap<u64, Segment>,
+    /// First ids of segments with messages, to find the one an id is in.
+    starts: BTreeMap<u64, u64>,
+    active: Active<D::File>,
+    /// Full, with their indexes, waiting for their data to be stored.
+    closing: Vec<Active<D::File>>,
+    /// With a footer that is written but not synced.
+    sealing: Vec<D::File>,
+    /// The next segment's file, under a name of its own.
+    spares: Vec<String>,
+    next_spare: u64,
+    /// Files of full segments that were read lately, the latest last.
+    open_files: Vec<(u64, D::File)>,
+    /// Records of the active segment that are not written yet, and where they will be.
+    out: Vec<u8>,
+    /// Up to here everything is stored.
+    synced: Position,
+    /// Lowest id that no stored message has reached.
+    pub next_message: u64,
+    acks: Vec<u8>,
+    pub counters: LogCounters,
+}
+
+/// What the log did since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LogCounters {
+    pub syncs: u64,
+    pub written_bytes: u64,
+    pub segments_created: u64,
+    pub segments_recycled: u64,
+    pub segments_removed: u64,
+    pub segments_compacted: u64,
+}
+
+/// The segment that is written to, or was until it was full.
+struct Active<F> {
+    file: F,
+    number: u64,
+    seed: Seed,
+    /// Bytes it may take, footer included.
+    capacity: u64,
+    /// Where the next record goes.
+    end: u64,
+    index: IndexBuilder,
+    live: u64,
+    targets: Vec<u64>,
+    clean_stop: u64,
+    dirty: bool,
+}
+
+impl<D: Disk> Log<D> {
+    /// A log of these full segments, going on in a new one.
+    pub fn new(
+        disk: &D,
+        segment_bytes: u64,
+        segments: Vec<Segment>,
+        next_number: u64,
+        next_message: u64,
+    ) -> io::Result<Self> {
+        let mut log = Log {
+            segment_bytes,
+            segments: BTreeMap::new(),
+            starts: BTreeMap::new(),
+            active: create(disk, next_number, segment_bytes, next_message)?,
+            closing: Vec::new(),
+            sealing: Vec::new(),
+            spares: Vec::new(),
+            next_spare: 0,
+            open_files: Vec::new(),
+            out: Vec::new(),
+            synced: Position {
+                segment: next_number,
+                offset: HEADER_SIZE,
+            },
+            next_message,
+            acks: Vec::new(),
+            counters: LogCounters::default(),
+        };
+        for segment in segments {
+            if let Some((first, _)) = segment.ids {
+                log.starts.insert(first, segment.number);
+            }
+            log.segments.insert(segment.number, segment);
+        }
+        log.put(Kind::Started, &log.synced.encode());
+        log.sync()?;
+        Ok(log)
+    }
+
+    /// Whether anything is written that is not stored.
+    pub fn is_dirty(&self) -> bool {
+        self.active.dirty || !self.closing.is_empty()
+    }
+
+    /// Takes the journal's messages and acks into the log. What was taken is gone from the journal, so
+    /// that after an error, when there is space again, the rest can be tried.
+    pub fn append(&mut self, disk: &D, journal: &mut Journal) -> io::Result<()> {
+        if journal.messages.is_empty() && journal.acks.is_empty() {
+            return Ok(());
+        }
+        // A batch that fits a segment is not torn apart.
+        let whole = RECORD_HEADER + journal.messages.len() + journal.messages.len() / 4;
+        if (whole as u64) < self.segment_bytes / 4 {
+            self.reserve(disk, whole, 0)?;
+        }
+        let mut taken = 0;
+        let result = self.append_messages(disk, &journal.messages, &mut taken);
+        if taken == journal.messages.len() {
+            journal.messages.clear();
+        } else {
+            journal.messages.drain(..taken);
+        }
+        result?;
+        while !journal.acks.is_empty() {
+            let rest = journal.acks.len().saturating_sub(ACKS_PER_RECORD_MAX);
+            self.append_acks(disk, &mut journal.acks[rest..])?;
+            journal.acks.truncate(rest);
+        }
+        self.reserve(disk, COMMIT_SIZE, 0)?;
+        let commit = self.synced.encode();
+        self.put(Kind::Commit, &commit);
+        if self.out.len() >= OUT_BYTES_MAX {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn append_messages(&mut self, disk: &D, messages: &[u8], taken: &mut usize) -> io::Result<()> {
+        while let Some((size, rest)) = messages[*taken..].split_first_chunk::<4>() {
+            let size = u32::from_le_bytes(*size) as usize;
+            let Some((id, queues)) = rest.get(..size).and_then(record_keys) else {
+                return Err(io::Error::other("the journal is not well-formed"));
+            };
+            self.reserve(disk, RECORD_HEADER + size, queues.len())?;
+            let offset = self.active.end;
+            self.active.index.push(id, queues, offset);
+            self.active.live += (queues.len() / 8) as u64;
+            self.put(Kind::Message, &rest[..size]);
+            self.next_message = self.next_message.max(id + 1);
+            *taken += 4 + size;
+            if self.out.len() >= OUT_BYTES_MAX {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn append_acks(&mut self, disk: &D, acks: &mut [(QueueId, MessageId)]) -> io::Result<()> {
+        let mut packed = std::mem::take(&mut self.acks);
+        packed.clear();
+        runs::pack(acks, &mut packed);
+        let result = self.reserve(disk, RECORD_HEADER + packed.len(), packed.len());
+        if result.is_ok() {
+            self.put(Kind::Acks, &packed);
+            self.active.index.acks.extend_from_slice(&packed);
+            for (_, run) in Runs::new(&packed) {
+                self.settle(run);
+            }
+        }
+        self.acks = packed;
+        result
+    }
+
+    /// Takes acked copies off their segments.
+    fn settle(&mut self, run: Run) {
+        let mut rest = Some(run);
+        while let Some(run) = rest {
+            if self
+                .active
+                .index
+                .ids()
+                .is_some_and(|(first, _)| run.first >= first)
+            {
+                self.active.live = self.active.live.saturating_sub(run.count);
+                return;
+            }
+            let start = self.starts.range(..=run.first).next_back();
+            let Some((_, number)) = start else {
+                // Below all that is left; on to what is not.
+                rest = match self.starts.first_key_value() {
+                    Some((first, _)) => run.skip(run.count_up_to(first - 1)),
+                    None => None,
+                };
+                continue;
+            };
+            let number = *number;
+            let next = self
+                .starts
+                .range(run.first + 1..)
+                .next()
+                .map(|(first, _)| *first)
+                .or(self.active.index.ids().map(|(first, _)| first));
+            let count = next.map_or(run.count, |next| run.count_up_to(next - 1));
+            self.settle_in(number, Run { count, ..run });
+            rest = run.skip(count);
+        }
+    }
+
+    fn settle_in(&mut self, number: u64, run: Run) {
+        if let Some(closing) = self.closing.iter_mut().find(|it| it.number == number) {
+            closing.live = closing.live.saturating_sub(run.count);
+        } else if let Some(segment) = self.segments.get_mut(&number) {
+            let last = segment.ids.map_or(0, |(_, last)| last);
+            segment.live = segment.live.saturating_sub(run.count_up_to(last));
+        }
+        let targets = &mut self.active.targets;
+        if let Err(place) = targets.binary_search(&number) {
+            targets.insert(place, number);
+        }
+    }
+
+    /// Makes sure that a record of this size fits the active segment, with what it adds to the index.
+    fn reserve(&mut self, disk: &D, size: usize, index: usize) -> io::Result<()> {
+        let footer = self.active.index.size() + index + ENTRY_SIZE_MAX;
+        let needed = (size + footer + CONTINUED_SIZE) as u64 + TRAILER_SIZE;
+        if self.active.end + needed <= self.active.capacity {
+            return Ok(());
+        }
+        let smallest = size + index + 8 * ENTRY_SIZE_MAX + CONTINUED_SIZE;
+        let capacity = self
+            .segment_bytes
+            .max(HEADER_SIZE + smallest as u64 + INDEX_ROOM);
+        self.rotate(disk, capacity)
+    }
+
+    /// Goes on in a new segment.
+    fn rotate(&mut self, disk: &D, capacity: u64) -> io::Result<()> {
+        let number = self.active.number + 1;
+        let next = match self.spares.last() {
+            Some(spare) if capacity == self.segment_bytes => {
+                let next = reuse(disk, spare, number, capacity, self.next_message)?;
+                self.spares.pop();
+                self.counters.segments_recycled += 1;
+                next
+            }
+            _ => create(disk, number, capacity, self.next_message)?,
+        };
+        self.counters.segments_created += 1;
+        self.put(Kind::Continued, &number.to_le_bytes());
+        self.flush()?;
+        let full = std::mem::replace(&mut self.active, next);
+        if let Some((first, _)) = full.index.ids() {
+            self.starts.insert(first, full.number);
+        }
+        self.closing.push(full);
+        Ok(())
+    }
+
+    /// Adds a record for which there is room.
+    #[inline]
+    fn put(&mut self, kind: Kind, payload: &[u8]) {
+        let active = &mut self.active;
+        record::write(&mut self.out, active.seed, active.end, kind, payload);
+        active.end += (RECORD_HEADER + payload.len()) as u64;
+        active.dirty = true;
+    }
+
+    /// Writes what was collected.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let offset = self.active.end - self.out.len() as u64;
+        self.active.file.write_at(offset, &self.out)?;
+        self.counters.written_bytes += self.out.len() as u64;
+        self.out.clear();
+        self.out.shrink_to(OUT_BYTES_KEPT);
+        Ok(())
+    }
+
+    /// Makes everything stored. An error is final: what is on the disk is not known any more.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.flush()?;
+        for file in self.sealing.drain(..) {
+            file.sync()?;
+        }
+        for full in &self.closing {
+            full.file.sync()?;
+            self.counters.syncs += 1;
+        }
+        if self.active.dirty {
+            self.active.file.sync()?;
+            self.counters.syncs += 1;
+            self.active.dirty = false;
+        }
+        self.synced = Position {
+            segment: self.active.number,
+            offset: self.active.end,
+        };
+        for full in std::mem::take(&mut self.closing) {
+            self.seal(full)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a stored segment its footer.
+    fn seal(&mut self, full: Active<D::File>) -> io::Result<()> {
+        let footer = encode_footer(&full.index, full.seed, full.end, full.clean_stop);
+        full.file.write_at(full.end, &footer)?;
+        full.file.set_size(full.end + footer.len() as u64)?;
+        self.counters.written_bytes += footer.len() as u64;
+        let mut blocks = full.index.blocks.clone();
+        blocks.shrink();
+        let segment = Segment {
+            number: full.number,
+            ids: full.index.ids(),
+            references: full.index.references,
+            live: full.live,
+            blocks,
+            data_end: full.end,
+            targets: full.targets,
+        };
+        self.segments.insert(full.number, segment);
+        self.sealing.push(full.file);
+        Ok(())
+    }
+
+    /// Removes segments that nobody needs. Only when everything is stored: the acks must be.
+    pub fn release(&mut self, disk: &D) -> io::Result<()> {
+        if self.is_dirty() {
+            return Ok(());
+        }
+        loop {
+            let removable: Vec<u64> = self
+                .segments
+                .values()
+                .filter(|segment| segment.live == 0 && !self.needs_acks_of(segment))
+                .map(|segment| segment.number)
+                .collect();
+            if removable.is_empty() {
+                return Ok(());
+            }
+            for number in &removable {
+                self.discard(disk, *number)?;
+            }
+            // Before those that hold acks for these: they must not be back without them.
+            disk.sync_folder(LOG)?;
+            for number in removable {
+                if let Some(segment) = self.segments.remove(&number)
+                    && let Some((first, _)) = segment.ids
+                {
+                    self.starts.remove(&first);
+                }
+                self.open_files.retain(|(open, _)| *open != number);
+                self.counters.segments_removed += 1;
+            }
+        }
+    }
+
+    /// Whether a segment holds acks for one that is still there.
+    fn needs_acks_of(&self, segment: &Segment) -> bool {
+        segment
+            .targets
+            .iter()
+            .any(|target| self.segments.contains_key(target))
+    }
+
+    /// The file becomes the next segment's, or goes.
+    fn discard(&mut self, disk: &D, number: u64) -> io::Result<()> {
+        let segment = &self.segments[&number];
+        let regular =
+            2 * segment.data_end > self.segment_bytes && segment.data_end <= self.segment_bytes;
+        let path = log_path(number);
+        if regular && self.spares.len() < SPARES_MAX {
+            let spare = format!("{LOG}/spare-{}", self.next_spare);
+            self.next_spare += 1;
+            disk.rename(&path, &spare)?;
+            self.spares.push(spare);
+            Ok(())
+        } else {
+            disk.remove(&path)
+        }
+    }
+
+    /// Makes a file ready for the next segment, so that the batch that needs it does not wait.
+    pub fn prepare(&mut self, disk: &D) -> io::Result<()> {
+        if !self.spares.is_empty() || 2 * self.active.end < self.segment_bytes {
+            return Ok(());
+        }
+        let spare = format!("{LOG}/spare-{}", self.next_spare);
+        self.next_spare += 1;
+        let file = disk.create(&spare, self.segment_bytes)?;
+        file.sync()?;
+        self.spares.push(spare);
+        Ok(())
+    }
+
+    /// All messages of a block that are still in the log, as a journal has them.
+    pub fn fetch(&mut self, disk: &D, block: u64) -> io::Result<Vec<u8>> {
+        self.flush()?;
+        let ids = (
+            block * BLOCK_MESSAGES as u64,
+            block * BLOCK_MESSAGES as u64 + (BLOCK_MESSAGES as u64 - 1),
+        );
+        let mut messages = Vec::new();
+        let first = self.starts.range(..=ids.0).next_back();
+        let from = first.map_or(ids.0, |(first, _)| *first);
+        let numbers: Vec<u64> = self.starts.range(from..=ids.1).map(|(_, n)| *n).collect();
+        for number in numbers {
+            if let Some(full) = self.closing.iter().find(|full| full.number == number) {
+                let blocks = &full.index.blocks;
+                read_block(
+                    &full.file,
+                    full.seed,
+                    blocks,
+                    full.end,
+                    block,
+                    &mut messages,
+                )?;
+            } else if self.segments.contains_key(&number) {
+                self.open_file(disk, number)?;
+                let (_, file) = self.open_files.last().expect("it was just opened");
+                let segment = &self.segments[&number];
+                let seed = Seed::new(number);
+                let blocks = &segment.blocks;
+                read_block(file, seed, blocks, segment.data_end, block, &mut messages)?;
+            }
+        }
+        let active = &self.active;
+        let blocks = &active.index.blocks;
+        if active.index.messages > 0 {
+            read_block(
+                &active.file,
+                active.seed,
+                blocks,
+                active.end,
+                block,
+                &mut messages,
+            )?;
+        }
+        Ok(messages)
+    }
+
+    /// Opens a full segment's file, unless it is, and makes it the latest.
+    fn open_file(&mut self, disk: &D, number: u64) -> io::Result<()> {
+        let place = self.open_files.iter().position(|(open, _)| *open == number);
+        let file = match place {
+            Some(place) => self.open_files.remove(place),
+            None => (number, disk.open(&log_path(number))?),
+        };
+        if self.open_files.len() >= OPEN_FILES_MAX {
+            self.open_files.remove(0);
+        }
+        self.open_files.push(file);
+        Ok(())
+    }
+
+    /// Ends the log for this run: behind this record nothing comes.
+    pub fn stop(&mut self, disk: &D, clean_stop: &[u8]) -> io::Result<()> {
+        self.reserve(disk, RECORD_HEADER + clean_stop.len(), 0)?;
+        self.active.clean_stop = self.active.end;
+        self.put(Kind::CleanStop, clean_stop);
+        self.sync()?;
+        let number = self.active.number;
+        let footer = encode_footer(
+            &self.active.index,
+            self.active.seed,
+            self.active.end,
+            self.active.clean_stop,
+        );
+        debug_assert_eq!(
+            Seed::new(number).checksum(0, b""),
+            self.active.seed.checksum(0, b"")
+        );
+        self.active.file.write_at(self.active.end, &footer)?;
+        self.active
+            .file
+            .set_size(self.active.end + footer.len() as u64)?;
+        self.active.file.sync()?;
+        for file in self.sealing.drain(..) {
+            file.sync()?;
+        }
+        for spare in self.spares.drain(..) {
+            disk.remove(&spare)?;
+        }
+        Ok(())
+    }
+}
+
+/// A segment in a new file.
+fn create<D: Disk>(
+    disk: &D,
+    number: u64,
+    capacity: u64,
+    next_message: u64,
+) -> io::Result<Active<D::File>> {
+    let path = format!("{LOG}/{number:010}.new");
+    let file = disk.create(&path, capacity)?;
+    begin(disk, file, &path, number, capacity, next_message)
+}
+
+/// A segment in a file that was another.
+fn reuse<D: Disk>(
+    disk: &D,
+    spare: &str,
+    number: u64,
+    capacity: u64,
+    next_message: u64,
+) -> io::Result<Active<D::File>> {
+    let file = disk.open(spare)?;
+    file.set_size(capacity)?;
+    begin(disk, file, spare, number, capacity, next_message)
+}
+
+/// The header is stored before the file gets its name: a segment without one is a damaged segment.
+fn begin<D: Disk>(
+    disk: &D,
+    file: D::File,
+    path: &str,
+    number: u64,
+    capacity: u64,
+    next_message: u64,
+) -> io::Result<Active<D::File>> {
+    let header = Header {
+        role: Role::Log,
+        number,
+        next_message,
+        stored: HEADER_SIZE,
+    };
+    file.write_at(0, &header.encode())?;
+    file.sync()?;
+    disk.rename(path, &log_path(number))?;
+    disk.sync_folder(LOG)?;
+    Ok(Active {
+        file,
+        number,
+        seed: Seed::new(number),
+        capacity,
+        end: HEADER_SIZE,
+        index: IndexBuilder::default(),
+        live: 0,
+        targets: Vec::new(),
+        clean_stop: 0,
+        dirty: false,
+    })
+}
+
+/// Adds a block's messages in one segment to `out`. Damaged ones are left out, and said so.
+fn read_block<F: DiskFile>(
+    file: &F,
+    seed: Seed,
+    blocks: &Blocks,
+    data_end: u64,
+    block: u64,
+    out: &mut Vec<u8>,
+) -> io::Result<()> {
+    let Some((from, end)) = blocks.range(block) else {
+        return Ok(());
+    };
+    let end = end.unwrap_or(data_end);
+    let mut bytes = vec![0; (end - from) as usize];
+    file.read_at(from, &mut bytes)?;
+    out.reserve(bytes.len());
+    for met in Walk::new(&bytes, seed, from) {
+        match met {
+            record::Met::Record(record) if record.kind == Kind::Message => {
+                let id = record_keys(record.payload).map(|(id, _)| id);
+                if id.is_some_and(|id| id / BLOCK_MESSAGES as u64 == block) {
+                    out.extend_from_slice(&(record.payload.len() as u32).to_le_bytes());
+                    out.extend_from_slice(record.payload);
+                }
+            }
+            record::Met::Record(_) => {}
+            record::Met::Hole { offset, size } => {
+                log::error!("damaged bytes at offset {offset}, {size} of them: messages are lost");
+            }
+            record::Met::Rest { offset } => {
+                log::error!("damaged bytes from offset {offset} on: messages are lost");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Id and queues of a message as it is encoded.
+#[inline]
+pub(super) fn record_keys(encoded: &[u8]) -> Option<(u64, &[u8])> {
+    let (id, rest) = encoded.split_first_chunk::<8>()?;
+    let (count, rest) = rest.split_first_chunk::<2>()?;
+    let queues = rest.get(..8 * usize::from(u16::from_le_bytes(*count)))?;
+    Some((u64::from_le_bytes(*id), queues))
+}
+
+/// Bytes collected before they are written within a round.
+const OUT_BYTES_MAX: usize = 1 << 20;
+const OUT_BYTES_KEPT: usize = 1 << 21;
+/// Acks beyond go into another record, so that no record is out of proportion.
+const ACKS_PER_RECORD_MAX: usize = 1 << 16;
+const COMMIT_SIZE: usize = RECORD_HEADER + 16;
+const CONTINUED_SIZE: usize = RECORD_HEADER + 8;
+/// Beside its one record, what a segment of unusual size has room for.
+const INDEX_ROOM: u64 = 64 << 10;
+/// Files of removed segments kept for the next ones: their blocks are allocated and written, so that a
+/// sync has no file system structures to change.
+const SPARES_MAX: usize = 2;
+const OPEN_FILES_MAX: usize = 16;

@@ -1,0 +1,268 @@
+//! Durability: what the core's [`Journal`] says, on stable storage.
+//!
+//! [`Store`] is the loop's handle. It submits batches and takes reports, never waits and touches no file;
+//! all of that is done by a thread of its own, `disk`. A batch is stored when its number is under the
+//! watermark ([`Report::StoredUpTo`]).
+//!
+//! ```text
+//!   loop: Store --- Batch (bounded channel) ---> disk: append to the log, sync once for all that came
+//!           ^                                      |
+//!           +------ Report, and a wake-up ---------+
+//! ```
+//!
+//! # The data directory
+//! ```text
+//!   lock                         held by the process that uses it (flock)
+//!   log/0000000001.seg ...       messages and acks in the order they came, in segments
+//!   definitions/0000000001.log   what is declared; written anew when most of it is history
+//!   spill/                       transient messages beyond the memory budget; emptied at start
+//!   quarantine/                  damaged bytes, for whoever wants to look at them
+//! ```
+//! Nothing in it depends on the host's name or the path; it may be moved while no broker runs.
+//!
+//! # How it works
+//! - **One log** for all queues: a message is written once, whatever the fan-out; what is acked is
+//!   appended too, as runs of ids. One sync serves everybody.
+//! - **Files are written with `pwrite`, not through a mapping.** Measured on ext4 with 16 MiB segments:
+//!   128 KiB written and synced take 0.13 ms with `pwrite` into blocks that were written before, 0.24 ms
+//!   into blocks that are only allocated; the same through a mapping takes 0.50 and 0.32 ms, and three
+//!   to six times the CPU, since every page faults again after each sync. A failed write is then an
+//!   error too, and not a signal; no page of a segment counts as the process's memory; and `unsafe` is
+//!   not needed at all. Reads are `pread`, for the same reasons.
+//! - **Segments are recycled**: the file of a dead one becomes the next, as its blocks are written
+//!   already. Checksums start from the segment's number and the record's offset, so that nothing left
+//!   over is ever taken for a record.
+//! - **A full segment gets a footer** with its index, so that a start reads no bodies. It is written when
+//!   all before it is stored, and so it also proves that.
+//! - **Commits say how far the log was stored** when they were written. This tells the tear of a crash,
+//!   behind which nothing is believed, from damage in the middle, which costs only what is damaged.
+//! - **Space**: the running store counts for each segment the copies of its messages that somebody
+//!   needs, and knows which older segments its acks are for. It goes when nobody needs either.
+
+mod catalog;
+mod definition_codec;
+mod definitions;
+mod disk;
+pub mod engine;
+mod error;
+pub mod files;
+mod id_set;
+mod index;
+mod log;
+mod number;
+mod position;
+mod record;
+mod recovered;
+mod recovery;
+mod runs;
+mod segment;
+mod spill;
+mod survey;
+
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
+
+use crate::broker::journal::{Journal, QueueId};
+use crate::broker::queue::PackedIds;
+
+pub use definitions::DefinitionCounters;
+pub use engine::Options;
+pub use error::OpenError;
+pub use log::LogCounters;
+pub use recovered::{Damage, Fault, Recovered, RecoveryStatistics, Redelivered, References};
+
+use disk::{DiskThread, Request};
+use engine::Engine;
+use files::Directory;
+use spill::Spills;
+
+/// One turn's work for the disk.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Ascending; the watermark counts in it.
+    pub number: u64,
+    pub journal: Journal,
+    /// Blocks to read back. Each is answered by one [`Report::Page`], and before it by a
+    /// [`Report::SpillPage`] if an image of it is kept.
+    pub fetches: Vec<u64>,
+    pub spills: Vec<Spill>,
+    /// Blocks whose images are not needed any more.
+    pub dropped_spills: Vec<u64>,
+}
+
+/// Transient messages of a block, as whoever spills them has them; kept until they are dropped or the
+/// process ends.
+#[derive(Debug)]
+pub struct Spill {
+    pub block: u64,
+    pub image: Vec<u8>,
+}
+
+/// What the disk thread has to say.
+#[derive(Debug)]
+pub enum Report {
+    /// Every batch up to this number is stored.
+    StoredUpTo(u64),
+    /// The messages of a block that are on the disk, encoded as by [`Journal::append`], ids ascending;
+    /// acked ones may be among them. One that was damaged is not.
+    Page { block: u64, messages: Vec<u8> },
+    /// See [`Spill`].
+    SpillPage { block: u64, image: Vec<u8> },
+    /// There is no space for another segment: publishers should wait. `false` when that is over.
+    SpaceLow(bool),
+}
+
+/// What is stored last by a broker that ends by itself.
+#[derive(Debug, Default)]
+pub struct CleanStop {
+    /// Unacked messages that may have been delivered before.
+    pub redelivered: Vec<(QueueId, PackedIds)>,
+}
+
+/// A data directory that is locked, recovered and ready.
+pub struct Opened {
+    engine: Engine<Directory>,
+    spills: Spills<Directory>,
+    options: Options,
+}
+
+impl Opened {
+    /// Opens a data directory, making it if there is none, and recovers what is stored there.
+    ///
+    /// # Errors
+    /// Another process has it, a later version wrote it, or it cannot be read or written. Damage is no
+    /// error: see [`Recovered::damage`].
+    pub fn open(directory: &Path, options: Options) -> Result<(Opened, Recovered), OpenError> {
+        let disk = Directory::lock(directory).map_err(|error| refused(directory, error))?;
+        let spills = Spills::start(&disk).map_err(|error| OpenError::io(directory, error))?;
+        let (engine, recovered) = Engine::open(disk, &options)?;
+        let opened = Opened {
+            engine,
+            spills,
+            options,
+        };
+        Ok((opened, recovered))
+    }
+}
+
+fn refused(directory: &Path, error: io::Error) -> OpenError {
+    match error.kind() {
+        ErrorKind::WouldBlock => OpenError::InUse {
+            directory: directory.to_owned(),
+        },
+        _ => OpenError::io(directory, error),
+    }
+}
+
+/// The loop's handle to the disk thread.
+pub struct Store {
+    /// `None` once stopped.
+    requests: Option<Sender<Request>>,
+    reports: Receiver<Report>,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Store {
+    /// Starts the disk thread. `wake` is called on it after reports were queued.
+    ///
+    /// If the disk fails, the thread logs that and ends the process: what was confirmed is stored, and
+    /// nothing else may be confirmed.
+    pub fn start(opened: Opened, wake: Box<dyn Fn() + Send>) -> Store {
+        let (requests, received) = bounded(BATCHES_MAX);
+        // Bounded by what is asked: a page for each fetch, and a watermark for some batches.
+        let (reported, reports) = unbounded();
+        let disk = DiskThread::new(
+            opened.engine,
+            opened.spills,
+            received,
+            reported,
+            wake,
+            Duration::from_millis(opened.options.sync_interval_ms),
+        );
+        let thread = thread::Builder::new()
+            .name("disk".to_owned())
+            .spawn(move || disk.run().inspect_err(|error| end_process(error)))
+            .expect("a thread can be started while the program starts");
+        Store {
+            requests: Some(requests),
+            reports,
+            thread: Some(thread),
+        }
+    }
+
+    /// Hands a batch to the disk thread, or back if too many wait there: then publishers must wait.
+    #[expect(clippy::result_large_err, reason = "it is the batch itself")]
+    pub fn submit(&mut self, batch: Batch) -> Result<(), Batch> {
+        let Some(requests) = &self.requests else {
+            return Err(batch);
+        };
+        match requests.try_send(Request::Batch(batch)) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(request) | TrySendError::Disconnected(request)) => match request
+            {
+                Request::Batch(batch) => Err(batch),
+                Request::Stop(_) => unreachable!("a batch was sent"),
+            },
+        }
+    }
+
+    /// The next report, if there is one.
+    pub fn take_report(&mut self) -> Option<Report> {
+        self.reports.try_recv().ok()
+    }
+
+    /// Waits until everything submitted is stored, notes which messages were delivered, and ends the
+    /// thread.
+    ///
+    /// # Errors
+    /// There was no space to do so.
+    pub fn stop(mut self, last: CleanStop) -> io::Result<()> {
+        if let Some(requests) = self.requests.take() {
+            // Fails only if the thread is gone, which joining it tells.
+            let _ = requests.send(Request::Stop(last));
+        }
+        match self.thread.take() {
+            Some(thread) => join(thread),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Store {
+    /// Stores what was submitted and lets go of the directory, without a word about deliveries.
+    fn drop(&mut self) {
+        self.requests = None;
+        if let Some(thread) = self.thread.take()
+            && let Err(error) = join(thread)
+        {
+            ::log::error!("the disk thread failed: {error}");
+        }
+    }
+}
+
+fn join(thread: JoinHandle<io::Result<()>>) -> io::Result<()> {
+    thread
+        .join()
+        .unwrap_or_else(|_| Err(io::Error::other("the disk thread panicked")))
+}
+
+/// After a failed write or sync nobody knows what is on the disk, and the kernel may have dropped the
+/// pages: trying again would only seem to work.
+fn end_process(error: &io::Error) {
+    if files::is_full(error) {
+        return;
+    }
+    ::log::error!(
+        "the disk failed: {error}; ending, so that nothing is confirmed that is not stored"
+    );
+    std::process::exit(EX_IOERR);
+}
+
+/// sysexits.h.
+const EX_IOERR: i32 = 74;
+/// Batches that wait for the disk thread. Beyond, the loop keeps them, and stops reading publishers.
+const BATCHES_MAX: usize = 32;

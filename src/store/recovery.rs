@@ -1,0 +1,247 @@
+//! From what a survey found to the state of the broker: acks are matched with messages.
+
+use std::collections::{BTreeMap, HashMap};
+
+use foldhash::fast::FixedState;
+
+use crate::broker::journal::QueueId;
+use crate::broker::message::{BLOCK_MESSAGES, MessageId};
+use crate::broker::queue::PackedIds;
+
+use super::error::OpenError;
+use super::files::Disk;
+use super::id_set::{IdSet, Reader};
+use super::index::MessageRuns;
+use super::recovered::{Recovered, RecoveryStatistics, Redelivered, ReferenceCounter, References};
+use super::runs::Runs;
+use super::segment::{Section, Segment, log_path};
+use super::survey::{Survey, Surveyed};
+
+/// Finds out who needs which messages, and what the running store must know of each segment.
+pub(super) fn recover<D: Disk>(
+    disk: &D,
+    survey: &Survey,
+) -> Result<(Recovered, Vec<Segment>), OpenError> {
+    let acked = read_acks(disk, survey)?;
+    let mut tally = Tally::new(survey, &acked);
+    let mut segments = Vec::new();
+    for found in &survey.segments {
+        let messages = section(disk, found, Section::Messages)?;
+        let (references, live) = tally.count(&messages);
+        segments.push(Segment {
+            number: found.number,
+            ids: found.ids,
+            references,
+            live,
+            blocks: found.blocks.clone(),
+            data_end: found.data_end,
+            targets: acked
+                .targets
+                .get(&found.number)
+                .cloned()
+                .unwrap_or_default(),
+        });
+    }
+    let last = survey.segments.iter().filter_map(|it| it.ids).next_back();
+    let next = survey
+        .next_message
+        .max(last.map_or(0, |(_, last)| last + 1));
+    let next = next.next_multiple_of(BLOCK_MESSAGES as u64);
+    let next_queue = survey.catalog.next_queue.max(tally.next_queue);
+    let statistics = RecoveryStatistics {
+        segments: segments.len() as u64,
+        scanned: survey
+            .segments
+            .iter()
+            .filter(|it| it.index.is_some())
+            .count() as u64,
+        messages: tally.counter.messages,
+        log_bytes: segments.iter().map(|segment| segment.data_end).sum(),
+    };
+    let (queues, references) = tally.finish();
+    let recovered = Recovered {
+        definitions: Vec::new(),
+        queues,
+        references,
+        redelivered: redelivered(survey),
+        next_message: MessageId::from_bits(next),
+        next_queue: QueueId(next_queue),
+        damage: survey.damage.clone(),
+        statistics,
+    };
+    Ok((recovered, segments))
+}
+
+/// Acks of all segments, by queue.
+#[derive(Default)]
+struct Acked {
+    queues: HashMap<QueueId, IdSet, FixedState>,
+    /// For each segment the older ones it has acks for.
+    targets: BTreeMap<u64, Vec<u64>>,
+    next_queue: u64,
+}
+
+fn read_acks<D: Disk>(disk: &D, survey: &Survey) -> Result<Acked, OpenError> {
+    let starts: BTreeMap<u64, (u64, u64)> = survey
+        .segments
+        .iter()
+        .filter_map(|segment| {
+            segment
+                .ids
+                .map(|(first, last)| (first, (last, segment.number)))
+        })
+        .collect();
+    let mut acked = Acked::default();
+    for segment in &survey.segments {
+        let bytes = section(disk, segment, Section::Acks)?;
+        let mut targets = Vec::new();
+        for (queue, run) in Runs::new(&bytes) {
+            acked.next_queue = acked.next_queue.max(queue.0.saturating_add(1));
+            let mut at = run.first;
+            // The segment of the first id, and those of the others.
+            if let Some((first, _)) = starts.range(..=run.first).next_back() {
+                at = *first;
+            }
+            for (_, (last, number)) in starts.range(at..=run.last()) {
+                if *last >= run.first && *number < segment.number {
+                    targets.push(*number);
+                }
+            }
+            if survey.catalog.has_queue(queue) {
+                acked.queues.entry(queue).or_default().insert_run(run);
+            }
+        }
+        targets.sort_unstable();
+        targets.dedup();
+        acked.targets.insert(segment.number, targets);
+    }
+    Ok(acked)
+}
+
+/// Goes through all messages in their order.
+struct Tally<'a> {
+    survey: &'a Survey,
+    acked: &'a Acked,
+    slots: HashMap<QueueId, usize, FixedState>,
+    queues: Vec<Copies<'a>>,
+    counter: ReferenceCounter,
+    next_queue: u64,
+}
+
+/// A queue's share.
+struct Copies<'a> {
+    queue: QueueId,
+    acked: Option<Reader<'a>>,
+    unacked: PackedIds,
+}
+
+impl<'a> Tally<'a> {
+    fn new(survey: &'a Survey, acked: &'a Acked) -> Self {
+        Tally {
+            survey,
+            acked,
+            slots: HashMap::default(),
+            queues: Vec::new(),
+            counter: ReferenceCounter::default(),
+            next_queue: acked.next_queue,
+        }
+    }
+
+    /// Counts a segment's copies: all, and those that are needed.
+    fn count(&mut self, messages: &[u8]) -> (u64, u64) {
+        let (mut all, mut live) = (0, 0);
+        let Some(mut runs) = MessageRuns::decode(messages) else {
+            return (0, 0);
+        };
+        let sets: Vec<(u64, Vec<usize>)> = std::mem::take(&mut runs.sets)
+            .iter()
+            .map(|set| (set.len() as u64, self.slots_of(set)))
+            .collect();
+        for run in runs {
+            let (size, slots) = &sets[run.set];
+            all += size * run.count;
+            for n in 0..run.count {
+                let id = run.first + n * run.stride;
+                let mut count = 0;
+                for slot in slots {
+                    let copies = &mut self.queues[*slot];
+                    if !copies
+                        .acked
+                        .as_mut()
+                        .is_some_and(|acked| acked.contains(id))
+                    {
+                        copies.unacked.push(MessageId::from_bits(id));
+                        count += 1;
+                    }
+                }
+                if count > 0 {
+                    self.counter.add(id, count);
+                    live += u64::from(count);
+                }
+            }
+        }
+        (all, live)
+    }
+
+    /// The queues of a set that still exist.
+    fn slots_of(&mut self, set: &[QueueId]) -> Vec<usize> {
+        let mut slots = Vec::new();
+        for queue in set {
+            self.next_queue = self.next_queue.max(queue.0.saturating_add(1));
+            if !self.survey.catalog.has_queue(*queue) {
+                continue;
+            }
+            let slot = *self.slots.entry(*queue).or_insert_with(|| {
+                self.queues.push(Copies {
+                    queue: *queue,
+                    acked: self.acked.queues.get(queue).map(IdSet::reader),
+                    unacked: PackedIds::default(),
+                });
+                self.queues.len() - 1
+            });
+            if !slots.contains(&slot) {
+                slots.push(slot);
+            }
+        }
+        slots
+    }
+
+    fn finish(self) -> (Vec<(QueueId, PackedIds)>, Vec<References>) {
+        let mut queues: Vec<_> = self
+            .queues
+            .into_iter()
+            .filter(|copies| !copies.unacked.is_empty())
+            .map(|copies| (copies.queue, copies.unacked))
+            .collect();
+        queues.sort_unstable_by_key(|(queue, _)| *queue);
+        (queues, self.counter.finish())
+    }
+}
+
+fn redelivered(survey: &Survey) -> Redelivered {
+    if survey.segments.is_empty() {
+        return Redelivered::Exactly(Vec::new());
+    }
+    let Some(clean_stop) = &survey.clean_stop else {
+        return Redelivered::Any;
+    };
+    let mut queues: Vec<(QueueId, PackedIds)> = Vec::new();
+    let mut runs = Runs::new(clean_stop);
+    for (queue, run) in runs.by_ref() {
+        let ids = run.ids().map(MessageId::from_bits);
+        match queues.last_mut() {
+            Some((last, packed)) if *last == queue => packed.extend(ids),
+            _ => queues.push((queue, ids.collect())),
+        }
+    }
+    if runs.malformed {
+        return Redelivered::Any;
+    }
+    Redelivered::Exactly(queues)
+}
+
+fn section<D: Disk>(disk: &D, found: &Surveyed, section: Section) -> Result<Vec<u8>, OpenError> {
+    found
+        .section(disk, section)
+        .map_err(|error| OpenError::io(log_path(found.number), error))
+}

@@ -1,0 +1,274 @@
+//! What is around the records of a file: its header and, once it is full, its footer.
+//!
+//! ```text
+//!   header (64) | records ... | blocks | messages | acks | trailer (64)
+//!                             +------- footer, up to the end of the file
+//! ```
+//!
+//! The footer is written when all before it is stored; so a valid footer is also a proof of that.
+
+use super::index::{Blocks, IndexBuilder};
+use super::record::Seed;
+
+/// Bytes of a header.
+pub(super) const HEADER_SIZE: u64 = 64;
+/// Bytes of a trailer.
+pub(super) const TRAILER_SIZE: u64 = 64;
+
+/// Raised when files are written that older programs would misread.
+const VERSION: u32 = 1;
+const MAGIC: &[u8; 8] = b"leveret\n";
+
+/// What a file is; its bytes are at the start, so that a stray one can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(super) enum Role {
+    Log = 1,
+    Definitions = 2,
+}
+
+/// The start of a file: magic (8), version (4), role (4), number (8), first id (8), stored (8),
+/// zeros, and the checksum of it all (4). A later version may change all but the magic, version and checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub role: Role,
+    pub number: u64,
+    /// No message before it has an id this high.
+    pub next_message: u64,
+    /// Up to here the file was stored before it got its name.
+    pub stored: u64,
+}
+
+pub(super) enum HeaderError {
+    Damaged,
+    /// Written by a later version of the program.
+    Version(u32),
+}
+
+impl Header {
+    pub fn encode(&self) -> [u8; HEADER_SIZE as usize] {
+        let mut out = [0; HEADER_SIZE as usize];
+        out[..8].copy_from_slice(MAGIC);
+        out[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        out[12..16].copy_from_slice(&(self.role as u32).to_le_bytes());
+        out[16..24].copy_from_slice(&self.number.to_le_bytes());
+        out[24..32].copy_from_slice(&self.next_message.to_le_bytes());
+        out[32..40].copy_from_slice(&self.stored.to_le_bytes());
+        let checksum = crc32fast::hash(&out[..60]);
+        out[60..].copy_from_slice(&checksum.to_le_bytes());
+        out
+    }
+
+    pub fn decode(bytes: &[u8; HEADER_SIZE as usize]) -> Result<Header, HeaderError> {
+        let checksum = crc32fast::hash(&bytes[..60]).to_le_bytes();
+        if &bytes[..8] != MAGIC || bytes[60..] != checksum {
+            return Err(HeaderError::Damaged);
+        }
+        let version = read_u32(bytes, 8);
+        if version != VERSION {
+            return Err(HeaderError::Version(version));
+        }
+        let role = match read_u32(bytes, 12) {
+            1 => Role::Log,
+            2 => Role::Definitions,
+            _ => return Err(HeaderError::Damaged),
+        };
+        Ok(Header {
+            role,
+            number: read_u64(bytes, 16),
+            next_message: read_u64(bytes, 24),
+            stored: read_u64(bytes, 32),
+        })
+    }
+}
+
+/// The end of a full segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Trailer {
+    /// Where records end and the footer begins.
+    pub data_end: u64,
+    /// Offset of a clean stop behind which nothing comes; zero if there is none.
+    pub clean_stop: u64,
+    /// Bytes of the sections, in their order.
+    pub sizes: [u32; 3],
+    /// Their checksums.
+    pub checksums: [u32; 3],
+    /// First and last id of its messages, both one more; zero if there are none.
+    pub ids: (u64, u64),
+}
+
+/// A section of a footer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Section {
+    Blocks,
+    Messages,
+    Acks,
+}
+
+impl Trailer {
+    fn encode(&self, seed: Seed) -> [u8; TRAILER_SIZE as usize] {
+        let mut out = [0; TRAILER_SIZE as usize];
+        out[..8].copy_from_slice(&self.data_end.to_le_bytes());
+        out[8..16].copy_from_slice(&self.clean_stop.to_le_bytes());
+        for n in 0..3 {
+            out[16 + 4 * n..][..4].copy_from_slice(&self.sizes[n].to_le_bytes());
+            out[28 + 4 * n..][..4].copy_from_slice(&self.checksums[n].to_le_bytes());
+        }
+        out[40..48].copy_from_slice(&self.ids.0.to_le_bytes());
+        out[48..56].copy_from_slice(&self.ids.1.to_le_bytes());
+        let checksum = seed.checksum(0, &out[..60]);
+        out[60..].copy_from_slice(&checksum.to_le_bytes());
+        out
+    }
+
+    /// `None` if these bytes do not end a file of this size.
+    pub fn decode(bytes: &[u8; TRAILER_SIZE as usize], seed: Seed, file_size: u64) -> Option<Self> {
+        if seed.checksum(0, &bytes[..60]).to_le_bytes() != bytes[60..] {
+            return None;
+        }
+        let trailer = Trailer {
+            data_end: read_u64(bytes, 0),
+            clean_stop: read_u64(bytes, 8),
+            sizes: [16, 20, 24].map(|at| read_u32(bytes, at)),
+            checksums: [28, 32, 36].map(|at| read_u32(bytes, at)),
+            ids: (read_u64(bytes, 40), read_u64(bytes, 48)),
+        };
+        let sections: u64 = trailer.sizes.iter().map(|size| u64::from(*size)).sum();
+        let size = trailer
+            .data_end
+            .checked_add(sections)?
+            .checked_add(TRAILER_SIZE)?;
+        (trailer.data_end >= HEADER_SIZE && size == file_size).then_some(trailer)
+    }
+
+    pub fn ids(&self) -> Option<(u64, u64)> {
+        let (first, last) = self.ids;
+        (first > 0 && first <= last).then(|| (first - 1, last - 1))
+    }
+
+    /// Offset and size of a section.
+    pub fn place(&self, section: Section) -> (u64, usize) {
+        let before: u64 = self.sizes[..section as usize]
+            .iter()
+            .map(|size| u64::from(*size))
+            .sum();
+        (
+            self.data_end + before,
+            self.sizes[section as usize] as usize,
+        )
+    }
+
+    pub fn is_intact(&self, section: Section, bytes: &[u8]) -> bool {
+        crc32fast::hash(bytes) == self.checksums[section as usize]
+    }
+}
+
+/// All of a footer, to be written at `data_end`.
+pub(super) fn encode_footer(
+    index: &IndexBuilder,
+    seed: Seed,
+    data_end: u64,
+    clean_stop: u64,
+) -> Vec<u8> {
+    let mut sections = [Vec::new(), Vec::new(), Vec::new()];
+    index.blocks.encode(&mut sections[Section::Blocks as usize]);
+    index.encode_messages(&mut sections[Section::Messages as usize]);
+    sections[Section::Acks as usize].extend_from_slice(&index.acks);
+    let trailer = Trailer {
+        data_end,
+        clean_stop,
+        sizes: sections.each_ref().map(|section| section.len() as u32),
+        checksums: sections.each_ref().map(|section| crc32fast::hash(section)),
+        ids: index
+            .ids()
+            .map_or((0, 0), |(first, last)| (first + 1, last + 1)),
+    };
+    let mut out = sections.concat();
+    out.extend_from_slice(&trailer.encode(seed));
+    out
+}
+
+/// What the running store knows of a segment that is no longer written to.
+pub(super) struct Segment {
+    pub number: u64,
+    /// First and last id of its messages.
+    pub ids: Option<(u64, u64)>,
+    /// Copies of messages in it when it was written, and those that somebody still needs.
+    pub references: u64,
+    pub live: u64,
+    pub blocks: Blocks,
+    /// Where its records end.
+    pub data_end: u64,
+    /// Older segments, of which it holds acks; ascending.
+    pub targets: Vec<u64>,
+}
+
+impl Segment {
+    /// Bytes of its records that somebody needs, by the average size of a message in it.
+    pub fn live_bytes(&self) -> u64 {
+        let bytes = u128::from(self.data_end) * u128::from(self.live);
+        bytes
+            .checked_div(u128::from(self.references))
+            .map_or(0, |bytes| bytes as u64)
+    }
+}
+
+/// The path of a segment.
+pub(super) fn log_path(number: u64) -> String {
+    format!("{LOG}/{number:010}.seg")
+}
+
+/// The number in a segment's name.
+pub(super) fn log_number(name: &str) -> Option<u64> {
+    name.strip_suffix(".seg")?.parse().ok()
+}
+
+/// The folder of segments.
+pub(super) const LOG: &str = "log";
+
+fn read_u32(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+fn read_u64(bytes: &[u8], at: usize) -> u64 {
+    u64::from(read_u32(bytes, at)) | u64::from(read_u32(bytes, at + 4)) << 32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_read_as_written_and_no_flipped_bit_is_taken_for_a_version() {
+        let header = Header {
+            role: Role::Log,
+            number: 7,
+            next_message: 512,
+            stored: 64,
+        };
+        let bytes = header.encode();
+        assert!(matches!(Header::decode(&bytes), Ok(read) if read == header));
+        for bit in 0..8 * bytes.len() {
+            let mut bytes = bytes;
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(matches!(Header::decode(&bytes), Err(HeaderError::Damaged)));
+        }
+    }
+
+    #[test]
+    fn a_footer_is_read_as_written() {
+        let seed = Seed::new(7);
+        let mut index = IndexBuilder::default();
+        index.push(5, &3u64.to_le_bytes(), 64);
+        index.acks = vec![1, 2, 3];
+        let footer = encode_footer(&index, seed, 100, 0);
+        let trailer = footer.last_chunk().unwrap();
+        let size = 100 + footer.len() as u64;
+        let trailer = Trailer::decode(trailer, seed, size).unwrap();
+        let (offset, size) = trailer.place(Section::Acks);
+        let acks = &footer[offset as usize - 100..][..size];
+        assert_eq!(acks, [1, 2, 3]);
+        assert!(trailer.is_intact(Section::Acks, acks));
+        assert!(Trailer::decode(footer.last_chunk().unwrap(), seed, 99).is_none());
+    }
+}

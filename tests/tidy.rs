@@ -1,0 +1,154 @@
+//! The house rules that can be checked by reading: floors hold, and what only one room may know stays in
+//! that room.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Rooms by floor. `use` looks down, or sideways within its floor.
+const FLOORS: [&[&str]; 5] = [
+    &["wire", "config", "slots"],
+    &["broker", "store"],
+    &["protocol"],
+    &["server", "embedded"],
+    &["main", "arguments", "lib"],
+];
+
+/// Words that only these places may use, and why.
+const KNOWN_ONLY_IN: [(&str, &[&str], &str); 6] = [
+    ("mio::", &["src/server/"], "sockets belong to the loop"),
+    (
+        "std::fs",
+        &["src/store/", "src/server/unix_socket.rs"],
+        "files belong to the store, but for the Unix socket's",
+    ),
+    (
+        "Instant::now",
+        &["src/server/", "src/store/"],
+        "the time is told, not asked for",
+    ),
+    (
+        "SystemTime::now",
+        &["src/server/"],
+        "the time is told, not asked for",
+    ),
+    (
+        "getrandom",
+        &["src/server/entropy.rs"],
+        "chance comes in at the door",
+    ),
+    ("todo!", &[], "nothing is left for later"),
+];
+
+#[test]
+fn rooms_look_down_or_sideways() {
+    let mut faults = Vec::new();
+    for (path, text) in sources() {
+        let Some(floor) = floor_of(&room(&path)) else {
+            faults.push(format!("{} is in no room", path.display()));
+            continue;
+        };
+        for (number, line) in production(&text) {
+            let Some(rest) = line.split("crate::").nth(1) else {
+                continue;
+            };
+            let used: String = rest
+                .chars()
+                .take_while(|c| c.is_ascii_lowercase() || *c == '_')
+                .collect();
+            if floor_of(&used).is_some_and(|used| used > floor) {
+                faults.push(format!(
+                    "{}:{number} looks up: {}",
+                    path.display(),
+                    line.trim()
+                ));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn the_core_does_not_know_the_store() {
+    let faults: Vec<_> = sources()
+        .into_iter()
+        .filter(|(path, _)| path.starts_with("src/broker"))
+        .filter(|(_, text)| text.contains("crate::store"))
+        .map(|(path, _)| path)
+        .collect();
+    assert!(faults.is_empty(), "{faults:?}");
+}
+
+#[test]
+fn what_one_room_knows_stays_there() {
+    let mut faults = Vec::new();
+    for (path, text) in sources() {
+        for (word, places, why) in KNOWN_ONLY_IN {
+            if places.iter().any(|place| path.starts_with(place)) {
+                continue;
+            }
+            for (number, line) in production(&text).filter(|(_, line)| line.contains(word)) {
+                let line = line.trim();
+                faults.push(format!("{}:{number} {word}: {why}: {line}", path.display()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    let faults: Vec<_> = sources()
+        .into_iter()
+        .filter(|(_, text)| !text.starts_with("//! "))
+        .map(|(path, _)| path)
+        .collect();
+    assert!(faults.is_empty(), "{faults:?}");
+}
+
+#[test]
+fn files_stay_readable() {
+    const LINES_MAX: usize = 1000;
+    let faults: Vec<_> = sources()
+        .into_iter()
+        .filter(|(_, text)| production(text).count() > LINES_MAX)
+        .map(|(path, _)| path)
+        .collect();
+    assert!(faults.is_empty(), "look for the seam: {faults:?}");
+}
+
+/// Lines of code up to the unit tests, without comments.
+fn production(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text.lines().enumerate();
+    lines
+        .take_while(|(_, line)| !line.starts_with("#[cfg(test)]"))
+        .map(|(number, line)| (number + 1, line.split("//").next().unwrap_or_default()))
+}
+
+fn room(path: &Path) -> String {
+    let inside = path.strip_prefix("src").expect("a source");
+    let first = inside.components().next().expect("not empty");
+    let first = first.as_os_str().to_string_lossy();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+fn floor_of(room: &str) -> Option<usize> {
+    FLOORS.iter().position(|rooms| rooms.contains(&room))
+}
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    let mut folders = vec![root.join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path.strip_prefix(root).unwrap().to_owned(), text));
+            }
+        }
+    }
+    found
+}
