@@ -3,7 +3,7 @@
 //!
 //! Everything follows from a seed. `STORE_SEED=n` runs one, `STORE_SEEDS=n` so many.
 
-mod support;
+mod store_support;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,9 +14,9 @@ use leveret::broker::queue::PackedIds;
 use leveret::store::engine::{Engine, Options};
 use leveret::store::{Recovered, Redelivered};
 
-use support::random::Random;
-use support::simulated_disk::{Lie, SimulatedDisk};
-use support::store_model::{Change, Declaration, Declared, Held, body};
+use store_support::random::Random;
+use store_support::simulated_disk::{Lie, SimulatedDisk};
+use store_support::store_model::{Change, Declaration, Declared, Held, body};
 
 /// A store, the disk it is on, and what must be in it.
 struct Run {
