@@ -299,24 +299,30 @@ impl World {
     fn show(&mut self, number: usize, size: usize, state: State) -> Check {
         let now = self.now();
         let socket = &mut self.sockets[number];
-        let taken = socket
-            .machine
-            .on_bytes(&socket.input[..size], &mut self.hub, now);
+        let shown = socket.input[..size].to_vec();
+        let taken = socket.machine.on_bytes(&shown, &mut self.hub, now);
         ensure!(taken <= size, "{taken} taken of {size}");
-        let bytes: Vec<u8> = socket.input.drain(..taken).collect();
+        socket.input.drain(..taken);
         socket.seen = size - taken;
         let goes_on = socket.machine.wants_read(&self.hub) && !socket.machine.wants_close();
-        let rest = &socket.input[..size - taken];
-        let keeps_a_frame = matches!(Frame::decode(rest, 0), Ok(Some(_)));
+        let keeps_a_frame = matches!(Frame::decode(&shown[taken..], 0), Ok(Some(_)));
+        let has_frames = state > State::Header && state < State::Garbled;
         ensure!(
-            !(goes_on && keeps_a_frame && state > State::Header),
+            !(goes_on && has_frames && keeps_a_frame),
             "{number}: a whole frame was left lying"
         );
-        self.log_taken(number, &bytes, state);
         let now_ms = self.now_ms;
         self.model.connections[number].heard_ms = now_ms;
+        if state == State::Garbled || (has_frames && Frame::decode(&shown, 0).is_err()) {
+            self.log(|| format!("{number} > {size} bytes that are no frame"));
+            return self.observe(Some(number), |model| {
+                model.take_garbage(number, &shown, now_ms);
+                Ok(())
+            });
+        }
+        self.log_taken(number, &shown[..taken], state);
         self.observe(Some(number), |model| {
-            take(model, number, &bytes, state, now_ms)
+            take(model, number, &shown[..taken], state, now_ms)
         })
     }
 
@@ -536,37 +542,26 @@ impl World {
             self.log(|| format!("{number} > {channel:>2} {what}"));
             bytes = &bytes[used..];
         }
-        if !bytes.is_empty() {
-            self.log(|| format!("{number} > {} bytes that are no frame", bytes.len()));
-        }
     }
 }
 
 /// Tells the model what the machine took.
 fn take(model: &mut Model, number: usize, bytes: &[u8], state: State, now_ms: u64) -> Check {
-    let mut rest = bytes;
-    if state == State::Header && !rest.is_empty() {
+    if state == State::Header && !bytes.is_empty() {
         model.take_protocol_header(number);
         return Ok(());
     }
-    if state == State::Garbled {
-        model.take_after_garbage(number, rest);
-        return Ok(());
+    let mut rest = bytes;
+    while let Ok(Some((frame, used))) = Frame::decode(rest, 0) {
+        model.take_frame(number, &frame, now_ms)?;
+        rest = &rest[used..];
     }
-    while !rest.is_empty() {
-        match Frame::decode(rest, 0) {
-            Ok(Some((frame, used))) => {
-                model.take_frame(number, &frame, now_ms)?;
-                rest = &rest[used..];
-            }
-            Err(_) => {
-                model.take_garbage(number, now_ms);
-                return Ok(());
-            }
-            Ok(None) if model.connections[number].state > State::Garbled => return Ok(()),
-            Ok(None) => return Err("a part of a frame was taken".to_owned()),
-        }
-    }
+    // Of those who are done with anything is taken.
+    let is_read_over = model.connections[number].state >= State::Refused;
+    ensure!(
+        rest.is_empty() || is_read_over,
+        "a part of a frame was taken"
+    );
     Ok(())
 }
 
