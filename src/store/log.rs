@@ -121,9 +121,9 @@ impl<D: Disk> Log<D> {
         if journal.messages.is_empty() && journal.acks.is_empty() {
             return Ok(());
         }
-        // A batch that fits a segment is not torn apart.
+        // A batch that fits half a segment is not torn apart. The quarter is for headers and the index.
         let whole = RECORD_HEADER + journal.messages.len() + journal.messages.len() / 4;
-        if (whole as u64) < self.segment_bytes / 4 {
+        if (whole as u64) < self.segment_bytes / 2 {
             self.reserve(disk, whole, 0)?;
         }
         let mut taken = 0;
@@ -599,8 +599,8 @@ fn read_block<F: DiskFile>(
 #[inline]
 pub(super) fn record_keys(encoded: &[u8]) -> Option<(u64, &[u8])> {
     let (id, rest) = encoded.split_first_chunk::<8>()?;
-    let (count, rest) = rest.split_first_chunk::<2>()?;
-    let queues = rest.get(..8 * usize::from(u16::from_le_bytes(*count)))?;
+    let (count, rest) = rest.split_first_chunk::<4>()?;
+    let queues = rest.get(..(u32::from_le_bytes(*count) as usize).checked_mul(8)?)?;
     Some((u64::from_le_bytes(*id), queues))
 }
 
