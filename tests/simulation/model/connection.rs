@@ -21,18 +21,17 @@ impl Model {
             .push_back(Answer::Method("connection.start"));
     }
 
-    /// Something after bytes that were no frame: only the answer to the closing is looked for.
-    pub fn take_after_garbage(&mut self, connection: usize, bytes: &[u8]) {
-        let close_ok = [1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 51, frame::END];
-        if bytes.windows(close_ok.len()).any(|part| part == close_ok) {
-            self.connections[connection].state = State::Finished;
+    /// Bytes that are no frame, or come after such: only the answer to the closing is looked for.
+    pub fn take_garbage(&mut self, connection: usize, bytes: &[u8], now_ms: u64) {
+        if self.connections[connection].state < State::Closing {
+            self.connection_exception(connection, 501, (0, 0), now_ms);
         }
-    }
-
-    /// Bytes that are no frame.
-    pub fn take_garbage(&mut self, connection: usize, now_ms: u64) {
-        self.connection_exception(connection, 501, (0, 0), now_ms);
-        self.connections[connection].state = State::Garbled;
+        let close_ok = [1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 51, frame::END];
+        let is_answered = bytes.windows(close_ok.len()).any(|part| part == close_ok);
+        self.connections[connection].state = match is_answered {
+            true => State::Finished,
+            false => State::Garbled,
+        };
     }
 
     pub fn take_frame(&mut self, connection: usize, frame: &Frame<'_>, now_ms: u64) -> Check {

@@ -109,19 +109,21 @@ impl Model {
         self.reply(at, bind.no_wait, result, &queue::BindOk {})
     }
 
+    /// Only a binding that is there is looked at closer (RabbitMQ).
     fn unbind_queue(&mut self, at: At, unbind: &queue::Unbind<'_>) -> Result<(), u16> {
         let name = self.queue_name(at, unbind.queue)?;
         let routing_key = implied_key(&name, unbind.queue, unbind.routing_key);
-        let ends = self
-            .check_exchange(unbind.exchange, true)
-            .and_then(|()| self.check_access(at.0, &name));
-        if_there(ends)?;
-        self.unbind(&Binding {
+        if_there(self.check_exchange(unbind.exchange, true))?;
+        let gone = Binding {
             source: text(unbind.exchange),
-            destination: Destination::Queue(name),
+            destination: Destination::Queue(name.clone()),
             routing_key,
             arguments: OwnedTable::from(unbind.arguments),
-        });
+        };
+        if self.bindings.iter().any(|binding| binding.is_same(&gone)) {
+            self.check_access(at.0, &name)?;
+            self.unbind(&gone);
+        }
         self.reply(at, false, Ok(()), &queue::UnbindOk {})
     }
 
