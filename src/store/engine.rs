@@ -70,6 +70,7 @@ impl<D: Disk> Engine<D> {
                 &mut recovered.definitions,
             )
         };
+        let queues = survey.catalog.queues();
         let definitions = repair(&mut survey).map_err(|error| OpenError::io("", error))?;
         let log = Log::new(
             &disk,
@@ -77,6 +78,7 @@ impl<D: Disk> Engine<D> {
             segments,
             survey.last_number + 1,
             recovered.next_message.to_bits(),
+            (queues, recovered.next_queue.0),
         )
         .map_err(|error| OpenError::io(LOG, error))?;
         let engine = Engine {
@@ -106,12 +108,17 @@ impl<D: Disk> Engine<D> {
         self.log.sync()
     }
 
-    /// Work that nobody waits for: gives space back, and makes the next segment ready. Does nothing
-    /// while something is not stored.
-    pub fn tidy(&mut self) -> io::Result<()> {
+    /// A step of the work that nobody waits for: gives space back, rewrites segments, and makes the next
+    /// one ready. Whether there is more to do. After an error that [`is_full`] it can be tried again.
+    pub fn tidy(&mut self) -> io::Result<bool> {
         self.log.release(&self.disk)?;
-        self.definitions.tidy(&self.disk, self.log.next_message)?;
-        self.log.prepare(&self.disk)
+        // As much history as is worth a new file grows with what a segment is.
+        let garbage_min = self.log.segment_bytes / 64;
+        let next_message = self.log.next_message;
+        self.definitions
+            .tidy(&self.disk, next_message, garbage_min)?;
+        self.log.prepare(&self.disk)?;
+        self.log.compact(&self.disk)
     }
 
     /// All stored messages of a block, as a journal has them; acked ones may be among them.
@@ -204,4 +211,4 @@ fn open_definitions<D: Disk>(
 
 /// Where damaged bytes are kept.
 const QUARANTINE: &str = "quarantine";
-const SEGMENT_BYTES_MIN: u64 = 16 << 10;
+const SEGMENT_BYTES_MIN: u64 = 8 << 10;

@@ -171,7 +171,10 @@ impl<'a> Walk<'a> {
             let kinds = &self.bytes[at + RECORD_HEADER - 1..];
             match kinds.first_chunk::<STRIDE>() {
                 Some(chunk) if *chunk == [0; STRIDE] => at += STRIDE,
-                _ if self.record_at(at).is_some() => return Some(at),
+                // Most bytes are no kind, which is soon seen.
+                _ if Kind::from_byte(kinds[0]).is_some() && self.record_at(at).is_some() => {
+                    return Some(at);
+                }
                 _ => at += 1,
             }
         }

@@ -35,7 +35,7 @@ pub(super) struct Header {
     pub number: u64,
     /// No message before it has an id this high.
     pub next_message: u64,
-    /// Up to here the file was stored before it got its name.
+    /// Up to here the file was stored before it got its name; zero if it was only its header.
     pub stored: u64,
 }
 
@@ -201,15 +201,20 @@ pub(super) struct Segment {
     pub data_end: u64,
     /// Older segments, of which it holds acks; ascending.
     pub targets: Vec<u64>,
+    /// Bytes of its acks.
+    pub ack_bytes: u64,
+    /// It could not be read when it was to be rewritten.
+    pub unreadable: bool,
 }
 
 impl Segment {
-    /// Bytes of its records that somebody needs, by the average size of a message in it.
-    pub fn live_bytes(&self) -> u64 {
-        let bytes = u128::from(self.data_end) * u128::from(self.live);
-        bytes
+    /// Bytes of its records that somebody needs, by the average size of a copy in it.
+    pub fn needed_bytes(&self) -> u64 {
+        let messages = self.data_end.saturating_sub(self.ack_bytes);
+        let live = (u128::from(messages) * u128::from(self.live))
             .checked_div(u128::from(self.references))
-            .map_or(0, |bytes| bytes as u64)
+            .map_or(0, |bytes| bytes as u64);
+        (live + self.ack_bytes).min(self.data_end)
     }
 }
 
