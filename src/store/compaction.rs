@@ -301,7 +301,7 @@ impl<D: Disk> Log<D> {
             stored: copy.end,
         };
         copy.file.write_at(0, &header.encode())?;
-        let footer = encode_footer(&copy.index, seed, copy.end, 0);
+        let footer = encode_footer(&copy.index, seed, copy.end, 0, &[]);
         copy.file.set_size(copy.end)?;
         copy.file.write_at(copy.end, &footer)?;
         copy.file.sync()?;

@@ -19,7 +19,7 @@ use super::log::{Log, LogCounters};
 use super::record::Seed;
 use super::recovered::Recovered;
 use super::recovery::recover;
-use super::runs::RunWriter;
+use super::runs::{self, RunWriter};
 use super::segment::{LOG, encode_footer, log_path};
 use super::survey::{Survey, survey};
 
@@ -166,13 +166,15 @@ fn repair_log<D: Disk>(disk: &D, survey: &mut Survey) -> io::Result<()> {
     }
     // Before the segment they are behind gets a footer, which would make them believable.
     disk.sync_folder(LOG)?;
+    let numbers = survey.segments.iter().map(|found| found.number);
+    let list = runs::pack_numbers(numbers);
     for found in &survey.segments {
         if let Some(index) = &found.index {
             let file = disk.open(&log_path(found.number))?;
             let seed = Seed::new(found.number);
             // What was read may not be stored yet, and a footer says it is.
             file.sync()?;
-            let footer = encode_footer(index, seed, found.data_end, found.clean_stop);
+            let footer = encode_footer(index, seed, found.data_end, found.clean_stop, &list);
             file.write_at(found.data_end, &footer)?;
             file.set_size(found.data_end + footer.len() as u64)?;
             file.sync()?;

@@ -51,6 +51,8 @@ pub(super) struct Log<D: Disk> {
     pub compaction: Option<Compaction<D::File>>,
     /// A segment may have become one that nobody needs.
     changed: bool,
+    /// Segments that go when that is stored.
+    condemned: Vec<u64>,
     /// Bytes of copies acked since segments were looked through for garbage.
     pub garbage_bytes: u64,
     pub counters: LogCounters,
@@ -114,6 +116,7 @@ impl<D: Disk> Log<D> {
             queues,
             compaction: None,
             changed: true,
+            condemned: Vec::new(),
             garbage_bytes: u64::MAX / 2,
             counters: LogCounters::default(),
         };
@@ -124,6 +127,8 @@ impl<D: Disk> Log<D> {
             log.segments.insert(segment.number, segment);
         }
         log.put(Kind::Started, &log.synced.encode());
+        let list = log.list();
+        log.put(Kind::Segments, &list);
         log.sync()?;
         Ok(log)
     }
@@ -310,7 +315,9 @@ impl<D: Disk> Log<D> {
         if self.active.end + footer + needed <= self.active.capacity {
             return Ok(());
         }
-        let alone = HEADER_SIZE + needed + IndexBuilder::default().size() as u64 + index as u64;
+        let index = index + IndexBuilder::default().size();
+        let list = self.list().len() + RECORD_HEADER + LIST_GROWTH;
+        let alone = HEADER_SIZE + needed + (index + list) as u64;
         let capacity = if alone <= self.segment_bytes {
             self.segment_bytes
         } else {
@@ -339,7 +346,17 @@ impl<D: Disk> Log<D> {
             self.starts.insert(first, full.number);
         }
         self.closing.push(full);
+        let list = self.list();
+        self.put(Kind::Segments, &list);
         Ok(())
+    }
+
+    /// The full segments there are, or will be when the removal of others is stored.
+    fn list(&self) -> Vec<u8> {
+        let sealed = self.segments.keys().copied();
+        let kept = sealed.filter(|number| !self.condemned.contains(number));
+        let closing = self.closing.iter().map(|full| full.number);
+        runs::pack_numbers(kept.chain(closing))
     }
 
     /// Adds a record for which there is room.
@@ -391,7 +408,8 @@ impl<D: Disk> Log<D> {
 
     /// Gives a stored segment its footer.
     fn seal(&mut self, full: Active<D::File>) -> io::Result<()> {
-        let footer = encode_footer(&full.index, full.seed, full.end, full.clean_stop);
+        let list = self.list();
+        let footer = encode_footer(&full.index, full.seed, full.end, full.clean_stop, &list);
         full.file.write_at(full.end, &footer)?;
         full.file.set_size(full.end + footer.len() as u64)?;
         self.counters.written_bytes += footer.len() as u64;
@@ -416,36 +434,53 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    /// Removes segments that nobody needs. Only when everything is stored: the acks must be.
+    /// Removes segments that nobody needs. Only when everything is stored: the acks must be. First it is
+    /// noted that they go, so that one that is missing without a note is known to be lost.
     pub fn release(&mut self, disk: &D) -> io::Result<()> {
-        if self.is_dirty() || !std::mem::take(&mut self.changed) {
+        if self.is_dirty() {
             return Ok(());
         }
-        loop {
-            let removable: Vec<u64> = self
-                .segments
-                .values()
-                .filter(|segment| segment.live == 0 && !self.needs_acks_of(segment))
-                .map(|segment| segment.number)
-                .collect();
-            if removable.is_empty() {
-                return Ok(());
-            }
-            for number in &removable {
-                self.discard(disk, *number)?;
-            }
-            // Before those that hold acks for these: they must not be back without them.
-            disk.sync_folder(LOG)?;
-            for number in removable {
-                if let Some(segment) = self.segments.remove(&number)
-                    && let Some((first, _)) = segment.ids
-                {
-                    self.starts.remove(&first);
-                }
-                self.open_files.retain(|(open, _)| *open != number);
-                self.counters.segments_removed += 1;
-            }
+        self.remove_condemned(disk)?;
+        if !std::mem::take(&mut self.changed) {
+            return Ok(());
         }
+        self.condemned = self
+            .segments
+            .values()
+            .filter(|segment| segment.live == 0 && !self.needs_acks_of(segment))
+            .map(|segment| segment.number)
+            .collect();
+        if !self.condemned.is_empty() {
+            let list = self.list();
+            self.reserve(disk, RECORD_HEADER + list.len() + LIST_GROWTH, 0)?;
+            let list = self.list();
+            self.put(Kind::Segments, &list);
+        }
+        Ok(())
+    }
+
+    /// The note is stored, and they go.
+    fn remove_condemned(&mut self, disk: &D) -> io::Result<()> {
+        if self.condemned.is_empty() {
+            return Ok(());
+        }
+        let condemned = std::mem::take(&mut self.condemned);
+        for number in &condemned {
+            self.discard(disk, *number)?;
+        }
+        // Before those that hold acks for these: they must not be back without them.
+        disk.sync_folder(LOG)?;
+        for number in condemned {
+            if let Some(segment) = self.segments.remove(&number)
+                && let Some((first, _)) = segment.ids
+            {
+                self.starts.remove(&first);
+            }
+            self.open_files.retain(|(open, _)| *open != number);
+            self.counters.segments_removed += 1;
+        }
+        self.changed = true;
+        Ok(())
     }
 
     /// Whether a segment holds acks for one that is still there.
@@ -558,6 +593,7 @@ impl<D: Disk> Log<D> {
             self.active.seed,
             self.active.end,
             self.active.clean_stop,
+            &self.list(),
         );
         debug_assert_eq!(
             Seed::new(number).checksum(0, b""),
@@ -710,6 +746,8 @@ const OUT_BYTES_MAX: usize = 1 << 20;
 const OUT_BYTES_KEPT: usize = 1 << 21;
 /// Acks beyond go into another record, so that no record is out of proportion.
 const ACKS_PER_RECORD_MAX: usize = 1 << 16;
+/// What a list of segments may take more when there is one more.
+const LIST_GROWTH: usize = 32;
 /// What an ack takes at most in a record and the index together.
 const ACK_SIZE_MAX: usize = 32;
 const COMMIT_SIZE: usize = RECORD_HEADER + 16;

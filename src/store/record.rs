@@ -30,6 +30,8 @@ pub(super) enum Kind {
     Counters = 7,
     /// Ends the records of a segment that is full: the log goes on in the next one.
     Continued = 8,
+    /// The full segments there are; the last one of these is true.
+    Segments = 9,
 }
 
 impl Kind {
@@ -44,6 +46,7 @@ impl Kind {
             6 => Kind::Definition,
             7 => Kind::Counters,
             8 => Kind::Continued,
+            9 => Kind::Segments,
             _ => return None,
         })
     }

@@ -63,6 +63,8 @@ pub(super) struct Surveyed {
     pub index: Option<IndexBuilder>,
     /// Offset of a clean stop.
     pub clean_stop: u64,
+    /// The full segments there were, if it was read by its records.
+    list: Vec<u8>,
     trailer: Trailer,
 }
 
@@ -75,6 +77,7 @@ impl Surveyed {
                 Section::Blocks => index.blocks.encode(&mut out),
                 Section::Messages => index.encode_messages(&mut out),
                 Section::Acks => out.extend_from_slice(&index.acks),
+                Section::Segments => out.extend_from_slice(&self.list),
             }
             return Ok(out);
         }
@@ -180,7 +183,33 @@ impl Survey {
                 None => torn = self.scan(disk, number, claim)?,
             }
         }
+        self.find_missing(disk)?;
         self.find_clean_stop(disk)
+    }
+
+    /// The last segment knows which there should be.
+    fn find_missing<D: Disk>(&mut self, disk: &D) -> Result<(), OpenError> {
+        let Some(last) = self.segments.last() else {
+            return Ok(());
+        };
+        let list = last
+            .section(disk, Section::Segments)
+            .map_err(|e| OpenError::io(log_path(last.number), e))?;
+        let there: Vec<u64> = self.segments.iter().map(|it| it.number).collect();
+        for (_, run) in Runs::new(&list) {
+            for number in run.ids() {
+                let path = log_path(number);
+                if there.binary_search(&number).is_err() && !self.aside_files.contains(&path) {
+                    self.damage.push(Damage {
+                        file: path,
+                        offset: 0,
+                        bytes: 0,
+                        what: Fault::Missing,
+                    });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Reads a segment by its records; whether the log ends in it.
@@ -193,6 +222,7 @@ impl Survey {
         let accepted = self.accept(&path, records, &met, number, claim);
         let mut index = IndexBuilder::default();
         let mut clean_stop = 0;
+        let mut list = Vec::new();
         for record in accepted.records(&met) {
             clean_stop = 0;
             match record.kind {
@@ -212,6 +242,7 @@ impl Survey {
                     }
                 }
                 Kind::CleanStop => clean_stop = record.offset,
+                Kind::Segments => list = record.payload.to_vec(),
                 _ => {}
             }
         }
@@ -231,6 +262,7 @@ impl Survey {
             data_end: accepted.end,
             index: Some(index),
             clean_stop,
+            list,
             trailer: Trailer::default(),
         });
         Ok(accepted.torn)
@@ -466,6 +498,7 @@ impl Surveyed {
             data_end: trailer.data_end,
             index: None,
             clean_stop: trailer.clean_stop,
+            list: Vec::new(),
             trailer,
         }
     }
@@ -496,7 +529,12 @@ impl Accepted {
 fn ends_batch(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::Commit | Kind::Started | Kind::CleanStop | Kind::Continued | Kind::Counters
+        Kind::Commit
+            | Kind::Started
+            | Kind::CleanStop
+            | Kind::Continued
+            | Kind::Counters
+            | Kind::Segments
     )
 }
 
@@ -540,7 +578,12 @@ fn read_section<F: DiskFile>(file: &F, trailer: &Trailer, section: Section) -> i
 /// Checks all of a footer; its blocks, if it is as it was written.
 fn intact_sections<F: DiskFile>(file: &F, trailer: &Trailer) -> io::Result<Option<Blocks>> {
     let mut sections = Vec::new();
-    for section in [Section::Blocks, Section::Messages, Section::Acks] {
+    for section in [
+        Section::Blocks,
+        Section::Messages,
+        Section::Acks,
+        Section::Segments,
+    ] {
         let bytes = read_section(file, trailer, section)?;
         if !trailer.is_intact(section, &bytes) {
             return Ok(None);
