@@ -144,15 +144,18 @@ impl World {
                 false => socket.is_cut = true,
             }
         }
-        for _ in 0..GOODBYE_TURNS {
-            if self
-                .sockets
-                .iter()
-                .all(|socket| socket.phase == Phase::Gone)
-            {
+        for turn in 0..GOODBYE_TURNS {
+            let mut sockets = self.sockets.iter();
+            if sockets.all(|socket| socket.phase == Phase::Gone) {
                 return Ok(());
             }
             self.turn()?;
+            if turn == GOODBYE_TURNS / 2 {
+                // The goodbyes of blocked publishers are not heard.
+                for (socket, connection) in self.sockets.iter_mut().zip(&self.model.connections) {
+                    socket.is_cut |= connection.blocked;
+                }
+            }
             // Some never answer: their time runs out.
             self.now_ms += 500;
         }
@@ -254,8 +257,8 @@ impl World {
         self.log(|| String::new());
         for number in 0..self.sockets.len() {
             let socket = &mut self.sockets[number];
-            if socket.phase != Phase::Gone && socket.carry(&mut self.random, self.turn) {
-                self.model.connections[number].heard_ms = self.now_ms;
+            if socket.phase != Phase::Gone {
+                socket.carry(&mut self.random, self.turn);
             }
         }
         for number in self.shuffled() {
@@ -323,7 +326,7 @@ impl World {
         let relieved: Vec<bool> = self
             .sockets
             .iter()
-            .map(|socket| outboxes.len(socket.key) <= half)
+            .map(|socket| outboxes.waiting(socket.key) <= half)
             .collect();
         let was_alarmed = self.model.alarm;
         self.hub.settle();
@@ -356,10 +359,13 @@ impl World {
             if socket.phase != Phase::Open {
                 continue;
             }
+            if !socket.machine.wants_read(&self.hub) {
+                self.model.connections[number].overdue_ms = self.now_ms;
+            }
             let deadline = socket.machine.next_deadline();
             if deadline.is_some_and(|due| due <= now.monotonic_ms) && !socket.machine.wants_close()
             {
-                let unread = !socket.machine.wants_read(&self.hub);
+                let overdue = !socket.machine.wants_read(&self.hub);
                 socket.machine.on_timeout(&mut self.hub, now);
                 let hung_up = socket.machine.wants_close();
                 self.log(|| {
@@ -369,11 +375,12 @@ impl World {
                     )
                 });
                 self.observe(Some(number), |model| match hung_up {
-                    true => model.timed_out(number, now.monotonic_ms, unread),
+                    true => model.timed_out(number, now.monotonic_ms, overdue),
                     false => Ok(()),
                 })?;
             }
-            if self.hub.outboxes.is_empty(self.sockets[number].key) {
+            let socket = &self.sockets[number];
+            if self.hub.outboxes.is_empty(socket.key) && !socket.is_cut {
                 self.model
                     .check_still_welcome(number, self.now_ms, self.step_ms)?;
             }
@@ -413,7 +420,9 @@ impl World {
             socket.input.clear();
             socket.phase = Phase::Flushing(self.now_ms + self.model.limits.closing_timeout_ms);
         }
-        socket.write(&mut self.hub.outboxes, &mut self.random)?;
+        if socket.write(&mut self.hub.outboxes, &mut self.random)? {
+            self.model.connections[number].read_ms = self.now_ms;
+        }
         // What came before the end of the stream is mostly read before the end is.
         let is_read = socket.input.is_empty() || self.random.percent(30);
         let is_over = match socket.phase {
@@ -447,7 +456,7 @@ impl World {
             self.sockets[number].expect(events);
         }
         for (number, socket) in self.sockets.iter().enumerate() {
-            let waiting = self.hub.outboxes.len(socket.key);
+            let waiting = self.hub.outboxes.waiting(socket.key);
             let connection = &mut self.model.connections[number];
             connection.stalled |= waiting >= self.model.limits.outbox_bytes_max;
             let is_finished = connection.state == State::Finished;
@@ -468,7 +477,7 @@ impl World {
             let socket = &mut self.sockets[number];
             let bytes = socket.take_generated(&self.hub.outboxes)?;
             self.hash = hashed(self.hash ^ number as u64, &bytes);
-            let waiting = self.hub.outboxes.len(key) - bytes.len();
+            let waiting = self.hub.outboxes.waiting(key) - bytes.len();
             let connection = &mut self.model.connections[number];
             connection.spoke_ms = self.now_ms;
             let frame_max = connection.frame_max as usize;
@@ -540,13 +549,16 @@ fn take(model: &mut Model, number: usize, bytes: &[u8], state: State, now_ms: u6
         model.take_protocol_header(number);
         return Ok(());
     }
+    if state == State::Garbled {
+        model.take_after_garbage(number, rest);
+        return Ok(());
+    }
     while !rest.is_empty() {
         match Frame::decode(rest, 0) {
             Ok(Some((frame, used))) => {
                 model.take_frame(number, &frame, now_ms)?;
                 rest = &rest[used..];
             }
-            _ if model.connections[number].state == State::Garbled => return Ok(()),
             Err(_) => {
                 model.take_garbage(number, now_ms);
                 return Ok(());

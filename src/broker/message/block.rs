@@ -144,8 +144,11 @@ impl Block {
             (message.properties.len() as u16, body.len() as u32)
         };
         let names = message.exchange.len() + message.routing_key.len();
-        self.bytes
-            .reserve(RECORD_HEADER + names + message.properties.len() + body.len());
+        let inline = match large {
+            true => 0,
+            false => message.properties.len() + body.len(),
+        };
+        self.bytes.reserve(RECORD_HEADER + names + inline);
         let mut header = [0; RECORD_HEADER];
         header[0] = message.exchange.len() as u8;
         header[1] = message.routing_key.len() as u8;

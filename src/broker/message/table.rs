@@ -489,6 +489,20 @@ mod tests {
     }
 
     #[test]
+    fn a_large_message_takes_no_room_in_its_block() {
+        let mut messages = Messages::new();
+        let body = bytes::Bytes::from(vec![7; 1 << 20]);
+        let large = Message {
+            body: Body::Shared(&body),
+            ..message(b"large", b"")
+        };
+        let id = messages.insert(&large);
+        assert!(messages.held_bytes() < body.len() + 4096);
+        messages.release(id);
+        assert!(messages.held_bytes() < 4096);
+    }
+
+    #[test]
     fn the_last_holder_frees() {
         let mut messages = Messages::new();
         let ids: Vec<_> = (0..1000)

@@ -30,16 +30,16 @@ impl Model {
                 self.reply(at, bind.no_wait, result, &exchange::BindOk {})
             }
             Method::ExchangeUnbind(unbind) => {
-                let result = self
-                    .check_ends(unbind.source, unbind.destination)
-                    .map(|()| {
-                        self.unbind(&Binding {
-                            source: text(unbind.source),
-                            destination: Destination::Exchange(text(unbind.destination)),
-                            routing_key: text(unbind.routing_key),
-                            arguments: OwnedTable::from(unbind.arguments),
-                        });
+                let source = if_there(self.check_exchange(unbind.source, true));
+                let destination = if_there(self.check_exchange(unbind.destination, true));
+                let result = source.and(destination).map(|()| {
+                    self.unbind(&Binding {
+                        source: text(unbind.source),
+                        destination: Destination::Exchange(text(unbind.destination)),
+                        routing_key: text(unbind.routing_key),
+                        arguments: OwnedTable::from(unbind.arguments),
                     });
+                });
                 self.reply(at, unbind.no_wait, result, &exchange::UnbindOk {})
             }
             _ => return None,
@@ -48,7 +48,8 @@ impl Model {
 
     fn declare_queue(&mut self, at: At, declare: &queue::Declare<'_>) -> Result<(), u16> {
         let name = if declare.passive {
-            let name = self.queue_name(at, declare.queue)?;
+            // No name is a name here.
+            let name = text(declare.queue);
             self.check_access(at.0, &name)?;
             name
         } else if declare.queue.is_empty() {
