@@ -53,6 +53,7 @@ impl Home {
             Some(address) => Program {
                 child,
                 address: address.parse().unwrap(),
+                log: self.log_path(),
             },
             None => panic!("it did not get ready: {}\n{}", wait(child), self.log()),
         }
@@ -100,6 +101,7 @@ impl Home {
 pub struct Program {
     child: Child,
     pub address: SocketAddr,
+    log: PathBuf,
 }
 
 impl Program {
@@ -145,10 +147,20 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let status = self.child.try_wait();
+            let log = fs::read_to_string(&self.log).unwrap_or_default();
+            let from = log.len().saturating_sub(LOG_SHOWN);
+            let tail = log.get(from..).unwrap_or(&log);
+            println!("the broker ({status:?}) logged at last:\n{tail}");
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
+
+/// Bytes of a broker's log that a failed test shows.
+const LOG_SHOWN: usize = 4000;
 
 fn wait(mut child: Child) -> ExitStatus {
     exit_of(&mut child)
