@@ -389,7 +389,7 @@ fn keep_for<'a>(
 ) {
     out.clear();
     out.extend_from_slice(&encoded[..MESSAGE_QUEUES]);
-    let mut count: u16 = 0;
+    let mut count: u32 = 0;
     for queue in kept {
         out.extend_from_slice(queue);
         count += 1;
@@ -398,7 +398,7 @@ fn keep_for<'a>(
         out.clear();
         return;
     }
-    out[MESSAGE_QUEUES - 2..MESSAGE_QUEUES].copy_from_slice(&count.to_le_bytes());
+    out[MESSAGE_QUEUES - 4..MESSAGE_QUEUES].copy_from_slice(&count.to_le_bytes());
     out.extend_from_slice(&encoded[MESSAGE_QUEUES + queues.len()..]);
 }
 
@@ -412,7 +412,7 @@ fn new_path(number: u64) -> String {
 }
 
 /// Offset of the queues in an encoded message: behind id and count.
-const MESSAGE_QUEUES: usize = 10;
+const MESSAGE_QUEUES: usize = 12;
 /// Less garbage than this is not worth a new file.
 const GARBAGE_MIN: u64 = 64 << 10;
 /// Room for the index of a new file.
