@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind};
 use crate::broker::journal::QueueId;
 use crate::broker::message::BLOCK_MESSAGES;
 
-use super::files::{Disk, DiskFile};
+use super::files::{Disk, DiskFile, is_full};
 use super::id_set::IdSet;
 use super::index::{IndexBuilder, MessageRuns};
 use super::log::{Log, read_section, record_keys};
@@ -66,6 +66,10 @@ impl<D: Disk> Log<D> {
             Err(error) => {
                 if compaction.copy.is_some() {
                     disk.remove(&new_path(compaction.number))?;
+                }
+                if is_full(&error) {
+                    // Later, then.
+                    return Ok(false);
                 }
                 if error.kind() != ErrorKind::InvalidData {
                     return Err(error);
@@ -268,10 +272,10 @@ impl<D: Disk> Log<D> {
                 }
                 Met::Record(_) => {}
                 Met::Hole { offset, .. } | Met::Rest { offset } => {
-                    log::error!(
-                        "{}: damaged at offset {offset}, what was there is lost",
-                        log_path(number)
-                    );
+                    compaction.copy = Some(copy);
+                    // It stays for whoever wants to look at the bytes.
+                    let damaged = io::Error::other(format!("damaged at offset {offset}"));
+                    return unreadable(Err(damaged));
                 }
             }
         }
