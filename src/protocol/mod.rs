@@ -63,6 +63,8 @@ pub struct Hub {
     outside_alarm: Option<String>,
     /// Sockets that wait for the alarm to end.
     blocked: Vec<SocketKey>,
+    /// Counts how often that list was woken; from 1.
+    alarms_ended: u64,
     /// Sockets whose machine is to be asked again.
     woken: Vec<SocketKey>,
     /// Messages can be paged out, and what must survive does.
@@ -88,6 +90,7 @@ impl Hub {
             disk_alarm: false,
             outside_alarm: None,
             blocked: Vec::new(),
+            alarms_ended: 1,
             woken: Vec::new(),
             has_store: false,
             next_batch: 1,
@@ -269,7 +272,21 @@ impl Hub {
     fn wake_unblocked(&mut self) {
         if self.alarm().is_none() {
             self.woken.append(&mut self.blocked);
+            self.alarms_ended += 1;
         }
+    }
+
+    /// Wakes the socket when no alarm is left, unless it is on the list already: since the alarm
+    /// `listed_in`, which this gave when it was listed; 0 if it never was.
+    fn list_blocked(&mut self, socket: SocketKey, listed_in: u64) -> u64 {
+        if listed_in != self.alarms_ended {
+            if self.blocked.len() == self.blocked.capacity() {
+                // Those who gave up waiting, so that coming back again and again costs nothing.
+                self.blocked.retain(|key| self.outboxes.is_open(*key));
+            }
+            self.blocked.push(socket);
+        }
+        self.alarms_ended
     }
 }
 

@@ -42,8 +42,10 @@ struct Outbox {
     piece_bytes: usize,
     /// Where the outbox may be written to only when a batch is stored, in order.
     gates: VecDeque<Gate>,
-    /// Bytes of answers since it was last empty.
+    /// Bytes of answers since the last of them was written.
     answer_bytes: usize,
+    /// Where the last of them ends, counted as in `total`.
+    answers_end: u64,
     /// Largest payload of a frame towards this peer.
     payload_max: usize,
     /// A delivery was refused for lack of room.
@@ -93,6 +95,11 @@ impl Outboxes {
         }
     }
 
+    /// Whether the socket is not closed yet.
+    pub fn is_open(&self, key: SocketKey) -> bool {
+        self.boxes.contains(key)
+    }
+
     /// The frame size that was negotiated; 0 is no limit.
     pub fn set_frame_max(&mut self, key: SocketKey, frame_max: u32) {
         self.boxes[key].payload_max = frame_payload_max(frame_max);
@@ -105,7 +112,12 @@ impl Outboxes {
 
     /// Whether nothing waits for the socket, not even behind a gate.
     pub fn is_empty(&self, key: SocketKey) -> bool {
-        self.boxes.get(key).is_none_or(|outbox| outbox.len() == 0)
+        self.waiting(key) == 0
+    }
+
+    /// Bytes that wait for the socket, those behind gates included.
+    pub fn waiting(&self, key: SocketKey) -> usize {
+        self.boxes.get(key).map_or(0, Outbox::len)
     }
 
     /// What is put in from here on is written only when the store has the batch.
@@ -219,8 +231,11 @@ impl Outboxes {
             return;
         };
         outbox.advance(written);
-        if outbox.len() == 0 {
+        // Deliveries may wait behind them at all times, which is no reason not to read.
+        if outbox.total - outbox.len() as u64 >= outbox.answers_end {
             outbox.answer_bytes = 0;
+        }
+        if outbox.len() == 0 {
             outbox.start = 0;
             outbox.bytes.clear();
             for gate in &mut outbox.gates {
@@ -267,6 +282,7 @@ impl Outboxes {
         let added = self.write(key, encode);
         if let Some(outbox) = self.boxes.get_mut(key) {
             outbox.answer_bytes += added;
+            outbox.answers_end = outbox.total;
         }
     }
 
@@ -571,6 +587,19 @@ mod tests {
         assert_eq!(outboxes.len(key), 0);
         outboxes.open_gates(11);
         assert_eq!(written(&mut outboxes, key, 100).len(), 8);
+    }
+
+    #[test]
+    fn deliveries_behind_answers_do_not_stop_the_reading() {
+        let mut outboxes = Outboxes::new(1000);
+        let key = outboxes.open();
+        for _ in 0..1000 {
+            outboxes.send(key, 1, &basic::QosOk {});
+            let answered = outboxes.len(key);
+            outboxes.deliver(&delivery(key, Body::Slice(b"there is always another")));
+            outboxes.advance(key, answered);
+            assert!(!outboxes.is_overdue(key));
+        }
     }
 
     #[test]

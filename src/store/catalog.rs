@@ -55,6 +55,11 @@ impl Catalog {
         }
     }
 
+    /// Ascending.
+    pub fn queues(&self) -> Vec<u64> {
+        self.queues.keys().map(|queue| queue.0).collect()
+    }
+
     pub fn has_queue(&self, queue: QueueId) -> bool {
         self.queues.contains_key(&queue)
     }

@@ -139,9 +139,15 @@ impl<F: DiskFile> Definitions<F> {
         Ok(())
     }
 
-    /// Writes the file anew if most of it is history. Only when everything is stored.
-    pub fn tidy<D: Disk<File = F>>(&mut self, disk: &D, next_message: u64) -> io::Result<()> {
-        if self.dirty || self.garbage < GARBAGE_MIN || 2 * self.garbage < self.end {
+    /// Writes the file anew if most of it is history, and that is not little. Only when everything is
+    /// stored.
+    pub fn tidy<D: Disk<File = F>>(
+        &mut self,
+        disk: &D,
+        next_message: u64,
+        garbage_min: u64,
+    ) -> io::Result<()> {
+        if self.dirty || self.garbage < garbage_min || 2 * self.garbage < self.end {
             return Ok(());
         }
         let mut bytes = vec![0; (self.end - HEADER_SIZE) as usize];
@@ -216,5 +222,3 @@ pub(super) const FOLDER: &str = "definitions";
 
 /// The file grows in steps of this many bytes.
 const GROWTH: u64 = 64 << 10;
-/// Less history than this is not worth a new file.
-const GARBAGE_MIN: u64 = 256 << 10;

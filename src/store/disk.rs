@@ -34,6 +34,8 @@ pub(super) struct DiskThread<D: Disk> {
     /// There was no space for the rest of this batch; those behind it wait.
     held: Option<Batch>,
     space_low: bool,
+    /// Cleaning up is not done.
+    more_work: bool,
     /// There are reports that the loop was not woken for.
     reported: bool,
 }
@@ -67,6 +69,7 @@ impl<D: Disk> DiskThread<D> {
             deadline: None,
             held: None,
             space_low: false,
+            more_work: false,
             reported: false,
         }
     }
@@ -91,6 +94,7 @@ impl<D: Disk> DiskThread<D> {
     fn wait(&mut self) -> Next {
         let timeout = match self.deadline {
             _ if self.held.is_some() => SPACE_RETRY,
+            _ if self.more_work => Duration::ZERO,
             Some(deadline) => deadline.saturating_duration_since(Instant::now()),
             None => {
                 return match self.requests.recv() {
@@ -195,13 +199,15 @@ impl<D: Disk> DiskThread<D> {
 
     fn tidy(&mut self) -> io::Result<()> {
         match self.engine.tidy() {
-            Ok(()) => {
+            Ok(more) => {
+                self.more_work = more;
                 if self.held.is_none() {
                     self.note_space(false);
                 }
                 Ok(())
             }
             Err(error) if is_full(&error) => {
+                self.more_work = false;
                 self.note_space(true);
                 Ok(())
             }
@@ -213,7 +219,10 @@ impl<D: Disk> DiskThread<D> {
         if let Some(batch) = self.held.take() {
             self.append(batch)?;
         }
-        self.store()
+        let due = self
+            .deadline
+            .is_none_or(|deadline| deadline <= Instant::now());
+        if due { self.store() } else { self.tidy() }
     }
 
     fn stop(mut self, clean_stop: &CleanStop) -> io::Result<()> {

@@ -19,7 +19,7 @@ use super::log::{Log, LogCounters};
 use super::record::Seed;
 use super::recovered::Recovered;
 use super::recovery::recover;
-use super::runs::RunWriter;
+use super::runs::{self, RunWriter};
 use super::segment::{LOG, encode_footer, log_path};
 use super::survey::{Survey, survey};
 
@@ -70,6 +70,7 @@ impl<D: Disk> Engine<D> {
                 &mut recovered.definitions,
             )
         };
+        let queues = survey.catalog.queues();
         let definitions = repair(&mut survey).map_err(|error| OpenError::io("", error))?;
         let log = Log::new(
             &disk,
@@ -77,6 +78,7 @@ impl<D: Disk> Engine<D> {
             segments,
             survey.last_number + 1,
             recovered.next_message.to_bits(),
+            (queues, recovered.next_queue.0),
         )
         .map_err(|error| OpenError::io(LOG, error))?;
         let engine = Engine {
@@ -106,12 +108,17 @@ impl<D: Disk> Engine<D> {
         self.log.sync()
     }
 
-    /// Work that nobody waits for: gives space back, and makes the next segment ready. Does nothing
-    /// while something is not stored.
-    pub fn tidy(&mut self) -> io::Result<()> {
+    /// A step of the work that nobody waits for: gives space back, rewrites segments, and makes the next
+    /// one ready. Whether there is more to do. After an error that [`is_full`] it can be tried again.
+    pub fn tidy(&mut self) -> io::Result<bool> {
         self.log.release(&self.disk)?;
-        self.definitions.tidy(&self.disk, self.log.next_message)?;
-        self.log.prepare(&self.disk)
+        // As much history as is worth a new file grows with what a segment is.
+        let garbage_min = self.log.segment_bytes / 64;
+        let next_message = self.log.next_message;
+        self.definitions
+            .tidy(&self.disk, next_message, garbage_min)?;
+        self.log.prepare(&self.disk)?;
+        self.log.compact(&self.disk)
     }
 
     /// All stored messages of a block, as a journal has them; acked ones may be among them.
@@ -159,13 +166,15 @@ fn repair_log<D: Disk>(disk: &D, survey: &mut Survey) -> io::Result<()> {
     }
     // Before the segment they are behind gets a footer, which would make them believable.
     disk.sync_folder(LOG)?;
+    let numbers = survey.segments.iter().map(|found| found.number);
+    let list = runs::pack_numbers(numbers);
     for found in &survey.segments {
         if let Some(index) = &found.index {
             let file = disk.open(&log_path(found.number))?;
             let seed = Seed::new(found.number);
             // What was read may not be stored yet, and a footer says it is.
             file.sync()?;
-            let footer = encode_footer(index, seed, found.data_end, found.clean_stop);
+            let footer = encode_footer(index, seed, found.data_end, found.clean_stop, &list);
             file.write_at(found.data_end, &footer)?;
             file.set_size(found.data_end + footer.len() as u64)?;
             file.sync()?;
@@ -204,4 +213,4 @@ fn open_definitions<D: Disk>(
 
 /// Where damaged bytes are kept.
 const QUARANTINE: &str = "quarantine";
-const SEGMENT_BYTES_MIN: u64 = 16 << 10;
+const SEGMENT_BYTES_MIN: u64 = 8 << 10;

@@ -9,13 +9,15 @@ use std::io;
 use crate::broker::journal::{Journal, QueueId};
 use crate::broker::message::{BLOCK_MESSAGES, MessageId};
 
+use super::compaction::Compaction;
 use super::files::{Disk, DiskFile};
 use super::index::{Blocks, ENTRY_SIZE_MAX, IndexBuilder};
 use super::position::Position;
 use super::record::{self, Kind, RECORD_HEADER, Seed, Walk};
 use super::runs::{self, Run, Runs};
 use super::segment::{
-    HEADER_SIZE, Header, LOG, Role, Segment, TRAILER_SIZE, encode_footer, log_path,
+    HEADER_SIZE, Header, LOG, Role, Section, Segment, TRAILER_SIZE, Trailer, encode_footer,
+    log_path,
 };
 
 pub(super) struct Log<D: Disk> {
@@ -40,7 +42,19 @@ pub(super) struct Log<D: Disk> {
     synced: Position,
     /// Lowest id that no stored message has reached.
     pub next_message: u64,
+    /// Scratch.
     acks: Vec<u8>,
+    parts: Vec<(u64, u64)>,
+    /// Queues when the log was opened, and the number of the first that came later: older ones that are
+    /// not among them are gone, and nobody will ack what they had.
+    queues: (Vec<u64>, u64),
+    pub compaction: Option<Compaction<D::File>>,
+    /// A segment may have become one that nobody needs.
+    changed: bool,
+    /// Segments that go when that is stored.
+    condemned: Vec<u64>,
+    /// Bytes of copies acked since segments were looked through for garbage.
+    pub garbage_bytes: u64,
     pub counters: LogCounters,
 }
 
@@ -79,6 +93,7 @@ impl<D: Disk> Log<D> {
         segments: Vec<Segment>,
         next_number: u64,
         next_message: u64,
+        queues: (Vec<u64>, u64),
     ) -> io::Result<Self> {
         let mut log = Log {
             segment_bytes,
@@ -97,6 +112,12 @@ impl<D: Disk> Log<D> {
             },
             next_message,
             acks: Vec::new(),
+            parts: Vec::new(),
+            queues,
+            compaction: None,
+            changed: true,
+            condemned: Vec::new(),
+            garbage_bytes: u64::MAX / 2,
             counters: LogCounters::default(),
         };
         for segment in segments {
@@ -106,6 +127,8 @@ impl<D: Disk> Log<D> {
             log.segments.insert(segment.number, segment);
         }
         log.put(Kind::Started, &log.synced.encode());
+        let list = log.list();
+        log.put(Kind::Segments, &list);
         log.sync()?;
         Ok(log)
     }
@@ -121,9 +144,12 @@ impl<D: Disk> Log<D> {
         if journal.messages.is_empty() && journal.acks.is_empty() {
             return Ok(());
         }
-        // A batch that fits a segment is not torn apart.
-        let whole = RECORD_HEADER + journal.messages.len() + journal.messages.len() / 4;
-        if (whole as u64) < self.segment_bytes / 4 {
+        // A batch that fits half a segment is not torn apart. The quarter is for headers and the index.
+        let whole = journal.messages.len()
+            + journal.messages.len() / 4
+            + ACK_SIZE_MAX * journal.acks.len()
+            + 4 * RECORD_HEADER;
+        if (whole as u64) < self.segment_bytes / 2 {
             self.reserve(disk, whole, 0)?;
         }
         let mut taken = 0;
@@ -186,45 +212,25 @@ impl<D: Disk> Log<D> {
 
     /// Takes acked copies off their segments.
     fn settle(&mut self, run: Run) {
-        let mut rest = Some(run);
-        while let Some(run) = rest {
-            if self
-                .active
-                .index
-                .ids()
-                .is_some_and(|(first, _)| run.first >= first)
-            {
-                self.active.live = self.active.live.saturating_sub(run.count);
-                return;
-            }
-            let start = self.starts.range(..=run.first).next_back();
-            let Some((_, number)) = start else {
-                // Below all that is left; on to what is not.
-                rest = match self.starts.first_key_value() {
-                    Some((first, _)) => run.skip(run.count_up_to(first - 1)),
-                    None => None,
-                };
-                continue;
-            };
-            let number = *number;
-            let next = self
-                .starts
-                .range(run.first + 1..)
-                .next()
-                .map(|(first, _)| *first)
-                .or(self.active.index.ids().map(|(first, _)| first));
-            let count = next.map_or(run.count, |next| run.count_up_to(next - 1));
-            self.settle_in(number, Run { count, ..run });
-            rest = run.skip(count);
+        let mut parts = std::mem::take(&mut self.parts);
+        self.for_each_segment(run, |number, part| parts.push((number, part.count)));
+        for (number, count) in parts.drain(..) {
+            self.settle_in(number, count);
         }
+        self.parts = parts;
     }
 
-    fn settle_in(&mut self, number: u64, run: Run) {
+    fn settle_in(&mut self, number: u64, count: u64) {
+        if number == self.active.number {
+            self.active.live = self.active.live.saturating_sub(count);
+            return;
+        }
         if let Some(closing) = self.closing.iter_mut().find(|it| it.number == number) {
-            closing.live = closing.live.saturating_sub(run.count);
+            closing.live = closing.live.saturating_sub(count);
         } else if let Some(segment) = self.segments.get_mut(&number) {
-            let last = segment.ids.map_or(0, |(_, last)| last);
-            segment.live = segment.live.saturating_sub(run.count_up_to(last));
+            segment.live = segment.live.saturating_sub(count);
+            self.changed |= segment.live == 0;
+            self.garbage_bytes += count * (segment.data_end / segment.references.max(1));
         }
         let targets = &mut self.active.targets;
         if let Err(place) = targets.binary_search(&number) {
@@ -232,17 +238,91 @@ impl<D: Disk> Log<D> {
         }
     }
 
+    /// Takes a run apart by the segments its ids are in. Ids of none are left out.
+    pub fn for_each_segment(&self, run: Run, mut act: impl FnMut(u64, Run)) {
+        let mut rest = Some(run);
+        while let Some(run) = rest {
+            let active = self.active.index.ids().map(|(first, _)| first);
+            if active.is_some_and(|first| run.first >= first) {
+                act(self.active.number, run);
+                return;
+            }
+            let before = self.starts.range(..=run.first).next_back();
+            let next = self.starts.range(run.first + 1..).next();
+            let next = next.map(|(first, _)| *first).or(active);
+            let count = next.map_or(run.count, |next| run.count_up_to(next - 1));
+            if let Some((_, number)) = before {
+                let inside = run.count_up_to(self.last_id(*number)).min(count);
+                if inside > 0 {
+                    act(
+                        *number,
+                        Run {
+                            count: inside,
+                            ..run
+                        },
+                    );
+                }
+            }
+            rest = run.skip(count);
+        }
+    }
+
+    fn last_id(&self, number: u64) -> u64 {
+        let closing = self.closing.iter().find(|it| it.number == number);
+        let ids = match closing {
+            Some(closing) => closing.index.ids(),
+            None => self.segments.get(&number).and_then(|segment| segment.ids),
+        };
+        ids.map_or(0, |(_, last)| last)
+    }
+
+    /// Whether a queue went before the log was opened, without acking what it had.
+    pub fn is_orphaned(&self, queue: QueueId) -> bool {
+        let (queues, next) = &self.queues;
+        queue.0 < *next && queues.binary_search(&queue.0).is_err()
+    }
+
+    /// Packed acks of the segment that is written to.
+    pub fn active_acks(&self) -> &[u8] {
+        &self.active.index.acks
+    }
+
+    /// A full segment was rewritten.
+    pub fn replace(&mut self, number: u64, index: &IndexBuilder, data_end: u64) {
+        self.open_files.retain(|(open, _)| *open != number);
+        // Others may be free of it, and there may be more to rewrite.
+        self.changed = true;
+        self.garbage_bytes = self.segment_bytes;
+        let Some(segment) = self.segments.get_mut(&number) else {
+            return;
+        };
+        if index.ids().is_none()
+            && let Some((first, _)) = segment.ids.take()
+        {
+            self.starts.remove(&first);
+        }
+        segment.references = index.references;
+        segment.blocks = index.blocks.clone();
+        segment.blocks.shrink();
+        segment.data_end = data_end;
+        segment.ack_bytes = index.acks.len() as u64;
+    }
+
     /// Makes sure that a record of this size fits the active segment, with what it adds to the index.
     fn reserve(&mut self, disk: &D, size: usize, index: usize) -> io::Result<()> {
-        let footer = self.active.index.size() + index + ENTRY_SIZE_MAX;
-        let needed = (size + footer + CONTINUED_SIZE) as u64 + TRAILER_SIZE;
-        if self.active.end + needed <= self.active.capacity {
+        let needed = (size + index + 2 * ENTRY_SIZE_MAX + CONTINUED_SIZE) as u64 + TRAILER_SIZE;
+        let footer = self.active.index.size() as u64;
+        if self.active.end + footer + needed <= self.active.capacity {
             return Ok(());
         }
-        let smallest = size + index + 8 * ENTRY_SIZE_MAX + CONTINUED_SIZE;
-        let capacity = self
-            .segment_bytes
-            .max(HEADER_SIZE + smallest as u64 + INDEX_ROOM);
+        let index = index + IndexBuilder::default().size();
+        let list = self.list().len() + RECORD_HEADER + LIST_GROWTH;
+        let alone = HEADER_SIZE + needed + (index + list) as u64;
+        let capacity = if alone <= self.segment_bytes {
+            self.segment_bytes
+        } else {
+            alone + INDEX_ROOM
+        };
         self.rotate(disk, capacity)
     }
 
@@ -266,7 +346,17 @@ impl<D: Disk> Log<D> {
             self.starts.insert(first, full.number);
         }
         self.closing.push(full);
+        let list = self.list();
+        self.put(Kind::Segments, &list);
         Ok(())
+    }
+
+    /// The full segments there are, or will be when the removal of others is stored.
+    fn list(&self) -> Vec<u8> {
+        let sealed = self.segments.keys().copied();
+        let kept = sealed.filter(|number| !self.condemned.contains(number));
+        let closing = self.closing.iter().map(|full| full.number);
+        runs::pack_numbers(kept.chain(closing))
     }
 
     /// Adds a record for which there is room.
@@ -318,7 +408,8 @@ impl<D: Disk> Log<D> {
 
     /// Gives a stored segment its footer.
     fn seal(&mut self, full: Active<D::File>) -> io::Result<()> {
-        let footer = encode_footer(&full.index, full.seed, full.end, full.clean_stop);
+        let list = self.list();
+        let footer = encode_footer(&full.index, full.seed, full.end, full.clean_stop, &list);
         full.file.write_at(full.end, &footer)?;
         full.file.set_size(full.end + footer.len() as u64)?;
         self.counters.written_bytes += footer.len() as u64;
@@ -332,42 +423,64 @@ impl<D: Disk> Log<D> {
             blocks,
             data_end: full.end,
             targets: full.targets,
+            ack_bytes: full.index.acks.len() as u64,
+            unreadable: false,
         };
+        // What was acked while it was written was not looked at.
+        self.garbage_bytes += segment.data_end - segment.needed_bytes();
+        self.changed = true;
         self.segments.insert(full.number, segment);
         self.sealing.push(full.file);
         Ok(())
     }
 
-    /// Removes segments that nobody needs. Only when everything is stored: the acks must be.
+    /// Removes segments that nobody needs. Only when everything is stored: the acks must be. First it is
+    /// noted that they go, so that one that is missing without a note is known to be lost.
     pub fn release(&mut self, disk: &D) -> io::Result<()> {
         if self.is_dirty() {
             return Ok(());
         }
-        loop {
-            let removable: Vec<u64> = self
-                .segments
-                .values()
-                .filter(|segment| segment.live == 0 && !self.needs_acks_of(segment))
-                .map(|segment| segment.number)
-                .collect();
-            if removable.is_empty() {
-                return Ok(());
-            }
-            for number in &removable {
-                self.discard(disk, *number)?;
-            }
-            // Before those that hold acks for these: they must not be back without them.
-            disk.sync_folder(LOG)?;
-            for number in removable {
-                if let Some(segment) = self.segments.remove(&number)
-                    && let Some((first, _)) = segment.ids
-                {
-                    self.starts.remove(&first);
-                }
-                self.open_files.retain(|(open, _)| *open != number);
-                self.counters.segments_removed += 1;
-            }
+        self.remove_condemned(disk)?;
+        if !std::mem::take(&mut self.changed) {
+            return Ok(());
         }
+        self.condemned = self
+            .segments
+            .values()
+            .filter(|segment| segment.live == 0 && !self.needs_acks_of(segment))
+            .map(|segment| segment.number)
+            .collect();
+        if !self.condemned.is_empty() {
+            let list = self.list();
+            self.reserve(disk, RECORD_HEADER + list.len() + LIST_GROWTH, 0)?;
+            let list = self.list();
+            self.put(Kind::Segments, &list);
+        }
+        Ok(())
+    }
+
+    /// The note is stored, and they go.
+    fn remove_condemned(&mut self, disk: &D) -> io::Result<()> {
+        if self.condemned.is_empty() {
+            return Ok(());
+        }
+        let condemned = std::mem::take(&mut self.condemned);
+        for number in &condemned {
+            self.discard(disk, *number)?;
+        }
+        // Before those that hold acks for these: they must not be back without them.
+        disk.sync_folder(LOG)?;
+        for number in condemned {
+            if let Some(segment) = self.segments.remove(&number)
+                && let Some((first, _)) = segment.ids
+            {
+                self.starts.remove(&first);
+            }
+            self.open_files.retain(|(open, _)| *open != number);
+            self.counters.segments_removed += 1;
+        }
+        self.changed = true;
+        Ok(())
     }
 
     /// Whether a segment holds acks for one that is still there.
@@ -480,6 +593,7 @@ impl<D: Disk> Log<D> {
             self.active.seed,
             self.active.end,
             self.active.clean_stop,
+            &self.list(),
         );
         debug_assert_eq!(
             Seed::new(number).checksum(0, b""),
@@ -538,7 +652,7 @@ fn begin<D: Disk>(
         role: Role::Log,
         number,
         next_message,
-        stored: HEADER_SIZE,
+        stored: 0,
     };
     file.write_at(0, &header.encode())?;
     file.sync()?;
@@ -595,12 +709,35 @@ fn read_block<F: DiskFile>(
     Ok(())
 }
 
+/// Reads a section of a full segment's footer.
+pub(super) fn read_section<F: DiskFile>(
+    file: &F,
+    number: u64,
+    section: Section,
+) -> io::Result<Vec<u8>> {
+    let damaged = || io::Error::other(format!("{}: damaged footer", log_path(number)));
+    let size = file.size()?;
+    let mut bytes = [0; TRAILER_SIZE as usize];
+    file.read_at(
+        size.checked_sub(TRAILER_SIZE).ok_or_else(damaged)?,
+        &mut bytes,
+    )?;
+    let trailer = Trailer::decode(&bytes, Seed::new(number), size).ok_or_else(damaged)?;
+    let (offset, size) = trailer.place(section);
+    let mut bytes = vec![0; size];
+    file.read_at(offset, &mut bytes)?;
+    if !trailer.is_intact(section, &bytes) {
+        return Err(damaged());
+    }
+    Ok(bytes)
+}
+
 /// Id and queues of a message as it is encoded.
 #[inline]
 pub(super) fn record_keys(encoded: &[u8]) -> Option<(u64, &[u8])> {
     let (id, rest) = encoded.split_first_chunk::<8>()?;
-    let (count, rest) = rest.split_first_chunk::<2>()?;
-    let queues = rest.get(..8 * usize::from(u16::from_le_bytes(*count)))?;
+    let (count, rest) = rest.split_first_chunk::<4>()?;
+    let queues = rest.get(..(u32::from_le_bytes(*count) as usize).checked_mul(8)?)?;
     Some((u64::from_le_bytes(*id), queues))
 }
 
@@ -609,6 +746,10 @@ const OUT_BYTES_MAX: usize = 1 << 20;
 const OUT_BYTES_KEPT: usize = 1 << 21;
 /// Acks beyond go into another record, so that no record is out of proportion.
 const ACKS_PER_RECORD_MAX: usize = 1 << 16;
+/// What a list of segments may take more when there is one more.
+const LIST_GROWTH: usize = 32;
+/// What an ack takes at most in a record and the index together.
+const ACK_SIZE_MAX: usize = 32;
 const COMMIT_SIZE: usize = RECORD_HEADER + 16;
 const CONTINUED_SIZE: usize = RECORD_HEADER + 8;
 /// Beside its one record, what a segment of unusual size has room for.

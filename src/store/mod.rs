@@ -40,6 +40,7 @@
 //!   needs, and knows which older segments its acks are for. It goes when nobody needs either.
 
 mod catalog;
+mod compaction;
 mod definition_codec;
 mod definitions;
 mod disk;

@@ -30,6 +30,8 @@ pub(super) enum Kind {
     Counters = 7,
     /// Ends the records of a segment that is full: the log goes on in the next one.
     Continued = 8,
+    /// The full segments there are; the last one of these is true.
+    Segments = 9,
 }
 
 impl Kind {
@@ -44,6 +46,7 @@ impl Kind {
             6 => Kind::Definition,
             7 => Kind::Counters,
             8 => Kind::Continued,
+            9 => Kind::Segments,
             _ => return None,
         })
     }
@@ -171,7 +174,10 @@ impl<'a> Walk<'a> {
             let kinds = &self.bytes[at + RECORD_HEADER - 1..];
             match kinds.first_chunk::<STRIDE>() {
                 Some(chunk) if *chunk == [0; STRIDE] => at += STRIDE,
-                _ if self.record_at(at).is_some() => return Some(at),
+                // Most bytes are no kind, which is soon seen.
+                _ if Kind::from_byte(kinds[0]).is_some() && self.record_at(at).is_some() => {
+                    return Some(at);
+                }
                 _ => at += 1,
             }
         }

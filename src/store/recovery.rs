@@ -35,6 +35,8 @@ pub(super) fn recover<D: Disk>(
             live,
             blocks: found.blocks.clone(),
             data_end: found.data_end,
+            unreadable: false,
+            ack_bytes: acked.bytes.get(&found.number).copied().unwrap_or_default(),
             targets: acked
                 .targets
                 .get(&found.number)
@@ -78,6 +80,8 @@ struct Acked {
     queues: HashMap<QueueId, IdSet, FixedState>,
     /// For each segment the older ones it has acks for.
     targets: BTreeMap<u64, Vec<u64>>,
+    /// Bytes of its acks, for each segment.
+    bytes: BTreeMap<u64, u64>,
     next_queue: u64,
 }
 
@@ -94,6 +98,7 @@ fn read_acks<D: Disk>(disk: &D, survey: &Survey) -> Result<Acked, OpenError> {
     let mut acked = Acked::default();
     for segment in &survey.segments {
         let bytes = section(disk, segment, Section::Acks)?;
+        acked.bytes.insert(segment.number, bytes.len() as u64);
         let mut targets = Vec::new();
         for (queue, run) in Runs::new(&bytes) {
             acked.next_queue = acked.next_queue.max(queue.0.saturating_add(1));

@@ -271,7 +271,8 @@ impl Channel {
                 }
             }
             Method::BasicGetOk(got) => {
-                if self.gets.pop_front() == Some(true) {
+                let acks = self.gets.pop_front() == Some(true);
+                if acks {
                     self.held.push(got.delivery_tag);
                 }
             }

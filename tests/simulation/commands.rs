@@ -578,21 +578,22 @@ impl Client {
         }
     }
 
+    /// Mostly a queue of the pool; no name means the one that was declared last.
     fn queue(&mut self) -> &'static str {
-        match self.random.percent(12) {
-            true => "",
-            false => *self.random.pick(&QUEUES),
-        }
+        let pool: &'static [&'static str] = match self.random.percent(12) {
+            true => &[""],
+            false => &QUEUES,
+        };
+        self.random.pick::<&str>(pool)
     }
 
     fn exchange(&mut self) -> &'static str {
-        match self.random.below(12) {
-            0 => *self
-                .random
-                .pick(&["amq.direct", "amq.fanout", "amq.topic", "amq.headers"]),
-            1 if self.random.percent(10) => "",
-            _ => self.random.pick(&EXCHANGES).0,
-        }
+        let pool: &'static [&'static str] = match self.random.below(120) {
+            0..10 => &["amq.direct", "amq.fanout", "amq.topic", "amq.headers"],
+            10 => &[""],
+            _ => return self.random.pick(&EXCHANGES).0,
+        };
+        self.random.pick::<&str>(pool)
     }
 }
 

@@ -6,6 +6,7 @@ mod message;
 mod model;
 mod random;
 mod socket;
+mod temper;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -85,8 +85,8 @@ impl Socket {
         }
     }
 
-    /// The network carries on; whether something arrived at the broker.
-    pub fn carry(&mut self, random: &mut Random, turn: usize) -> bool {
+    /// The network carries on.
+    pub fn carry(&mut self, random: &mut Random, turn: usize) {
         self.underway.append(&mut self.client.out);
         let arrived = match random.percent(self.pace.moves) {
             true => self
@@ -111,14 +111,13 @@ impl Socket {
                 self.client.receive(&event);
             }
         }
-        arrived > 0
     }
 
     /// The bytes that went into the outbox since last asked.
     pub fn take_generated(&mut self, outboxes: &Outboxes) -> Check<Vec<u8>> {
         let total = outboxes.total(self.key);
         let fresh = (total - self.generated) as usize;
-        let skip = outboxes.len(self.key) - fresh;
+        let skip = outboxes.waiting(self.key) - fresh;
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let count = outboxes.io_slices(self.key, &mut slices);
         let mut bytes = Vec::with_capacity(fresh);
@@ -148,11 +147,12 @@ impl Socket {
     }
 
     /// One write, as much as the client's buffer takes and chance will have; it must be what went in.
-    pub fn write(&mut self, outboxes: &mut Outboxes, random: &mut Random) -> Check {
+    /// Whether it was more than nothing.
+    pub fn write(&mut self, outboxes: &mut Outboxes, random: &mut Random) -> Check<bool> {
         if self.is_cut {
             outboxes.discard(self.key);
             self.unwritten.clear();
-            return Ok(());
+            return Ok(false);
         }
         let room = self
             .pace
@@ -178,7 +178,7 @@ impl Socket {
         }
         outboxes.advance(self.key, written);
         self.written += written as u64;
-        Ok(())
+        Ok(written > 0)
     }
 
     /// How much of the input to show the machine at once: no more than one command, so that what it

@@ -6,17 +6,17 @@
 
 use std::collections::BTreeMap;
 
-use leveret::config::{Config, Limits};
+use leveret::config::Config;
 use leveret::protocol::{Hub, Machine, Now, Peer, SocketKey};
 use leveret::wire::amqp::frame::{self, Frame};
 use leveret::wire::amqp::{exchange, queue};
 
-use crate::client::{Client, Habits, Mistake};
-use crate::commands::{CONSUMER, EVERYTHING, ORGANIZER, PUBLISHER};
+use crate::client::Client;
 use crate::event::{self, Event, describe};
 use crate::model::{Model, State};
 use crate::random::Random;
 use crate::socket::{Pace, Phase, Socket};
+use crate::temper::{Temper, habits, limits};
 use crate::{Check, ensure};
 
 pub struct World {
@@ -37,20 +37,6 @@ pub struct World {
     /// Of every byte that the broker said.
     hash: u64,
     transcript: Option<Vec<String>>,
-}
-
-/// What kind of run it is.
-struct Temper {
-    turns: usize,
-    clients: usize,
-    clients_max: usize,
-    /// Percentage of turns in which somebody hangs up without a word.
-    cuts: usize,
-    /// Percentage of turns in which the clock leaps, and how far at most.
-    leaps: usize,
-    leap_ms: usize,
-    wakings_per_turn: usize,
-    body_max: usize,
 }
 
 /// What is left of a run.
@@ -144,15 +130,18 @@ impl World {
                 false => socket.is_cut = true,
             }
         }
-        for _ in 0..GOODBYE_TURNS {
-            if self
-                .sockets
-                .iter()
-                .all(|socket| socket.phase == Phase::Gone)
-            {
+        for turn in 0..GOODBYE_TURNS {
+            let mut sockets = self.sockets.iter();
+            if sockets.all(|socket| socket.phase == Phase::Gone) {
                 return Ok(());
             }
             self.turn()?;
+            if turn == GOODBYE_TURNS / 2 {
+                // The goodbyes of blocked publishers are not heard.
+                for (socket, connection) in self.sockets.iter_mut().zip(&self.model.connections) {
+                    socket.is_cut |= connection.blocked;
+                }
+            }
             // Some never answer: their time runs out.
             self.now_ms += 500;
         }
@@ -251,11 +240,11 @@ impl World {
         };
         self.now_ms += step as u64;
         self.step_ms = self.step_ms.max(step as u64);
-        self.log(|| String::new());
+        self.log_turn();
         for number in 0..self.sockets.len() {
             let socket = &mut self.sockets[number];
-            if socket.phase != Phase::Gone && socket.carry(&mut self.random, self.turn) {
-                self.model.connections[number].heard_ms = self.now_ms;
+            if socket.phase != Phase::Gone {
+                socket.carry(&mut self.random, self.turn);
             }
         }
         for number in self.shuffled() {
@@ -296,24 +285,30 @@ impl World {
     fn show(&mut self, number: usize, size: usize, state: State) -> Check {
         let now = self.now();
         let socket = &mut self.sockets[number];
-        let taken = socket
-            .machine
-            .on_bytes(&socket.input[..size], &mut self.hub, now);
+        let shown = socket.input[..size].to_vec();
+        let taken = socket.machine.on_bytes(&shown, &mut self.hub, now);
         ensure!(taken <= size, "{taken} taken of {size}");
-        let bytes: Vec<u8> = socket.input.drain(..taken).collect();
+        socket.input.drain(..taken);
         socket.seen = size - taken;
         let goes_on = socket.machine.wants_read(&self.hub) && !socket.machine.wants_close();
-        let rest = &socket.input[..size - taken];
-        let keeps_a_frame = matches!(Frame::decode(rest, 0), Ok(Some(_)));
+        let keeps_a_frame = matches!(Frame::decode(&shown[taken..], 0), Ok(Some(_)));
+        let has_frames = state > State::Header && state < State::Garbled;
         ensure!(
-            !(goes_on && keeps_a_frame && state > State::Header),
+            !(goes_on && has_frames && keeps_a_frame),
             "{number}: a whole frame was left lying"
         );
-        self.log_taken(number, &bytes, state);
         let now_ms = self.now_ms;
         self.model.connections[number].heard_ms = now_ms;
+        if state == State::Garbled || (has_frames && Frame::decode(&shown, 0).is_err()) {
+            self.log(|| format!("{number} > {size} bytes that are no frame"));
+            return self.observe(Some(number), |model| {
+                model.take_garbage(number, &shown, now_ms);
+                Ok(())
+            });
+        }
+        self.log_taken(number, &shown[..taken], state);
         self.observe(Some(number), |model| {
-            take(model, number, &bytes, state, now_ms)
+            take(model, number, &shown[..taken], state, now_ms)
         })
     }
 
@@ -323,7 +318,7 @@ impl World {
         let relieved: Vec<bool> = self
             .sockets
             .iter()
-            .map(|socket| outboxes.len(socket.key) <= half)
+            .map(|socket| outboxes.waiting(socket.key) <= half)
             .collect();
         let was_alarmed = self.model.alarm;
         self.hub.settle();
@@ -356,10 +351,13 @@ impl World {
             if socket.phase != Phase::Open {
                 continue;
             }
+            if !socket.machine.wants_read(&self.hub) {
+                self.model.connections[number].overdue_ms = self.now_ms;
+            }
             let deadline = socket.machine.next_deadline();
             if deadline.is_some_and(|due| due <= now.monotonic_ms) && !socket.machine.wants_close()
             {
-                let unread = !socket.machine.wants_read(&self.hub);
+                let overdue = !socket.machine.wants_read(&self.hub);
                 socket.machine.on_timeout(&mut self.hub, now);
                 let hung_up = socket.machine.wants_close();
                 self.log(|| {
@@ -369,11 +367,12 @@ impl World {
                     )
                 });
                 self.observe(Some(number), |model| match hung_up {
-                    true => model.timed_out(number, now.monotonic_ms, unread),
+                    true => model.timed_out(number, now.monotonic_ms, overdue),
                     false => Ok(()),
                 })?;
             }
-            if self.hub.outboxes.is_empty(self.sockets[number].key) {
+            let socket = &self.sockets[number];
+            if self.hub.outboxes.is_empty(socket.key) && !socket.is_cut {
                 self.model
                     .check_still_welcome(number, self.now_ms, self.step_ms)?;
             }
@@ -413,7 +412,9 @@ impl World {
             socket.input.clear();
             socket.phase = Phase::Flushing(self.now_ms + self.model.limits.closing_timeout_ms);
         }
-        socket.write(&mut self.hub.outboxes, &mut self.random)?;
+        if socket.write(&mut self.hub.outboxes, &mut self.random)? {
+            self.model.connections[number].read_ms = self.now_ms;
+        }
         // What came before the end of the stream is mostly read before the end is.
         let is_read = socket.input.is_empty() || self.random.percent(30);
         let is_over = match socket.phase {
@@ -447,7 +448,7 @@ impl World {
             self.sockets[number].expect(events);
         }
         for (number, socket) in self.sockets.iter().enumerate() {
-            let waiting = self.hub.outboxes.len(socket.key);
+            let waiting = self.hub.outboxes.waiting(socket.key);
             let connection = &mut self.model.connections[number];
             connection.stalled |= waiting >= self.model.limits.outbox_bytes_max;
             let is_finished = connection.state == State::Finished;
@@ -468,7 +469,7 @@ impl World {
             let socket = &mut self.sockets[number];
             let bytes = socket.take_generated(&self.hub.outboxes)?;
             self.hash = hashed(self.hash ^ number as u64, &bytes);
-            let waiting = self.hub.outboxes.len(key) - bytes.len();
+            let waiting = self.hub.outboxes.waiting(key) - bytes.len();
             let connection = &mut self.model.connections[number];
             connection.spoke_ms = self.now_ms;
             let frame_max = connection.frame_max as usize;
@@ -499,12 +500,13 @@ impl World {
 
     fn log(&mut self, line: impl FnOnce() -> String) {
         if let Some(transcript) = &mut self.transcript {
-            let line = line();
-            transcript.push(match line.as_str() {
-                "" => format!("--- turn {}, {} ms", self.turn, self.now_ms),
-                _ => line,
-            });
+            transcript.push(line());
         }
+    }
+
+    fn log_turn(&mut self) {
+        let (turn, now_ms) = (self.turn, self.now_ms);
+        self.log(|| format!("--- turn {turn}, {now_ms} ms"));
     }
 
     fn log_taken(&mut self, number: usize, mut bytes: &[u8], state: State) {
@@ -527,91 +529,27 @@ impl World {
             self.log(|| format!("{number} > {channel:>2} {what}"));
             bytes = &bytes[used..];
         }
-        if !bytes.is_empty() {
-            self.log(|| format!("{number} > {} bytes that are no frame", bytes.len()));
-        }
     }
 }
 
 /// Tells the model what the machine took.
 fn take(model: &mut Model, number: usize, bytes: &[u8], state: State, now_ms: u64) -> Check {
-    let mut rest = bytes;
-    if state == State::Header && !rest.is_empty() {
+    if state == State::Header && !bytes.is_empty() {
         model.take_protocol_header(number);
         return Ok(());
     }
-    while !rest.is_empty() {
-        match Frame::decode(rest, 0) {
-            Ok(Some((frame, used))) => {
-                model.take_frame(number, &frame, now_ms)?;
-                rest = &rest[used..];
-            }
-            _ if model.connections[number].state == State::Garbled => return Ok(()),
-            Err(_) => {
-                model.take_garbage(number, now_ms);
-                return Ok(());
-            }
-            Ok(None) if model.connections[number].state > State::Garbled => return Ok(()),
-            Ok(None) => return Err("a part of a frame was taken".to_owned()),
-        }
+    let mut rest = bytes;
+    while let Ok(Some((frame, used))) = Frame::decode(rest, 0) {
+        model.take_frame(number, &frame, now_ms)?;
+        rest = &rest[used..];
     }
+    // Of those who are done with anything is taken.
+    let is_read_over = model.connections[number].state >= State::Refused;
+    ensure!(
+        rest.is_empty() || is_read_over,
+        "a part of a frame was taken"
+    );
     Ok(())
-}
-
-impl Temper {
-    fn new(random: &mut Random) -> Self {
-        Temper {
-            turns: *random.pick(&[40, 80, 120, 200]),
-            clients: random.between(2, 6),
-            clients_max: random.between(6, 12),
-            cuts: *random.pick(&[0, 1, 3]),
-            leaps: *random.pick(&[0, 2, 10]),
-            leap_ms: *random.pick(&[500, 3000, 30_000, 90_000]),
-            wakings_per_turn: *random.pick(&[1, 2, 100]),
-            body_max: *random.pick(&[1000, 6000, 40_000, 300_000]),
-        }
-    }
-}
-
-impl Pace {
-    fn new(random: &mut Random) -> Self {
-        Pace {
-            moves: *random.pick(&[30, 80, 100, 100]),
-            bytes_max: *random.pick(&[30, 500, 5000, 100_000, 1 << 20]),
-            buffer: *random.pick(&[500, 10_000, 1 << 20]),
-            stalls: *random.pick(&[0, 0, 2, 5]),
-            stall_turns: *random.pick(&[5, 30, 100]),
-        }
-    }
-}
-
-fn limits(random: &mut Random) -> Limits {
-    Limits {
-        outbox_bytes_max: *random.pick(&[2 << 10, 4 << 10, 16 << 10, 64 << 10]),
-        messages_bytes_max: *random.pick(&[200 << 10, 600 << 10, 2 << 20, 1 << 30, 1 << 30]),
-        message_size_max_bytes: *random.pick(&[3000, 25_000, 128 << 20, 128 << 20]),
-        ..Limits::default()
-    }
-}
-
-fn habits(random: &mut Random, body_max: usize) -> Habits {
-    let kinds = [PUBLISHER, CONSUMER, ORGANIZER, EVERYTHING];
-    let mistakes = [
-        Mistake::Password,
-        Mistake::FrameMax,
-        Mistake::VirtualHost,
-        Mistake::Silence,
-    ];
-    Habits {
-        weights: random.pick(&kinds).to_vec(),
-        body_max,
-        heartbeat_seconds: *random.pick(&[0, 1, 5, 60]),
-        wants_cancels: random.percent(70),
-        wants_blocked: random.percent(70),
-        wants_refusals: random.percent(50),
-        mistake: random.percent(4).then(|| *random.pick(&mistakes)),
-        reckless: random.percent(25),
-    }
 }
 
 /// Any change of any byte changes it.

@@ -46,6 +46,8 @@ pub struct Connection {
     owing_confirms: Vec<u16>,
     /// Not read while publishers are blocked (RabbitMQ: `connection.blocked`).
     blocked: bool,
+    /// Since when it is on the hub's list of the blocked, see [`Hub::list_blocked`].
+    blocked_in: u64,
     /// Not read until a message was read back that it asked for.
     awaits_page: bool,
     /// Not read because it publishes faster than the store can write.
@@ -112,6 +114,7 @@ impl Connection {
             channels: Vec::new(),
             owing_confirms: Vec::new(),
             blocked: false,
+            blocked_in: 0,
             awaits_page: false,
             awaits_store: false,
             listens_to_store: false,
@@ -158,7 +161,12 @@ impl Connection {
         self.awaits_store = false;
         self.listens_to_store = false;
         self.on_turn_end(hub);
-        if !self.blocked || hub.alarm().is_some() {
+        if !self.blocked {
+            return;
+        }
+        if hub.alarm().is_some() {
+            // Raised again before its turn came.
+            self.blocked_in = hub.list_blocked(self.socket, self.blocked_in);
             return;
         }
         self.blocked = false;
@@ -183,15 +191,18 @@ impl Connection {
             self.finish(hub);
             return;
         }
-        if self.blocked
-            && let Some(heartbeat) = &mut self.heartbeat
-        {
-            heartbeat.on_received(now.monotonic_ms);
-        }
+        let is_held = self.blocked || self.awaits_page || self.awaits_store;
+        let is_overdue = hub.outboxes.is_overdue(self.socket);
         let sent = hub.outboxes.total(self.socket);
         let Some(heartbeat) = &mut self.heartbeat else {
             return;
         };
+        if is_held {
+            heartbeat.on_received(now.monotonic_ms);
+        } else if is_overdue {
+            let taken = sent - hub.outboxes.waiting(self.socket) as u64;
+            heartbeat.on_unheard(now.monotonic_ms, taken);
+        }
         match heartbeat.on_deadline(now.monotonic_ms, sent) {
             Due::Nothing => {}
             // What waits unread tells the peer as much as another heartbeat would.
@@ -527,7 +538,7 @@ impl Connection {
             return;
         }
         self.blocked = true;
-        hub.blocked.push(self.socket);
+        self.blocked_in = hub.list_blocked(self.socket, 0);
         if self.client.capabilities.connection_blocked {
             let blocked = class::Blocked {
                 reason: reason.as_bytes(),

@@ -10,6 +10,8 @@ pub struct Heartbeat {
     last_received_ms: u64,
     /// Bytes ever sent, as of the last look.
     sent: u64,
+    /// Bytes that the peer ever took, as of the last look at a time when it was not listened to.
+    taken: u64,
     deadline_ms: u64,
 }
 
@@ -30,6 +32,7 @@ impl Heartbeat {
             interval_ms,
             last_received_ms: now_ms,
             sent: 0,
+            taken: 0,
             deadline_ms: now_ms + interval_ms / 2,
         })
     }
@@ -41,6 +44,15 @@ impl Heartbeat {
     #[inline]
     pub fn on_received(&mut self, now_ms: u64) {
         self.last_received_ms = now_ms;
+    }
+
+    /// The peer is not listened to until it reads, so it cannot be heard; that it reads, `taken` bytes
+    /// so far, shows as well that it is there.
+    pub fn on_unheard(&mut self, now_ms: u64, taken: u64) {
+        if self.taken != taken {
+            self.taken = taken;
+            self.last_received_ms = now_ms;
+        }
     }
 
     /// `sent` is how many bytes were ever sent.
@@ -88,5 +100,16 @@ mod tests {
         assert_eq!(heartbeat.on_deadline(30_000, 120), Due::Nothing);
         assert_eq!(heartbeat.on_deadline(35_000, 120), Due::Dead);
         assert!(Heartbeat::new(0, 0).is_none());
+    }
+
+    #[test]
+    fn who_reads_is_not_dead_while_nobody_listens() {
+        let mut heartbeat = Heartbeat::new(10, 0).unwrap();
+        for look in 1..20 {
+            heartbeat.on_unheard(look * 5000, look * 100);
+            assert_ne!(heartbeat.on_deadline(look * 5000, 0), Due::Dead);
+        }
+        heartbeat.on_unheard(120_000, 1900);
+        assert_eq!(heartbeat.on_deadline(120_000, 0), Due::Dead);
     }
 }

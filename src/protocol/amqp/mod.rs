@@ -26,4 +26,7 @@ mod publish;
 mod topology;
 mod transaction;
 
+#[cfg(test)]
+mod tests;
+
 pub use connection::Connection;

@@ -1,4 +1,7 @@
-//! `cargo +nightly fuzz run --fuzz-dir tests/fuzz connection`
+//! `cargo +nightly fuzz run --fuzz-dir tests/fuzz connection target/fuzz_connection tests/fuzz/corpus/connection`
+//!
+//! New inputs go to the first directory, which must exist; what the second holds is replayed by
+//! `tests/fuzz_connection.rs`.
 
 #![no_main]
 

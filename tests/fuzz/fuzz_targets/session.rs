@@ -1,4 +1,7 @@
-//! `cargo +nightly fuzz run --fuzz-dir tests/fuzz session`
+//! `cargo +nightly fuzz run --fuzz-dir tests/fuzz session target/fuzz_session tests/fuzz/corpus/session`
+//!
+//! New inputs go to the first directory, which must exist; what the second holds is replayed by
+//! `tests/fuzz_connection.rs`.
 
 #![no_main]
 

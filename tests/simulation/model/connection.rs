@@ -21,10 +21,17 @@ impl Model {
             .push_back(Answer::Method("connection.start"));
     }
 
-    /// Bytes that are no frame.
-    pub fn take_garbage(&mut self, connection: usize, now_ms: u64) {
-        self.connection_exception(connection, 501, (0, 0), now_ms);
-        self.connections[connection].state = State::Garbled;
+    /// Bytes that are no frame, or come after such: only the answer to the closing is looked for.
+    pub fn take_garbage(&mut self, connection: usize, bytes: &[u8], now_ms: u64) {
+        if self.connections[connection].state < State::Closing {
+            self.connection_exception(connection, 501, (0, 0), now_ms);
+        }
+        let close_ok = [1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 51, frame::END];
+        let is_answered = bytes.windows(close_ok.len()).any(|part| part == close_ok);
+        self.connections[connection].state = match is_answered {
+            true => State::Finished,
+            false => State::Garbled,
+        };
     }
 
     pub fn take_frame(&mut self, connection: usize, frame: &Frame<'_>, now_ms: u64) -> Check {
@@ -37,7 +44,7 @@ impl Model {
             _ => None,
         };
         match (state, frame.channel, &method) {
-            (State::Closing | State::Garbled, ..) => {
+            (State::Closing, ..) => {
                 self.take_while_closing(connection, frame.channel, method.as_ref());
             }
             (State::Running, 1.., _) => {
@@ -49,21 +56,26 @@ impl Model {
         Ok(())
     }
 
-    /// The machine's deadline came and it hung up: was it right?
-    pub fn timed_out(&mut self, connection: usize, now_ms: u64, unread: bool) -> Check {
+    /// The machine's deadline came and it hung up: was it right? A peer that is not read from because
+    /// of what it has to read is known by its reading; one that is not read from for another reason
+    /// cannot be known.
+    pub fn timed_out(&mut self, connection: usize, now_ms: u64, overdue: bool) -> Check {
         let limits = &self.limits;
         let peer = &self.connections[connection];
         let lasted = now_ms - peer.since_ms;
+        let heard_ms = match overdue {
+            true => peer.heard_ms.max(peer.read_ms),
+            false => peer.heard_ms,
+        };
+        let is_dead =
+            peer.heartbeat_ms > 0 && !peer.blocked && now_ms - heard_ms > 2 * peer.heartbeat_ms;
         let right = match peer.state {
             State::Header | State::StartOk | State::TuneOk | State::Open => {
-                lasted >= limits.handshake_timeout_ms
+                lasted >= limits.handshake_timeout_ms || is_dead
             }
             State::Closing | State::Garbled => lasted >= limits.closing_timeout_ms,
             State::Refused => lasted >= REFUSAL_MS,
-            State::Running => {
-                let silent = now_ms - peer.heard_ms;
-                peer.heartbeat_ms > 0 && !unread && silent > 2 * peer.heartbeat_ms
-            }
+            State::Running => is_dead,
             State::Finished => true,
         };
         if !right {
@@ -79,7 +91,8 @@ impl Model {
     /// Its deadlines are looked at: should it not have been given up?
     pub fn check_still_welcome(&self, connection: usize, now_ms: u64, step_ms: u64) -> Check {
         let peer = &self.connections[connection];
-        let (heard, spoke) = (now_ms - peer.heard_ms, now_ms - peer.spoke_ms);
+        let heard = now_ms - peer.heard_ms.max(peer.overdue_ms);
+        let spoke = now_ms - peer.spoke_ms.max(peer.read_ms);
         if peer.state != State::Running || peer.heartbeat_ms == 0 || peer.blocked {
             return Ok(());
         }
@@ -88,7 +101,7 @@ impl Model {
                 "connection {connection} is dead for {heard} ms and still there"
             ));
         }
-        if spoke > peer.heartbeat_ms * 3 / 2 + 2 * step_ms {
+        if spoke > peer.heartbeat_ms * 2 + 2 * step_ms {
             return Err(format!(
                 "connection {connection} heard nothing for {spoke} ms"
             ));
@@ -221,6 +234,9 @@ impl Model {
                     self.connections[connection].channels.remove(&number);
                 }
                 Some(Method::ChannelClose(_)) => self.answer(number, &channel_class::CloseOk {}),
+                Some(method @ Method::ChannelOpen(_)) => {
+                    self.connection_exception(connection, 504, method.ids(), now_ms);
+                }
                 _ => {}
             }
             return Ok(());

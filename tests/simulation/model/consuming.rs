@@ -163,15 +163,17 @@ impl Model {
             .unacked
             .iter()
             .any(|u| u.delivery_tag == delivery_tag);
-        if !known && !(multiple && delivery_tag == 0) {
+        let all = multiple && delivery_tag == 0;
+        if !known && !all {
             return Err(406);
         }
         let meant = |unacked: &Unacked| match multiple {
-            true => delivery_tag == 0 || unacked.delivery_tag <= delivery_tag,
+            true => all || unacked.delivery_tag <= delivery_tag,
             false => unacked.delivery_tag == delivery_tag,
         };
-        let all = std::mem::take(&mut channel.unacked);
-        let (taken, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(meant);
+        let (taken, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut channel.unacked)
+            .into_iter()
+            .partition(meant);
         channel.unacked = kept;
         if let Mode::Transaction { settlements, .. } = &mut channel.mode {
             settlements.extend(taken.into_iter().map(|unacked| (settlement, unacked)));

@@ -171,6 +171,15 @@ impl Model {
             "{published} published, {confirmed} confirmed"
         );
         *confirmed = ack.delivery_tag;
+        // If the last one has still to be returned, it is too early for its confirm.
+        let is_returned = |answer: &Answer| match answer {
+            Answer::Returned { channel, .. } => *channel != at.1 || ack.delivery_tag < published,
+            _ => true,
+        };
+        ensure!(
+            self.step.connection != Some(at.0) || self.step.answers.iter().all(is_returned),
+            "confirmed before it was returned"
+        );
         Ok(())
     }
 

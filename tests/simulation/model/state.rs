@@ -135,8 +135,12 @@ pub struct Connection {
     pub stalled: bool,
     /// When the state began (only kept for those that may last too long).
     pub since_ms: u64,
-    /// When something last arrived.
+    /// When the machine was last shown something from it.
     pub heard_ms: u64,
+    /// When it last read something.
+    pub read_ms: u64,
+    /// When it was last not read from because of what it had to read.
+    pub overdue_ms: u64,
     /// When the broker last said something.
     pub spoke_ms: u64,
 }
@@ -259,6 +263,8 @@ impl Connection {
             stalled: false,
             since_ms: now_ms,
             heard_ms: now_ms,
+            read_ms: now_ms,
+            overdue_ms: now_ms,
             spoke_ms: now_ms,
         }
     }

@@ -30,16 +30,16 @@ impl Model {
                 self.reply(at, bind.no_wait, result, &exchange::BindOk {})
             }
             Method::ExchangeUnbind(unbind) => {
-                let result = self
-                    .check_ends(unbind.source, unbind.destination)
-                    .map(|()| {
-                        self.unbind(&Binding {
-                            source: text(unbind.source),
-                            destination: Destination::Exchange(text(unbind.destination)),
-                            routing_key: text(unbind.routing_key),
-                            arguments: OwnedTable::from(unbind.arguments),
-                        });
+                let source = if_there(self.check_exchange(unbind.source, true));
+                let destination = if_there(self.check_exchange(unbind.destination, true));
+                let result = source.and(destination).map(|()| {
+                    self.unbind(&Binding {
+                        source: text(unbind.source),
+                        destination: Destination::Exchange(text(unbind.destination)),
+                        routing_key: text(unbind.routing_key),
+                        arguments: OwnedTable::from(unbind.arguments),
                     });
+                });
                 self.reply(at, unbind.no_wait, result, &exchange::UnbindOk {})
             }
             _ => return None,
@@ -48,7 +48,8 @@ impl Model {
 
     fn declare_queue(&mut self, at: At, declare: &queue::Declare<'_>) -> Result<(), u16> {
         let name = if declare.passive {
-            let name = self.queue_name(at, declare.queue)?;
+            // No name is a name here.
+            let name = text(declare.queue);
             self.check_access(at.0, &name)?;
             name
         } else if declare.queue.is_empty() {
@@ -108,19 +109,21 @@ impl Model {
         self.reply(at, bind.no_wait, result, &queue::BindOk {})
     }
 
+    /// Only a binding that is there is looked at closer (RabbitMQ).
     fn unbind_queue(&mut self, at: At, unbind: &queue::Unbind<'_>) -> Result<(), u16> {
         let name = self.queue_name(at, unbind.queue)?;
         let routing_key = implied_key(&name, unbind.queue, unbind.routing_key);
-        let ends = self
-            .check_exchange(unbind.exchange, true)
-            .and_then(|()| self.check_access(at.0, &name));
-        if_there(ends)?;
-        self.unbind(&Binding {
+        if_there(self.check_exchange(unbind.exchange, true))?;
+        let gone = Binding {
             source: text(unbind.exchange),
-            destination: Destination::Queue(name),
+            destination: Destination::Queue(name.clone()),
             routing_key,
             arguments: OwnedTable::from(unbind.arguments),
-        });
+        };
+        if self.bindings.iter().any(|binding| binding.is_same(&gone)) {
+            self.check_access(at.0, &name)?;
+            self.unbind(&gone);
+        }
         self.reply(at, false, Ok(()), &queue::UnbindOk {})
     }
 

@@ -136,7 +136,7 @@ fn nested_tables_match_whatever_their_order() {
     headers.bind(table_of(["a", "b"]).view(), 1);
     let mut out = Vec::new();
     headers.route(Some(table_of(["a", "c"]).view()), &mut out);
-    assert_eq!(out, []);
+    assert!(out.is_empty());
     headers.route(Some(table_of(["b", "a"]).view()), &mut out);
     assert_eq!(out, [1]);
 }

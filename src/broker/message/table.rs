@@ -21,84 +21,13 @@
 //! stays is who is referred to.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
-use bytes::Bytes;
+use crate::broker::Map;
+use crate::broker::journal::StoredMessages;
 
-use super::Map;
-use super::journal::{Journal, StoredMessages};
-
-/// A message as it is looked at: in a read buffer, in the table, or anywhere else.
-#[derive(Clone, Copy)]
-pub struct Message<'a> {
-    pub exchange: &'a [u8],
-    pub routing_key: &'a [u8],
-    /// Property flags and property list as the publisher encoded them (AMQP 0-9-1 §4.2.6.1).
-    pub properties: &'a [u8],
-    pub body: Body<'a>,
-}
-
-#[derive(Clone, Copy)]
-pub enum Body<'a> {
-    /// Copied wherever it goes.
-    Slice(&'a [u8]),
-    /// Large: passed on by reference count.
-    Shared(&'a Bytes),
-}
-
-impl<'a> Body<'a> {
-    pub fn as_slice(self) -> &'a [u8] {
-        match self {
-            Body::Slice(slice) => slice,
-            Body::Shared(bytes) => bytes,
-        }
-    }
-
-    pub fn len(self) -> usize {
-        self.as_slice().len()
-    }
-
-    pub fn is_empty(self) -> bool {
-        self.len() == 0
-    }
-}
-
-/// Names a message in [`Messages`]; later messages have greater ids.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MessageId(u64);
-
-impl MessageId {
-    /// Ids stay below this, so that a queue can keep one bit beside them.
-    pub const MAX: u64 = u64::MAX >> 1;
-
-    pub fn to_bits(self) -> u64 {
-        self.0
-    }
-
-    pub fn from_bits(bits: u64) -> Self {
-        debug_assert!(bits <= Self::MAX);
-        MessageId(bits)
-    }
-
-    fn new(block: u64, slot: usize) -> Self {
-        MessageId::from_bits(block * BLOCK_MESSAGES as u64 + slot as u64)
-    }
-
-    /// Messages are paged by blocks; this is the number of its.
-    pub fn block(self) -> u64 {
-        self.0 / BLOCK_MESSAGES as u64
-    }
-
-    fn slot(self) -> usize {
-        self.0 as usize % BLOCK_MESSAGES
-    }
-}
-
-impl fmt::Debug for MessageId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{}", self.0)
-    }
-}
+use super::block::{BLOCK_BYTES_FULL, BLOCK_MESSAGES, Block, OPEN_BYTES_MAX, SLOTS_BYTES, SlotSet};
+use super::pages::{PageOut, PageWork, PagedBlock, References};
+use super::{Message, MessageId};
 
 /// All messages that any queue or channel holds.
 pub struct Messages {
@@ -121,82 +50,6 @@ pub struct Messages {
     live_bytes: usize,
     /// Holders of messages: entries of queues, and unacked deliveries.
     references: usize,
-}
-
-#[derive(Default)]
-struct Block {
-    bytes: Vec<u8>,
-    slots: Vec<Slot>,
-    /// Messages that do not fit a record; the record holds the index.
-    large: Vec<Option<Large>>,
-    /// Slots with references.
-    live: u32,
-    /// Which slots the store has as well.
-    stored: SlotSet,
-}
-
-/// A block whose messages are with the store.
-struct PagedBlock {
-    references: References,
-    live: u32,
-    stored: SlotSet,
-    /// The store has an image of it, not only its messages.
-    imaged: bool,
-    /// Asked for, and not here yet.
-    requested: bool,
-}
-
-/// References to the messages of a block that was paged out. Most have one holder.
-enum References {
-    AtMostOne(SlotSet),
-    Counts(Box<[u32]>),
-}
-
-/// A bit for each slot of a block.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SlotSet([u64; BLOCK_MESSAGES / 64]);
-
-/// What the store is asked to do for paging, in this order: forget images, take images, read blocks.
-#[derive(Debug, Default)]
-pub struct PageWork {
-    /// Blocks whose image nobody needs any more.
-    pub dropped: Vec<u64>,
-    /// Blocks with messages that the store does not have.
-    pub outs: Vec<PageOut>,
-    /// Blocks that are needed again.
-    pub fetches: Vec<u64>,
-}
-
-/// The living messages of a block, encoded as a [`Journal`] does it, for no queues.
-#[derive(Debug)]
-pub struct PageOut {
-    pub block: u64,
-    pub image: Vec<u8>,
-}
-
-impl PageWork {
-    pub fn is_empty(&self) -> bool {
-        self.outs.is_empty() && self.dropped.is_empty() && self.fetches.is_empty()
-    }
-
-    /// Nobody needs the image of the block any more; the store may not even have it yet.
-    fn drop_image(&mut self, block: u64) {
-        match self.outs.iter().position(|out| out.block == block) {
-            Some(at) => drop(self.outs.swap_remove(at)),
-            None => self.dropped.push(block),
-        }
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Slot {
-    offset: u32,
-    references: u32,
-}
-
-struct Large {
-    properties: Box<[u8]>,
-    body: Bytes,
 }
 
 impl Messages {
@@ -503,329 +356,10 @@ impl Default for Messages {
     }
 }
 
-/// What a message takes: its record in the block, and what lies outside.
-struct Size {
-    record: usize,
-    outside: usize,
-}
-
-impl Size {
-    fn total(&self) -> usize {
-        self.record + self.outside
-    }
-}
-
-impl Block {
-    fn with_capacity(bytes: usize) -> Self {
-        Block {
-            bytes: Vec::with_capacity(bytes),
-            slots: Vec::with_capacity(BLOCK_MESSAGES),
-            ..Block::default()
-        }
-    }
-
-    fn reset(&mut self) {
-        self.bytes.clear();
-        self.bytes.shrink_to(OPEN_BYTES_MAX);
-        self.slots.clear();
-        self.large.clear();
-        self.stored = SlotSet::default();
-    }
-
-    fn references(&self) -> usize {
-        let references = self.slots.iter().map(|slot| slot.references as usize);
-        references.sum()
-    }
-
-    fn held_bytes(&self) -> usize {
-        let large = self.large.iter().flatten();
-        self.bytes.capacity() + SLOTS_BYTES + large.map(Large::size).sum::<usize>()
-    }
-
-    fn live_bytes(&self) -> usize {
-        let live = (0..self.slots.len()).filter(|slot| self.slots[*slot].references > 0);
-        let records = live.filter_map(|slot| Some(Header::read(self.record(slot)?).record_size()));
-        records.sum::<usize>() + self.large.iter().flatten().map(Large::size).sum::<usize>()
-    }
-
-    /// Puts a message at a slot at or behind the end; how many bytes it takes.
-    fn place(&mut self, slot: usize, message: &Message<'_>, references: u32) -> usize {
-        while self.slots.len() < slot {
-            self.slots.push(Slot::EMPTY);
-        }
-        let held = match self.slots.get(slot) {
-            None => self.push(message),
-            // A gap left before: written behind the others, and referred to from its place.
-            Some(_) => {
-                let size = self.push(message);
-                self.slots[slot] = self.slots.pop().expect("just pushed");
-                size
-            }
-        };
-        self.slots[slot].references = references;
-        held.total()
-    }
-
-    /// Holds a place for a message that nobody will see again.
-    fn place_lost(&mut self, slot: usize, references: u32) {
-        while self.slots.len() <= slot {
-            self.slots.push(Slot::EMPTY);
-        }
-        self.slots[slot] = Slot {
-            offset: LOST,
-            references,
-        };
-        self.live += 1;
-    }
-
-    /// Whether the store lacks some of the living messages.
-    fn has_unstored(&self) -> bool {
-        let mut slots = self.slots.iter().enumerate();
-        slots.any(|(slot, entry)| entry.references > 0 && !self.stored.contains(slot))
-    }
-
-    /// The living messages, for the store to keep.
-    fn image(&self, number: u64) -> Vec<u8> {
-        let mut journal = Journal::default();
-        for (slot, entry) in self.slots.iter().enumerate() {
-            if entry.references > 0
-                && let Some(message) = self.message(slot)
-            {
-                journal.append(MessageId::new(number, slot), &[], &message);
-            }
-        }
-        journal.messages
-    }
-
-    /// Record: lengths of exchange, routing key (one byte each), properties (two), body (four), and
-    /// then the four of them. [`LARGE`] as the properties' length: the body's is an index.
-    fn push(&mut self, message: &Message<'_>) -> Size {
-        self.slots.push(Slot {
-            offset: self.bytes.len() as u32,
-            references: 1,
-        });
-        self.live += 1;
-        let start = self.bytes.len();
-        let body = message.body.as_slice();
-        let large = body.len() > INLINE_BODY_MAX || message.properties.len() >= usize::from(LARGE);
-        let (properties_size, body_size) = if large {
-            (LARGE, self.large.len() as u32)
-        } else {
-            (message.properties.len() as u16, body.len() as u32)
-        };
-        let names = message.exchange.len() + message.routing_key.len();
-        self.bytes
-            .reserve(RECORD_HEADER + names + message.properties.len() + body.len());
-        let mut header = [0; RECORD_HEADER];
-        header[0] = message.exchange.len() as u8;
-        header[1] = message.routing_key.len() as u8;
-        header[2..4].copy_from_slice(&properties_size.to_le_bytes());
-        header[4..8].copy_from_slice(&body_size.to_le_bytes());
-        self.bytes.extend_from_slice(&header);
-        self.bytes.extend_from_slice(message.exchange);
-        self.bytes.extend_from_slice(message.routing_key);
-        let mut outside = 0;
-        if large {
-            let body = match message.body {
-                Body::Shared(bytes) => bytes.clone(),
-                Body::Slice(slice) => Bytes::copy_from_slice(slice),
-            };
-            outside = body.len() + message.properties.len();
-            self.large.push(Some(Large {
-                properties: message.properties.into(),
-                body,
-            }));
-        } else {
-            self.bytes.extend_from_slice(message.properties);
-            self.bytes.extend_from_slice(body);
-        }
-        Size {
-            record: self.bytes.len() - start,
-            outside,
-        }
-    }
-
-    #[inline]
-    fn message(&self, slot: usize) -> Option<Message<'_>> {
-        let record = self.record(slot)?;
-        let header = Header::read(record);
-        let names = &record[RECORD_HEADER..];
-        let (exchange, names) = names.split_at(header.exchange);
-        let (routing_key, rest) = names.split_at(header.routing_key);
-        if header.properties == LARGE {
-            let large = self.large[header.body as usize]
-                .as_ref()
-                .expect("a living message keeps its body");
-            return Some(Message {
-                exchange,
-                routing_key,
-                properties: &large.properties,
-                body: Body::Shared(&large.body),
-            });
-        }
-        let (properties, rest) = rest.split_at(usize::from(header.properties));
-        Some(Message {
-            exchange,
-            routing_key,
-            properties,
-            body: Body::Slice(&rest[..header.body as usize]),
-        })
-    }
-
-    /// The bytes from the slot's record on, unless its message is lost.
-    #[inline]
-    fn record(&self, slot: usize) -> Option<&[u8]> {
-        self.bytes.get(self.slots[slot].offset as usize..)
-    }
-
-    /// Drops a message without holders.
-    fn forget(&mut self, slot: usize) -> Size {
-        self.live -= 1;
-        let Some(record) = self.record(slot) else {
-            return Size {
-                record: 0,
-                outside: 0,
-            };
-        };
-        let header = Header::read(record);
-        let mut outside = 0;
-        if header.properties == LARGE
-            && let Some(large) = self.large[header.body as usize].take()
-        {
-            outside = large.size();
-        }
-        Size {
-            record: header.record_size(),
-            outside,
-        }
-    }
-
-    /// Keeps the living records only.
-    fn compact(&mut self) {
-        let mut bytes = Vec::new();
-        for slot in self.slots.iter_mut().filter(|slot| slot.references > 0) {
-            let Some(record) = self.bytes.get(slot.offset as usize..) else {
-                continue;
-            };
-            let size = Header::read(record).record_size();
-            slot.offset = bytes.len() as u32;
-            bytes.extend_from_slice(&record[..size]);
-        }
-        bytes.shrink_to_fit();
-        self.bytes = bytes;
-    }
-}
-
-struct Header {
-    exchange: usize,
-    routing_key: usize,
-    properties: u16,
-    body: u32,
-}
-
-impl Header {
-    #[inline]
-    fn read(record: &[u8]) -> Header {
-        let header: &[u8; RECORD_HEADER] = record
-            .first_chunk()
-            .expect("every slot points at a whole record");
-        Header {
-            exchange: usize::from(header[0]),
-            routing_key: usize::from(header[1]),
-            properties: u16::from_le_bytes([header[2], header[3]]),
-            body: u32::from_le_bytes([header[4], header[5], header[6], header[7]]),
-        }
-    }
-
-    fn record_size(&self) -> usize {
-        let inline = match self.properties {
-            LARGE => 0,
-            properties => usize::from(properties) + self.body as usize,
-        };
-        RECORD_HEADER + self.exchange + self.routing_key + inline
-    }
-}
-
-impl Slot {
-    const EMPTY: Slot = Slot {
-        offset: 0,
-        references: 0,
-    };
-}
-
-impl Large {
-    fn size(&self) -> usize {
-        self.properties.len() + self.body.len()
-    }
-}
-
-impl SlotSet {
-    pub fn insert(&mut self, slot: usize) {
-        self.0[slot / 64] |= 1 << (slot % 64);
-    }
-
-    pub fn remove(&mut self, slot: usize) {
-        self.0[slot / 64] &= !(1 << (slot % 64));
-    }
-
-    pub fn contains(&self, slot: usize) -> bool {
-        self.0[slot / 64] >> (slot % 64) & 1 == 1
-    }
-}
-
-impl References {
-    fn new(counts: impl Iterator<Item = u32> + Clone) -> Self {
-        if counts.clone().any(|count| count > 1) {
-            return References::Counts(counts.collect());
-        }
-        let mut held = SlotSet::default();
-        for (slot, _) in counts.enumerate().filter(|(_, count)| *count > 0) {
-            held.insert(slot);
-        }
-        References::AtMostOne(held)
-    }
-
-    fn count(&self, slot: usize) -> u32 {
-        match self {
-            References::AtMostOne(held) => u32::from(held.contains(slot)),
-            References::Counts(counts) => counts.get(slot).copied().unwrap_or(0),
-        }
-    }
-
-    /// Whether that was the last reference.
-    fn release(&mut self, slot: usize) -> bool {
-        match self {
-            References::AtMostOne(held) => {
-                debug_assert!(held.contains(slot));
-                held.remove(slot);
-                true
-            }
-            References::Counts(counts) => {
-                counts[slot] -= 1;
-                counts[slot] == 0
-            }
-        }
-    }
-}
-
-/// Bodies up to this many bytes are copied into the block.
-pub const INLINE_BODY_MAX: usize = 4096;
-
-/// Messages in a block at most.
-pub const BLOCK_MESSAGES: usize = 256;
-const RECORD_HEADER: usize = 8;
-const LARGE: u16 = u16::MAX;
-/// The offset of a message without a record.
-const LOST: u32 = u32::MAX;
 /// An entry of a queue, with the room that a growing queue keeps.
 const REFERENCE_BYTES: usize = 2 * size_of::<u64>();
-const SLOTS_BYTES: usize = BLOCK_MESSAGES * size_of::<Slot>();
 /// A block with this few living messages is worth rewriting.
 const SPARSE: u32 = BLOCK_MESSAGES as u32 / 8;
-/// A block with so much in it takes no more messages.
-const BLOCK_BYTES_FULL: usize = 64 << 10;
-/// What an empty open block keeps, and what a new one starts with at most.
-const OPEN_BYTES_MAX: usize = BLOCK_BYTES_FULL + INLINE_BODY_MAX;
 /// Blocks rewritten per turn: well under a millisecond.
 const TIDY_BLOCKS: usize = 16;
 /// Blocks paged out per turn.
@@ -840,6 +374,8 @@ const TIDY_SLACK_BYTES: usize = 1 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::journal::Journal;
+    use crate::broker::message::{Body, INLINE_BODY_MAX};
 
     fn message<'a>(key: &'a [u8], body: &'a [u8]) -> Message<'a> {
         Message {
@@ -950,6 +486,20 @@ mod tests {
             assert!(messages.release(id), "the store must hear of it");
         }
         assert_eq!((messages.count(), messages.live_bytes), (0, 0));
+    }
+
+    #[test]
+    fn a_large_message_takes_no_room_in_its_block() {
+        let mut messages = Messages::new();
+        let body = bytes::Bytes::from(vec![7; 1 << 20]);
+        let large = Message {
+            body: Body::Shared(&body),
+            ..message(b"large", b"")
+        };
+        let id = messages.insert(&large);
+        assert!(messages.held_bytes() < body.len() + 4096);
+        messages.release(id);
+        assert!(messages.held_bytes() < 4096);
     }
 
     #[test]

@@ -1,0 +1,85 @@
+//! Messages: what one is, what names it, and the table that holds them all ([`Messages`]).
+
+mod block;
+mod pages;
+mod table;
+
+use std::fmt;
+
+use bytes::Bytes;
+
+pub use block::{BLOCK_MESSAGES, INLINE_BODY_MAX};
+pub use pages::{PageOut, PageWork};
+pub use table::Messages;
+
+/// A message as it is looked at: in a read buffer, in the table, or anywhere else.
+#[derive(Clone, Copy)]
+pub struct Message<'a> {
+    pub exchange: &'a [u8],
+    pub routing_key: &'a [u8],
+    /// Property flags and property list as the publisher encoded them (AMQP 0-9-1 §4.2.6.1).
+    pub properties: &'a [u8],
+    pub body: Body<'a>,
+}
+
+#[derive(Clone, Copy)]
+pub enum Body<'a> {
+    /// Copied wherever it goes.
+    Slice(&'a [u8]),
+    /// Large: passed on by reference count.
+    Shared(&'a Bytes),
+}
+
+impl<'a> Body<'a> {
+    pub fn as_slice(self) -> &'a [u8] {
+        match self {
+            Body::Slice(slice) => slice,
+            Body::Shared(bytes) => bytes,
+        }
+    }
+
+    pub fn len(self) -> usize {
+        self.as_slice().len()
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Names a message in [`Messages`]; later messages have greater ids.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageId(u64);
+
+impl MessageId {
+    /// Ids stay below this, so that a queue can keep one bit beside them.
+    pub const MAX: u64 = u64::MAX >> 1;
+
+    pub fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    pub fn from_bits(bits: u64) -> Self {
+        debug_assert!(bits <= Self::MAX);
+        MessageId(bits)
+    }
+
+    pub(super) fn new(block: u64, slot: usize) -> Self {
+        MessageId::from_bits(block * BLOCK_MESSAGES as u64 + slot as u64)
+    }
+
+    /// Messages are paged by blocks; this is the number of its.
+    pub fn block(self) -> u64 {
+        self.0 / BLOCK_MESSAGES as u64
+    }
+
+    pub(super) fn slot(self) -> usize {
+        self.0 as usize % BLOCK_MESSAGES
+    }
+}
+
+impl fmt::Debug for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}

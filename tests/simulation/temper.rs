@@ -1,0 +1,79 @@
+//! What kind of run a seed gives: who comes, how the network treats them, which bounds are near.
+
+use leveret::config::Limits;
+
+use crate::client::{Habits, Mistake};
+use crate::commands::{CONSUMER, EVERYTHING, ORGANIZER, PUBLISHER};
+use crate::random::Random;
+use crate::socket::Pace;
+
+/// What kind of run it is.
+pub struct Temper {
+    pub turns: usize,
+    pub clients: usize,
+    pub clients_max: usize,
+    /// Percentage of turns in which somebody hangs up without a word.
+    pub cuts: usize,
+    /// Percentage of turns in which the clock leaps, and how far at most.
+    pub leaps: usize,
+    pub leap_ms: usize,
+    pub wakings_per_turn: usize,
+    pub body_max: usize,
+}
+
+impl Temper {
+    pub fn new(random: &mut Random) -> Self {
+        Temper {
+            turns: *random.pick(&[40, 80, 120, 200]),
+            clients: random.between(2, 6),
+            clients_max: random.between(6, 12),
+            cuts: *random.pick(&[0, 1, 3]),
+            leaps: *random.pick(&[0, 2, 10]),
+            leap_ms: *random.pick(&[500, 3000, 30_000, 90_000]),
+            wakings_per_turn: *random.pick(&[1, 2, 100]),
+            body_max: *random.pick(&[1000, 6000, 40_000, 300_000]),
+        }
+    }
+}
+
+impl Pace {
+    pub fn new(random: &mut Random) -> Self {
+        Pace {
+            moves: *random.pick(&[30, 80, 100, 100]),
+            bytes_max: *random.pick(&[30, 500, 5000, 100_000, 1 << 20]),
+            buffer: *random.pick(&[500, 10_000, 1 << 20]),
+            stalls: *random.pick(&[0, 0, 2, 5]),
+            stall_turns: *random.pick(&[5, 30, 100]),
+        }
+    }
+}
+
+/// Small bounds are reached often.
+pub fn limits(random: &mut Random) -> Limits {
+    Limits {
+        outbox_bytes_max: *random.pick(&[2 << 10, 4 << 10, 16 << 10, 64 << 10]),
+        messages_bytes_max: *random.pick(&[200 << 10, 600 << 10, 2 << 20, 1 << 30, 1 << 30]),
+        message_size_max_bytes: *random.pick(&[3000, 25_000, 128 << 20, 128 << 20]),
+        ..Limits::default()
+    }
+}
+
+pub fn habits(random: &mut Random, body_max: usize) -> Habits {
+    let kinds = [PUBLISHER, CONSUMER, ORGANIZER, EVERYTHING];
+    let mistakes = [
+        Mistake::Password,
+        Mistake::FrameMax,
+        Mistake::VirtualHost,
+        Mistake::Silence,
+    ];
+    Habits {
+        weights: random.pick(&kinds).to_vec(),
+        body_max,
+        heartbeat_seconds: *random.pick(&[0, 1, 5, 60]),
+        wants_cancels: random.percent(70),
+        wants_blocked: random.percent(70),
+        wants_refusals: random.percent(50),
+        mistake: random.percent(4).then(|| *random.pick(&mistakes)),
+        reckless: random.percent(25),
+    }
+}

@@ -1,0 +1,313 @@
+//! The store on a real directory: what was reported stored is there after a restart.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use leveret::broker::journal::{Definition, Journal, QueueId, StoredMessages, StoredQueue};
+use leveret::broker::message::{Body, Message, MessageId};
+use leveret::broker::queue::PackedIds;
+use leveret::store::{
+    Batch, CleanStop, OpenError, Opened, Options, Recovered, Redelivered, Report, Spill, Store,
+};
+use leveret::wire::amqp::{OwnedTable, Table};
+
+struct Driver {
+    store: Store,
+    number: u64,
+    stored: u64,
+    pages: Vec<(u64, Vec<u8>)>,
+    images: Vec<(u64, Vec<u8>)>,
+}
+
+impl Driver {
+    fn open(directory: &Path, options: Options) -> (Driver, Recovered) {
+        let (opened, recovered) = Opened::open(directory, options).unwrap();
+        let driver = Driver {
+            store: Store::start(opened, Box::new(|| {})),
+            number: 0,
+            stored: 0,
+            pages: Vec::new(),
+            images: Vec::new(),
+        };
+        (driver, recovered)
+    }
+
+    fn submit(&mut self, mut batch: Batch) {
+        self.number += 1;
+        batch.number = self.number;
+        let limit = Instant::now() + Duration::from_secs(20);
+        while let Err(back) = self.store.submit(batch) {
+            batch = back;
+            self.take_reports();
+            assert!(Instant::now() < limit);
+            std::thread::yield_now();
+        }
+    }
+
+    fn journal(&mut self, journal: Journal) {
+        self.submit(Batch {
+            journal,
+            ..Batch::default()
+        });
+    }
+
+    fn take_reports(&mut self) {
+        while let Some(report) = self.store.take_report() {
+            match report {
+                Report::StoredUpTo(number) => {
+                    assert!(number > self.stored);
+                    self.stored = number;
+                }
+                Report::Page { block, messages } => self.pages.push((block, messages)),
+                Report::SpillPage { block, image } => self.images.push((block, image)),
+                Report::SpaceLow(low) => assert!(!low),
+            }
+        }
+    }
+
+    fn wait(&mut self, done: impl Fn(&Driver) -> bool) {
+        let limit = Instant::now() + Duration::from_secs(20);
+        while !done(self) {
+            self.take_reports();
+            assert!(Instant::now() < limit, "nothing came");
+            std::thread::yield_now();
+        }
+    }
+
+    fn wait_stored(&mut self) {
+        let number = self.number;
+        self.wait(|driver| driver.stored >= number);
+    }
+}
+
+fn queue(id: u64, name: &str) -> Definition {
+    Definition::QueueDeclared(StoredQueue {
+        id: QueueId(id),
+        virtual_host: (*b"/").into(),
+        name: name.as_bytes().into(),
+        auto_delete: false,
+        arguments: OwnedTable::from(Table::EMPTY),
+    })
+}
+
+fn append(journal: &mut Journal, id: u64, queues: &[u64], body: &[u8]) {
+    let queues: Vec<_> = queues.iter().map(|queue| QueueId(*queue)).collect();
+    let message = Message {
+        exchange: b"",
+        routing_key: b"jobs",
+        properties: &[0, 0],
+        body: Body::Slice(body),
+    };
+    journal.append(MessageId::from_bits(id), &queues, &message);
+}
+
+fn ids(packed: &PackedIds) -> Vec<u64> {
+    packed.iter().map(MessageId::to_bits).collect()
+}
+
+fn small() -> Options {
+    Options {
+        segment_bytes: 64 << 10,
+        ..Options::default()
+    }
+}
+
+#[test]
+fn what_was_stored_is_there_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut driver, recovered) = Driver::open(directory.path(), small());
+    assert!(recovered.definitions.is_empty() && recovered.queues.is_empty());
+    let mut journal = Journal {
+        definitions: vec![queue(1, "a"), queue(2, "b")],
+        awaited: true,
+        ..Journal::default()
+    };
+    for id in 0..2000 {
+        let queues: &[u64] = if id % 3 == 0 { &[1, 2] } else { &[2] };
+        append(&mut journal, 2 * id, queues, &[id as u8; 300]);
+    }
+    driver.journal(journal);
+    let acks = (0..2000).filter(|id| id % 2 == 0);
+    driver.journal(Journal {
+        acks: acks
+            .map(|id| (QueueId(2), MessageId::from_bits(2 * id)))
+            .collect(),
+        awaited: true,
+        ..Journal::default()
+    });
+    driver.wait_stored();
+    drop(driver);
+
+    let (mut driver, recovered) = Driver::open(directory.path(), small());
+    assert_eq!(recovered.definitions, [queue(1, "a"), queue(2, "b")]);
+    assert_eq!(recovered.damage, []);
+    assert_eq!(recovered.redelivered, Redelivered::Any);
+    assert_eq!(recovered.next_queue, QueueId(3));
+    assert!(recovered.next_message.to_bits() >= 4000);
+    let a: Vec<u64> = (0..2000)
+        .filter(|id| id % 3 == 0)
+        .map(|id| 2 * id)
+        .collect();
+    let b: Vec<u64> = (0..2000)
+        .filter(|id| id % 2 == 1)
+        .map(|id| 2 * id)
+        .collect();
+    assert_eq!(recovered.queues[0].0, QueueId(1));
+    assert_eq!(ids(&recovered.queues[0].1), a);
+    assert_eq!(ids(&recovered.queues[1].1), b);
+    for references in &recovered.references {
+        for block in references.blocks() {
+            for (slot, count) in references.counts().into_iter().enumerate() {
+                let id = block * 256 + slot as u64;
+                let expected =
+                    a.binary_search(&id).is_ok() as u16 + b.binary_search(&id).is_ok() as u16;
+                assert_eq!(count, expected, "message {id}");
+            }
+        }
+    }
+
+    driver.submit(Batch {
+        fetches: (0..16).collect(),
+        ..Batch::default()
+    });
+    driver.wait(|driver| driver.pages.len() == 16);
+    let mut read = Vec::new();
+    for (block, page) in &driver.pages {
+        for message in StoredMessages::new(page) {
+            assert_eq!(message.id.block(), *block);
+            let id = message.id.to_bits();
+            assert_eq!(message.message.body.as_slice(), [(id / 2) as u8; 300]);
+            read.push(id);
+        }
+    }
+    assert!(read.is_sorted());
+    assert!(a.iter().chain(&b).all(|id| read.binary_search(id).is_ok()));
+}
+
+#[test]
+fn a_clean_stop_remembers_what_was_delivered_and_a_start_makes_it_history() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut driver, _) = Driver::open(directory.path(), small());
+    let mut journal = Journal {
+        definitions: vec![queue(1, "a")],
+        ..Journal::default()
+    };
+    (0..10).for_each(|id| append(&mut journal, id, &[1], b"x"));
+    driver.journal(journal);
+    let delivered: PackedIds = [3, 4, 9].map(MessageId::from_bits).into_iter().collect();
+    let redelivered = vec![(QueueId(1), delivered)];
+    driver
+        .store
+        .stop(CleanStop {
+            redelivered: redelivered.clone(),
+        })
+        .unwrap();
+
+    let (driver, recovered) = Driver::open(directory.path(), small());
+    assert_eq!(recovered.redelivered, Redelivered::Exactly(redelivered));
+    assert_eq!(ids(&recovered.queues[0].1), (0..10).collect::<Vec<_>>());
+    drop(driver);
+    let (_driver, recovered) = Driver::open(directory.path(), small());
+    assert_eq!(recovered.redelivered, Redelivered::Any);
+}
+
+#[test]
+fn space_comes_back_when_messages_are_acked() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut driver, _) = Driver::open(directory.path(), small());
+    driver.journal(Journal {
+        definitions: vec![queue(1, "a")],
+        ..Journal::default()
+    });
+    for round in 0..200 {
+        let mut journal = Journal::default();
+        (0..100).for_each(|n| append(&mut journal, round * 100 + n, &[1], &[7; 200]));
+        driver.journal(journal);
+        driver.journal(Journal {
+            acks: (0..100)
+                .map(|n| (QueueId(1), MessageId::from_bits(round * 100 + n)))
+                .collect(),
+            awaited: true,
+            ..Journal::default()
+        });
+    }
+    driver.wait_stored();
+    drop(driver);
+    let files = std::fs::read_dir(directory.path().join("log"))
+        .unwrap()
+        .count();
+    assert!(files < 6, "{files} segments");
+    let (_driver, recovered) = Driver::open(directory.path(), small());
+    assert!(recovered.queues.is_empty());
+}
+
+#[test]
+fn a_message_larger_than_a_segment_is_stored() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut driver, _) = Driver::open(directory.path(), small());
+    let mut journal = Journal {
+        definitions: vec![queue(1, "a")],
+        awaited: true,
+        ..Journal::default()
+    };
+    append(&mut journal, 0, &[1], b"small");
+    append(&mut journal, 1, &[1], &vec![5; 1_000_000]);
+    append(&mut journal, 2, &[1], b"small");
+    driver.journal(journal);
+    driver.wait_stored();
+    drop(driver);
+    let (mut driver, recovered) = Driver::open(directory.path(), small());
+    assert_eq!(ids(&recovered.queues[0].1), [0, 1, 2]);
+    driver.submit(Batch {
+        fetches: vec![0, 1],
+        ..Batch::default()
+    });
+    driver.wait(|driver| driver.pages.len() == 2);
+    let sizes: Vec<_> = StoredMessages::new(&driver.pages[0].1)
+        .map(|message| message.message.body.len())
+        .collect();
+    assert_eq!(sizes, [5, 1_000_000, 5]);
+    assert_eq!(driver.pages[1], (1, Vec::new()));
+}
+
+#[test]
+fn a_spilled_image_comes_back_until_it_is_dropped() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut driver, _) = Driver::open(directory.path(), small());
+    driver.submit(Batch {
+        spills: vec![Spill {
+            block: 7,
+            image: vec![1; 9000],
+        }],
+        ..Batch::default()
+    });
+    driver.submit(Batch {
+        fetches: vec![7],
+        ..Batch::default()
+    });
+    driver.wait(|driver| driver.pages.len() == 1);
+    assert_eq!(driver.images, [(7, vec![1; 9000])]);
+    driver.submit(Batch {
+        dropped_spills: vec![7],
+        fetches: vec![7],
+        ..Batch::default()
+    });
+    driver.wait(|driver| driver.pages.len() == 2);
+    assert_eq!(driver.images.len(), 1);
+    assert_eq!(
+        std::fs::read_dir(directory.path().join("spill"))
+            .unwrap()
+            .count(),
+        0
+    );
+}
+
+#[test]
+fn a_second_process_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_driver, _) = Driver::open(directory.path(), small());
+    assert!(matches!(
+        Opened::open(directory.path(), small()),
+        Err(OpenError::InUse { .. })
+    ));
+}
