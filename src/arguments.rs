@@ -148,8 +148,8 @@ const VERSION: &str = concat!("leveret ", env!("CARGO_PKG_VERSION"), "\n");
 const AFTERWORD: &str = "
 Once it accepts connections, it prints one line: ready amqp=ADDRESS[,ADDRESS...]
 SIGTERM and SIGINT stop it gracefully, a second one at once.
-Exit status: 0 stopped as asked, 1 could not start or go on, or the directory to check is damaged,
-64 usage error, 74 the disk failed.
+Exit status: 0 stopped as asked, or sound; 1 could not start or go on, or the
+directory to check is damaged; 64 usage error; 74 the disk failed.
 ";
 
 #[cfg(test)]

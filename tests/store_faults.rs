@@ -1,6 +1,6 @@
 //! The store and disks that fail: flipped bits, files that are cut or gone, later versions, no space.
 
-mod support;
+mod store_support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,9 +8,9 @@ use leveret::broker::journal::StoredMessages;
 use leveret::store::engine::{Engine, Options, is_full};
 use leveret::store::{Fault, Inspection, OpenError, Opened, Recovered, check};
 
-use support::random::Random;
-use support::simulated_disk::{Lie, SimulatedDisk};
-use support::store_model::{Change, Declaration, Held, body};
+use store_support::random::Random;
+use store_support::simulated_disk::{Lie, SimulatedDisk};
+use store_support::store_model::{Change, Declaration, Held, body};
 
 /// Queue 1 has messages 0 to 599 in several segments, queue 2 every third of them, and every fourth of
 /// queue 1 is acked.
