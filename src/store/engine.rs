@@ -157,8 +157,11 @@ impl<D: Disk> Engine<D> {
         if self.is_dirty() {
             return Ok(());
         }
-        self.definitions.mark()?;
-        self.log.mark(&self.disk)
+        let marked = self.definitions.mark();
+        match marked.and_then(|()| self.log.mark(&self.disk)) {
+            Err(error) if !is_full(&error) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// All stored messages of a block, as a journal has them; acked ones may be among them.
@@ -167,9 +170,11 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Stores which messages may have been delivered; after that nothing may be appended.
+    ///
+    /// # Errors
+    /// Without space for it, the next start takes this for a crash.
     pub fn stop(&mut self, redelivered: &[(QueueId, PackedIds)]) -> io::Result<()> {
         self.definitions.sync()?;
-        self.definitions.mark()?;
         let mut record = Vec::new();
         let mut writer = RunWriter::default();
         for (queue, ids) in redelivered {
@@ -256,7 +261,7 @@ fn open_definitions<D: Disk>(
             // Read is not stored, if it was only the program that ended.
             file.sync()?;
             disk.sync_folder(DEFINITIONS)?;
-            Definitions::continue_in(file, found.generation, found.end, 0)
+            Definitions::continue_in(file, found.generation, found.end, found.garbage)
         }
     }
 }

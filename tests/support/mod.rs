@@ -1,4 +1,6 @@
-//! What several tests share.
+//! What several tests share, each some of it.
+
+#![allow(dead_code)]
 
 pub mod random;
 pub mod simulated_disk;
