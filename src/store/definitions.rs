@@ -38,18 +38,19 @@ pub struct DefinitionCounters {
 }
 
 impl<F: DiskFile> Definitions<F> {
-    /// A new file that holds what is in the catalog.
+    /// A new file that holds these, and the lowest ids of queues and messages that were never used.
     pub fn write_new<D: Disk<File = F>>(
         disk: &D,
         generation: u64,
-        catalog: Catalog,
+        definitions: &[Definition],
+        next: (u64, u64),
     ) -> io::Result<Self> {
         let seed = Seed::new(generation);
         let mut counters = Vec::new();
-        number::write(&mut counters, catalog.next_queue);
-        number::write(&mut counters, catalog.next_message);
+        number::write(&mut counters, next.0);
+        number::write(&mut counters, next.1);
         let mut bytes = vec![0; HEADER_SIZE as usize];
-        encode(&catalog.definitions(), seed, 0, &mut bytes);
+        encode(definitions, seed, 0, &mut bytes);
         let end = bytes.len() as u64;
         record::write(&mut bytes, seed, end, Kind::Counters, &counters);
         let end = bytes.len() as u64;
@@ -183,9 +184,11 @@ impl<F: DiskFile> Definitions<F> {
                 }
             }
         }
-        catalog.next_message = next_message;
+        drop(bytes);
         let mut counters = self.counters;
-        let new = Definitions::write_new(disk, self.generation + 1, catalog)?;
+        let next = (catalog.next_queue, next_message);
+        let definitions = catalog.into_definitions();
+        let new = Definitions::write_new(disk, self.generation + 1, &definitions, next)?;
         disk.remove(&definitions_path(self.generation))?;
         counters.rewrites += 1;
         counters.written_bytes += new.counters.written_bytes;

@@ -6,11 +6,10 @@
 
 use std::io;
 
-use crate::broker::journal::{Journal, QueueId};
+use crate::broker::journal::{Definition, Journal, QueueId};
 use crate::broker::message::MessageId;
 use crate::broker::queue::PackedIds;
 
-use super::catalog::Catalog;
 use super::definitions::{
     DefinitionCounters, Definitions, FOLDER as DEFINITIONS, definitions_path,
 };
@@ -243,16 +242,14 @@ fn open_definitions<D: Disk>(
     disk: &D,
     survey: &mut Survey,
     next_queue: QueueId,
-    definitions: &mut Vec<crate::broker::journal::Definition>,
+    definitions: &mut Vec<Definition>,
 ) -> io::Result<Definitions<D::File>> {
-    let mut catalog: Catalog = std::mem::take(&mut survey.catalog);
-    catalog.next_queue = next_queue.0;
-    catalog.next_message = survey.next_message;
-    *definitions = catalog.definitions();
+    *definitions = std::mem::take(&mut survey.catalog).into_definitions();
+    let next = (next_queue.0, survey.next_message);
     match &survey.definitions {
-        None => Definitions::write_new(disk, 1, catalog),
+        None => Definitions::write_new(disk, 1, definitions, next),
         Some(found) if found.spoilt => {
-            let new = Definitions::write_new(disk, found.generation + 1, catalog)?;
+            let new = Definitions::write_new(disk, found.generation + 1, definitions, next)?;
             disk.remove(&definitions_path(found.generation))?;
             Ok(new)
         }
