@@ -154,6 +154,13 @@ impl Opened {
         let disk = Directory::lock(directory).map_err(|error| refused(directory, error))?;
         let spills = Spills::start(&disk).map_err(|error| OpenError::io(directory, error))?;
         let (engine, recovered) = Engine::open(disk, &options)?;
+        for damage in &recovered.damage {
+            if damage.what.is_loss() {
+                ::log::error!("{damage}");
+            } else {
+                ::log::warn!("{damage}");
+            }
+        }
         let opened = Opened {
             engine,
             spills,
