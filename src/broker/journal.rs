@@ -82,6 +82,12 @@ impl Journal {
         self.definitions.is_empty() && self.messages.is_empty() && self.acks.is_empty()
     }
 
+    /// The first of its messages.
+    pub fn first_message(&self) -> Option<MessageId> {
+        let first = StoredMessages::new(&self.messages).next()?;
+        Some(first.id)
+    }
+
     /// Adds a message for these queues. Ids must grow from call to call.
     ///
     /// All numbers little endian: size of what follows (4 bytes), id (8), count of queues (4), queue

@@ -1,10 +1,10 @@
 //! A disk that is full: publishers wait, nothing confirmed is lost, and it goes on when there is space.
 
+use leveret::wire::amqp::basic;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::Command;
-use leveret::wire::amqp::basic;
 use tempfile::TempDir;
 
 use crate::bulk::{Confirmed, body_of};
