@@ -94,6 +94,12 @@ impl Journal {
         std::mem::replace(self, next)
     }
 
+    /// The first of its messages.
+    pub fn first_message(&self) -> Option<MessageId> {
+        let first = StoredMessages::new(&self.messages).next()?;
+        Some(first.id)
+    }
+
     /// Adds a message for these queues. Ids must grow from call to call.
     ///
     /// All numbers little endian: size of what follows (4 bytes), id (8), count of queues (4), queue

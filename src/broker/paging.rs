@@ -1,7 +1,7 @@
 //! Messages that are not in memory: who waits for them, and what happens when they come.
 
 use super::Core;
-use super::message::PageWork;
+use super::message::{MessageId, PageWork};
 use super::outlet::SocketKey;
 use super::queue::{Entry, QueueKey};
 
@@ -14,9 +14,11 @@ pub(super) struct PageWaiters {
 }
 
 impl Core {
-    /// Pages messages out until those in memory fit the budget, a few blocks at a time.
-    pub fn page_out(&mut self, budget_bytes: usize) {
-        self.messages.page_out(budget_bytes);
+    /// Pages messages out until those in memory fit the budget, a few blocks at a time. From `unstored`
+    /// on, what was written down may not be stored yet, so that it could not be read back.
+    pub fn page_out(&mut self, budget_bytes: usize, unstored: Option<MessageId>) {
+        let unstored = unstored.map_or(u64::MAX, MessageId::block);
+        self.messages.page_out(budget_bytes, unstored);
     }
 
     /// What the store is to do for paging.

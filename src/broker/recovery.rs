@@ -43,6 +43,11 @@ impl Core {
             .map_or(0, |journal| journal.messages.len())
     }
 
+    /// The first message that is written down and not taken.
+    pub fn first_journaled(&self) -> Option<MessageId> {
+        self.journal.as_ref().and_then(Journal::first_message)
+    }
+
     /// Somebody waits for what is written down to be stored.
     pub fn await_journal(&mut self) {
         if let Some(journal) = &mut self.journal {

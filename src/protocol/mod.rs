@@ -17,6 +17,8 @@ pub mod amqp;
 mod outbox;
 mod recovery;
 
+use std::collections::VecDeque;
+
 use crate::broker::journal::{Journal, QueueId};
 use crate::broker::message::{MessageId, PageWork};
 use crate::broker::{Core, Effect};
@@ -73,6 +75,8 @@ pub struct Hub {
     next_batch: u64,
     /// All batches up to this one are stored.
     stored_up_to: u64,
+    /// Batches behind it that have messages, and the first message of each.
+    unstored: VecDeque<(u64, MessageId)>,
     /// Sockets that wait for that to move.
     awaiting_store: Vec<SocketKey>,
     /// The store has more than it can write for the time being.
@@ -95,6 +99,7 @@ impl Hub {
             has_store: false,
             next_batch: 1,
             stored_up_to: 0,
+            unstored: VecDeque::new(),
             awaiting_store: Vec::new(),
             store_is_full: false,
         }
@@ -116,7 +121,9 @@ impl Hub {
         self.core.tidy();
         if self.has_store {
             let budget = self.config.limits.messages_bytes_budget;
-            self.core.page_out(budget);
+            let unstored = self.unstored.front().map(|(_, first)| *first);
+            let unstored = unstored.or_else(|| self.core.first_journaled());
+            self.core.page_out(budget, unstored);
         }
         self.watch_memory();
     }
@@ -157,9 +164,12 @@ impl Hub {
         }
         let number = self.next_batch;
         self.next_batch += 1;
+        let journal = self.core.take_journal();
+        let first = journal.first_message();
+        self.unstored.extend(first.map(|first| (number, first)));
         Some(StoreWork {
             number,
-            journal: self.core.take_journal(),
+            journal,
             pages,
         })
     }
@@ -167,6 +177,13 @@ impl Hub {
     /// All batches up to this one are stored: confirms and answers that waited for them go out.
     pub fn on_stored(&mut self, up_to: u64) {
         self.stored_up_to = up_to;
+        while self
+            .unstored
+            .front()
+            .is_some_and(|(batch, _)| *batch <= up_to)
+        {
+            self.unstored.pop_front();
+        }
         self.outboxes.open_gates(up_to);
         self.woken.append(&mut self.awaiting_store);
     }

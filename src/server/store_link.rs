@@ -14,6 +14,9 @@ pub(super) struct StoreLink {
     store: Store,
     /// A batch that the store could not take: it has enough to do for the time being.
     pending: Option<Batch>,
+    /// The block whose image was the last page to come. What the log has of it comes next, and is not
+    /// needed: the image is complete, and by then the block may have been paged out again.
+    imaged: Option<u64>,
 }
 
 impl StoreLink {
@@ -34,6 +37,7 @@ impl StoreLink {
         Ok(StoreLink {
             store,
             pending: None,
+            imaged: None,
         })
     }
 
@@ -42,14 +46,15 @@ impl StoreLink {
         while let Some(report) = self.store.take_report() {
             match report {
                 Report::StoredUpTo(number) => hub.on_stored(number),
-                Report::Page {
-                    block,
-                    messages: encoded,
+                Report::SpillPage { block, image } => {
+                    self.imaged = Some(block);
+                    hub.on_page(block, &image);
                 }
-                | Report::SpillPage {
-                    block,
-                    image: encoded,
-                } => hub.on_page(block, &encoded),
+                Report::Page { block, messages } => {
+                    if self.imaged.take() != Some(block) {
+                        hub.on_page(block, &messages);
+                    }
+                }
                 Report::SpaceLow(low) => hub.set_disk_alarm(low),
             }
         }

@@ -1,5 +1,7 @@
 //! Many messages at once: numbered bodies of a given size, published as fast as it goes.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::sync::LazyLock;
 
 use leveret::wire::amqp::{Method, Properties, basic, confirm};
@@ -28,7 +30,7 @@ pub fn body_of(n: u32, size: usize) -> Vec<u8> {
 
 /// Publishes numbered messages to a queue, without confirms and in large writes.
 pub fn publish_many(
-    client: &mut RawClient,
+    mut stream: &TcpStream,
     queue: &str,
     numbers: impl IntoIterator<Item = u32>,
     size: usize,
@@ -39,11 +41,11 @@ pub fn publish_many(
     for n in numbers {
         encode_publish(&mut bytes, "", queue, &properties, &body_of(n, size));
         if bytes.len() > 1 << 18 {
-            client.send_bytes(&bytes);
+            stream.write_all(&bytes).unwrap();
             bytes.clear();
         }
     }
-    client.send_bytes(&bytes);
+    stream.write_all(&bytes).unwrap();
 }
 
 /// Publishes persistent messages with confirms and a window, and minds being blocked.

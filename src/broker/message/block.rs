@@ -12,6 +12,8 @@ pub(super) struct Block {
     pub slots: Vec<Slot>,
     /// Messages that do not fit a record; the record holds the index.
     large: Vec<Option<Large>>,
+    /// Bytes of all that were put there.
+    outside: usize,
     /// Slots with references.
     pub live: u32,
     /// Which slots the store has as well.
@@ -54,8 +56,15 @@ impl Block {
         }
     }
 
+    /// Whether it takes no more messages.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.slots.len() == BLOCK_MESSAGES || self.bytes.len() + self.outside >= BLOCK_BYTES_FULL
+    }
+
     pub fn reset(&mut self) {
         self.bytes.clear();
+        self.outside = 0;
         self.bytes.shrink_to(OPEN_BYTES_MAX);
         self.slots.clear();
         self.large.clear();
@@ -164,6 +173,7 @@ impl Block {
                 Body::Slice(slice) => Bytes::copy_from_slice(slice),
             };
             outside = body.len() + message.properties.len();
+            self.outside += outside;
             self.large.push(Some(Large {
                 properties: message.properties.into(),
                 body,

@@ -11,6 +11,8 @@ pub(super) struct PagedBlock {
     pub imaged: bool,
     /// Asked for, and not here yet.
     pub requested: bool,
+    /// What it took in memory; zero if it was not there since the start.
+    pub held_bytes: usize,
 }
 
 /// References to the messages of a block that was paged out. Most have one holder.

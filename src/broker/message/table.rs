@@ -16,16 +16,16 @@
 //! Bodies over [`INLINE_BODY_MAX`] stay outside, shared and never copied.
 //!
 //! Beyond the budget, blocks are paged out: the youngest first, since the oldest messages are wanted
-//! first, but not the very last, since most messages are gone soon after they came. What the store has
-//! anyway is dropped and read back from it; of other messages it gets an image ([`PageOut`]). All that
-//! stays is who is referred to.
+//! first, but not the very last, since most messages are gone soon after they came, and not what was
+//! just read back, since somebody waits for it. What the store has anyway is dropped and read back from
+//! it; of other messages it gets an image ([`PageOut`]). All that stays is who is referred to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::broker::Map;
 use crate::broker::journal::StoredMessages;
 
-use super::block::{BLOCK_BYTES_FULL, BLOCK_MESSAGES, Block, OPEN_BYTES_MAX, SLOTS_BYTES, SlotSet};
+use super::block::{BLOCK_MESSAGES, Block, OPEN_BYTES_MAX, SLOTS_BYTES, SlotSet};
 use super::pages::{PageOut, PageWork, PagedBlock, References};
 use super::{Message, MessageId};
 
@@ -33,8 +33,12 @@ use super::{Message, MessageId};
 pub struct Messages {
     /// Full blocks with living messages, by block number.
     sealed: Map<u64, Block>,
-    /// Numbers of the sealed blocks.
+    /// Numbers of the sealed blocks that may be paged out.
     resident: BTreeSet<u64>,
+    /// Blocks that were read back lately, oldest first, with their bytes then: they stay for a while.
+    /// Some may be gone by now.
+    wanted: VecDeque<(u64, usize)>,
+    wanted_bytes: usize,
     /// What is left here of blocks that were paged out.
     paged: Map<u64, PagedBlock>,
     /// What the store is to do about paged blocks.
@@ -57,6 +61,8 @@ impl Messages {
         Messages {
             sealed: Map::default(),
             resident: BTreeSet::new(),
+            wanted: VecDeque::new(),
+            wanted_bytes: 0,
             paged: Map::default(),
             page_work: PageWork::default(),
             open: Block::default(),
@@ -70,7 +76,7 @@ impl Messages {
 
     /// Copies the message in. The caller holds the one reference.
     pub fn insert(&mut self, message: &Message<'_>) -> MessageId {
-        if self.open.slots.len() == BLOCK_MESSAGES || self.open.bytes.len() >= BLOCK_BYTES_FULL {
+        if self.open.is_full() {
             self.seal();
         }
         let id = MessageId::new(self.open_number, self.open.slots.len());
@@ -145,12 +151,17 @@ impl Messages {
     /// Asks for the block of a message that was paged out, and a few behind it, since whoever needs
     /// one will likely need the next.
     pub fn request(&mut self, id: MessageId) {
+        let mut bytes = 0;
         for number in id.block()..id.block() + READ_AHEAD_BLOCKS {
-            if let Some(paged) = self.paged.get_mut(&number)
-                && !paged.requested
-            {
-                paged.requested = true;
+            let Some(paged) = self.paged.get_mut(&number) else {
+                continue;
+            };
+            if !std::mem::replace(&mut paged.requested, true) {
                 self.page_work.fetches.push(number);
+            }
+            bytes += paged.held_bytes;
+            if bytes >= READ_AHEAD_BYTES {
+                return;
             }
         }
     }
@@ -158,9 +169,11 @@ impl Messages {
     /// Takes a block in again: its messages as the store has them, encoded as a [`Journal`] does it.
     /// What the store could not give back is lost: it is here, and there is nothing to get.
     pub fn page_in(&mut self, number: u64, encoded: &[u8]) {
+        // Everybody may have let go of its messages meanwhile.
         let Some(paged) = self.paged.remove(&number) else {
             return;
         };
+        debug_assert!(paged.requested, "block {number} came unasked");
         let mut block = Block::default();
         for stored in StoredMessages::new(encoded) {
             let slot = stored.id.slot();
@@ -181,13 +194,16 @@ impl Messages {
             }
         }
         block.stored = paged.stored;
-        self.held_bytes += block.held_bytes();
+        let held_bytes = block.held_bytes();
+        self.held_bytes += held_bytes;
         self.references += block.references();
         if paged.imaged {
             self.page_work.drop_image(number);
         }
-        self.resident.insert(number);
+        self.wanted.push_back((number, held_bytes));
+        self.wanted_bytes += held_bytes;
         self.sealed.insert(number, block);
+        self.dismiss_gone();
     }
 
     /// A block as it was when the broker was stopped: with the store.
@@ -204,6 +220,7 @@ impl Messages {
             stored,
             imaged: false,
             requested: false,
+            held_bytes: 0,
         };
         if paged.live > 0 {
             self.paged.insert(number, paged);
@@ -216,19 +233,61 @@ impl Messages {
         self.open_number = id.block();
     }
 
-    /// Pages blocks out until what is held fits the budget, a few at a time.
-    pub fn page_out(&mut self, budget_bytes: usize) {
+    /// Pages blocks out until what is held fits the budget, a few at a time. Blocks from `unstored` on
+    /// stay: the store may not have all of their messages yet.
+    pub fn page_out(&mut self, budget_bytes: usize, unstored: u64) {
+        if self.held_bytes <= budget_bytes {
+            return;
+        }
+        self.dismiss_wanted(budget_bytes / 2);
+        let end = self.oldest_spared(budget_bytes / 4).min(unstored);
         for _ in 0..PAGE_BLOCKS {
-            if self.held_bytes <= budget_bytes {
-                return;
-            }
-            // Not the youngest: their messages may be gone in a moment.
-            let oldest_spared = self.open_number.saturating_sub(SPARED_BLOCKS);
-            let Some(&number) = self.resident.range(..oldest_spared).next_back() else {
+            let Some(&number) = self.resident.range(..end).next_back() else {
                 return;
             };
             self.page_out_block(number);
+            if self.held_bytes <= budget_bytes {
+                return;
+            }
         }
+    }
+
+    /// Forgets that blocks were read back which are gone already.
+    fn dismiss_gone(&mut self) {
+        while let Some((number, bytes)) = self.wanted.front()
+            && !self.sealed.contains_key(number)
+        {
+            self.wanted_bytes -= bytes;
+            self.wanted.pop_front();
+        }
+    }
+
+    /// Lets the oldest of the blocks that were read back be paged out again, until so much is left.
+    fn dismiss_wanted(&mut self, bytes_max: usize) {
+        while self.wanted_bytes > bytes_max && self.wanted.len() > READ_AHEAD_BLOCKS as usize {
+            let Some((number, bytes)) = self.wanted.pop_front() else {
+                return;
+            };
+            self.wanted_bytes -= bytes;
+            if self.sealed.contains_key(&number) {
+                self.resident.insert(number);
+            }
+        }
+    }
+
+    /// The messages of the youngest blocks may be gone in a moment, so these are spared, as far as they
+    /// take no more than this.
+    fn oldest_spared(&self, bytes_max: usize) -> u64 {
+        let mut oldest = self.open_number;
+        let mut bytes = 0;
+        for number in (oldest.saturating_sub(SPARED_BLOCKS)..oldest).rev() {
+            bytes += self.sealed.get(&number).map_or(0, Block::held_bytes);
+            if bytes > bytes_max {
+                break;
+            }
+            oldest = number;
+        }
+        oldest
     }
 
     fn page_out_block(&mut self, number: u64) {
@@ -236,7 +295,8 @@ impl Messages {
         let Some(block) = self.sealed.remove(&number) else {
             return;
         };
-        self.held_bytes -= block.held_bytes();
+        let held_bytes = block.held_bytes();
+        self.held_bytes -= held_bytes;
         self.live_bytes -= block.live_bytes();
         self.references -= block.references();
         let imaged = block.has_unstored();
@@ -253,6 +313,7 @@ impl Messages {
             stored: block.stored,
             imaged,
             requested: false,
+            held_bytes,
         };
         self.paged.insert(number, paged);
     }
@@ -364,10 +425,11 @@ const SPARSE: u32 = BLOCK_MESSAGES as u32 / 8;
 const TIDY_BLOCKS: usize = 16;
 /// Blocks paged out per turn.
 const PAGE_BLOCKS: usize = 64;
-/// The youngest blocks stay.
+/// The youngest blocks stay, if they are not large.
 const SPARED_BLOCKS: u64 = 32;
-/// Blocks read back at once.
+/// Blocks read back at once, unless they are large.
 const READ_AHEAD_BLOCKS: u64 = 8;
+const READ_AHEAD_BYTES: usize = 1 << 20;
 /// Below this much dead room tidying is not worth the copying.
 const TIDY_SLACK_BYTES: usize = 1 << 20;
 
@@ -431,7 +493,7 @@ mod tests {
         messages.release(ids[9]);
         let mut images = std::collections::HashMap::new();
         while messages.held_bytes > 40 * BLOCK_MESSAGES * 250 {
-            messages.page_out(40 * BLOCK_MESSAGES * 250);
+            messages.page_out(40 * BLOCK_MESSAGES * 250, u64::MAX);
             for out in messages.page_work.outs.drain(..) {
                 images.insert(out.block, out.image);
             }
@@ -445,7 +507,7 @@ mod tests {
             messages.get(ids[last]).is_some(),
             "the youngest may be gone soon"
         );
-        messages.page_out(0);
+        messages.page_out(0, u64::MAX);
         messages.page_work.outs.drain(..).for_each(|out| {
             images.insert(out.block, out.image);
         });
@@ -471,10 +533,63 @@ mod tests {
     }
 
     #[test]
+    fn what_was_just_read_back_stays_however_little_room_there_is() {
+        let mut messages = Messages::new();
+        let ids = fill(&mut messages, 50 * BLOCK_MESSAGES, false);
+        messages.page_out(0, u64::MAX);
+        let outs = std::mem::take(&mut messages.page_work.outs);
+        assert!(outs.len() >= 49, "nothing is spared where nothing fits");
+        messages.request(ids[0]);
+        for number in messages.page_work.fetches.clone() {
+            let out = outs.iter().find(|out| out.block == number).unwrap();
+            messages.page_in(number, &out.image);
+        }
+        messages.page_out(0, u64::MAX);
+        assert!(messages.get(ids[0]).is_some());
+        assert!(messages.get(ids[8 * BLOCK_MESSAGES]).is_none());
+        // The next that are read back take their place.
+        let next = ids[8 * BLOCK_MESSAGES];
+        messages.request(next);
+        for number in 8..16 {
+            let out = outs.iter().find(|out| out.block == number).unwrap();
+            messages.page_in(number, &out.image);
+        }
+        messages.page_out(0, u64::MAX);
+        assert!(messages.get(next).is_some() && messages.get(ids[0]).is_none());
+    }
+
+    #[test]
+    fn what_is_not_stored_yet_stays() {
+        let mut messages = Messages::new();
+        let ids = fill(&mut messages, 50 * BLOCK_MESSAGES, true);
+        messages.page_out(0, ids[10 * BLOCK_MESSAGES].block());
+        assert!(messages.get(ids[10 * BLOCK_MESSAGES - 1]).is_none());
+        assert!(messages.get(ids[10 * BLOCK_MESSAGES]).is_some());
+    }
+
+    #[test]
+    fn large_messages_are_paged_out_and_read_back_a_few_at_a_time() {
+        let mut messages = Messages::new();
+        let body = vec![1; 100_000];
+        let ids: Vec<_> = (0..100)
+            .map(|_| messages.insert(&message(b"k", &body)))
+            .collect();
+        messages.page_out(4_000_000, u64::MAX);
+        while messages.held_bytes > 4_000_000 {
+            messages.page_out(4_000_000, u64::MAX);
+        }
+        assert!(messages.held_bytes > 3_000_000);
+        assert!(messages.get(ids[0]).is_some() && messages.get(ids[99]).is_some());
+        let absent = ids.iter().find(|id| messages.is_paged_out(**id)).unwrap();
+        messages.request(*absent);
+        assert!(messages.page_work.fetches.len() <= READ_AHEAD_BLOCKS as usize);
+    }
+
+    #[test]
     fn what_the_store_has_is_paged_out_without_an_image_and_may_be_lost() {
         let mut messages = Messages::new();
         let ids = fill(&mut messages, 50 * BLOCK_MESSAGES, true);
-        messages.page_out(0);
+        messages.page_out(0, u64::MAX);
         assert!(messages.page_work.outs.is_empty());
         messages.request(ids[0]);
         let mut journal = Journal::default();
