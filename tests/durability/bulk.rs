@@ -1,17 +1,28 @@
 //! Many messages at once: numbered bodies of a given size, published as fast as it goes.
 
+use std::sync::LazyLock;
+
 use leveret::wire::amqp::{Method, Properties, basic, confirm};
 
 use crate::peer::Peer;
+use crate::random::Random;
 use crate::stamp::encode_publish;
 use crate::support::RawClient;
 
 /// The body of message `n`: its number as far as there is room, and bytes that follow from it.
 pub fn body_of(n: u32, size: usize) -> Vec<u8> {
-    let mut body: Vec<u8> = (0..size).map(|at| (n as usize + at) as u8).collect();
+    static PATTERN: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let mut random = Random::new(0);
+        (0..PATTERN_SIZE).map(|_| random.bits() as u8).collect()
+    });
     let number = n.to_le_bytes();
-    let room = size.min(number.len());
-    body[..room].copy_from_slice(&number[..room]);
+    let mut body = number[..size.min(number.len())].to_vec();
+    let mut rest = &PATTERN[n as usize % (PATTERN_SIZE / 2)..];
+    while body.len() < size {
+        let piece = rest.len().min(size - body.len());
+        body.extend_from_slice(&rest[..piece]);
+        rest = &PATTERN;
+    }
     body
 }
 
@@ -132,3 +143,4 @@ fn properties(persistent: bool) -> Vec<u8> {
 /// Few enough that what is not confirmed fits the buffers of the sockets: a broker that is blocked does
 /// not read.
 const WINDOW: u32 = 20;
+const PATTERN_SIZE: usize = 10_007;

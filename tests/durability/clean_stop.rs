@@ -75,7 +75,7 @@ fn flags_last_over_many_stops() {
         for n in 0..=round {
             assert_eq!(client.get("q").unwrap().redelivered, n < round);
         }
-        program.stop();
+        program.stop_at_once();
         program = home.start();
     }
     let flags = take_flagged(&mut program.connect(), "q");
@@ -101,7 +101,7 @@ fn messages_to_several_queues_keep_a_flag_for_each() {
     assert_eq!(client.drain("a"), ["0", "1", "2", "3"]);
     client.get("b").unwrap();
     client.settle();
-    program.stop();
+    program.stop_at_once();
     let program = home.start();
     let mut client = program.connect();
     assert_eq!(take_flagged(&mut client, "a"), [""; 0]);
@@ -127,7 +127,7 @@ fn transient_messages_go_and_counts_are_exact() {
     }
     wait_until_stored(&mut client);
     assert_eq!(client.counts("durable"), (67, 0));
-    program.stop();
+    program.stop_at_once();
     let program = home.start();
     let mut client = program.connect();
     assert_eq!(client.counts("durable"), (34, 0));
@@ -142,7 +142,7 @@ fn publishing_over_many_stops_keeps_the_order() {
     for round in 0..5 {
         let program = home.start();
         fill(&program, "q", (0..10).map(|n| (10 * round + n).to_string()));
-        program.stop();
+        program.stop_at_once();
     }
     // And a few without anything to do.
     for _ in 0..3 {
@@ -174,7 +174,7 @@ fn an_exclusive_queue_goes_with_its_connection_however_that_ends() {
         publish_persistent(&mut client, "", "mine", "lost");
         wait_until_stored(&mut client);
         if stopped {
-            program.stop();
+            program.stop_at_once();
         } else {
             program.kill();
         }
@@ -258,7 +258,7 @@ fn all_kinds_of_definitions_come_back_and_deleted_ones_do_not() {
     program.kill();
     let program = home.start();
     check_definitions(&mut program.connect());
-    program.stop();
+    program.stop_at_once();
     let program = home.start();
     check_definitions(&mut program.connect());
 }
@@ -375,7 +375,7 @@ fn a_transient_message_that_was_delivered_leaves_nothing_behind() {
     for _ in 0..103 {
         client.get("q").unwrap();
     }
-    program.stop();
+    program.stop_at_once();
     let program = home.start();
     // New messages may get the ids of those that are gone.
     fill(&program, "other", numbered(200));

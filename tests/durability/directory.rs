@@ -73,7 +73,11 @@ fn files_of_an_unknown_version_are_refused_and_left_alone() {
         let (status, log) = home.start_in_vain();
         assert_eq!(status.code(), Some(1), "{}: {log}", path.display());
         assert!(log.contains("version"), "{}: {log}", path.display());
-        assert!(tree(home.data()) == before, "{} was changed", path.display());
+        assert!(
+            tree(home.data()) == before,
+            "{} was changed",
+            path.display()
+        );
         fs::write(&path, &contents).unwrap();
     }
     let program = home.start();

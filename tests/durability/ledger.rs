@@ -147,7 +147,9 @@ fn check_queue(
         match known.get(&stamp) {
             None => faults.push(format!("{queue}: {stamp:?} should not be there")),
             Some(copy) if copy.acked == Acked::Firmly => {
-                faults.push(format!("{queue}: {stamp:?} is back, and its ack was stored"));
+                faults.push(format!(
+                    "{queue}: {stamp:?} is back, and its ack was stored"
+                ));
             }
             Some(copy) if copy.delivered && !redelivered => {
                 faults.push(format!("{queue}: {stamp:?} is not flagged redelivered"));

@@ -123,7 +123,7 @@ impl Program {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Stops it as an administrator does, and expects success.
+    /// Stops it as an administrator does, and expects success. Peers that are still there are waited for.
     #[track_caller]
     pub fn stop(mut self) {
         self.signal(Signal::TERM);
@@ -131,8 +131,18 @@ impl Program {
         assert!(status.success(), "{status}");
     }
 
-    pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
+    /// The same, without waiting for peers.
+    #[track_caller]
+    pub fn stop_at_once(self) {
+        let status = self.end();
+        assert!(status.success(), "{status}");
+    }
+
+    /// Tells it to stop; how it ended.
+    pub fn end(mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.signal(Signal::INT);
+        exit_of(&mut self.child)
     }
 
     /// Memory that it has to itself or shares, in bytes, files that it reads excepted.
