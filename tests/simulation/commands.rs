@@ -212,7 +212,11 @@ impl Client {
 
     fn publish_one(&mut self, number: u16, exchange: &str, routing_key: &str, with_others: bool) {
         let (message, size) = self.next_message();
-        let block = match self.random.percent(70) {
+        let plain = match self.channel(number).waits_for_replies {
+            true => 30,
+            false => 70,
+        };
+        let block = match self.random.percent(plain) {
             true => message::plain_properties(message, size),
             false => self.rich_properties(number, message),
         };
@@ -282,8 +286,9 @@ impl Client {
                         };
                         keys.push(*self.random.pick(pool));
                     }
-                    if let Some(address) = self.requesters.last() {
-                        keys.push(address.as_str());
+                    // Several keys may lead to one requester.
+                    for address in self.requesters.iter().rev().take(2) {
+                        keys.push(address.as_str()).push(address.as_str());
                     }
                     headers.put_array(name, &keys);
                 }
@@ -292,7 +297,7 @@ impl Client {
             }
         }
         let asks = match self.channel(number).waits_for_replies {
-            true => self.random.percent(40),
+            true => self.random.percent(80),
             false => self.random.percent(1),
         };
         let unsuitable = self.random.below(80);
@@ -320,7 +325,7 @@ impl Client {
     }
 
     fn consume(&mut self, number: u16) {
-        if self.random.percent(10) {
+        if self.random.percent(15) {
             return self.consume_replies(number);
         }
         let queue = self.queue();
