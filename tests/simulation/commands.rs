@@ -2,8 +2,8 @@
 
 use leveret::wire::amqp::frame;
 use leveret::wire::amqp::{
-    ArrayBuilder, Properties, TableBuilder, Value, basic, channel, confirm, connection, exchange,
-    queue, tx,
+    ArrayBuilder, OwnedTable, Properties, TableBuilder, Value, basic, channel, confirm, connection,
+    exchange, queue, tx,
 };
 
 use crate::client::{Channel, Client, Mode};
@@ -117,66 +117,39 @@ impl Client {
         self.send(number, &declare);
     }
 
+    /// Mostly something new; else another binding of what it bound before, or one less.
     fn bind(&mut self, number: u16) {
-        let source = self.exchange();
-        let routing_key = *self.random.pick(&PATTERNS);
-        let arguments = self.binding_arguments();
-        let arguments = arguments.view();
-        let no_wait = self.random.percent(10);
-        let undo = self.random.percent(20);
-        if self.random.percent(35) {
-            let destination = self.exchange();
-            if undo {
-                self.send(
-                    number,
-                    &exchange::Unbind {
-                        ticket: 0,
-                        destination: destination.as_bytes(),
-                        source: source.as_bytes(),
-                        routing_key: routing_key.as_bytes(),
-                        no_wait,
-                        arguments,
-                    },
-                );
-            } else {
-                self.send(
-                    number,
-                    &exchange::Bind {
-                        ticket: 0,
-                        destination: destination.as_bytes(),
-                        source: source.as_bytes(),
-                        routing_key: routing_key.as_bytes(),
-                        no_wait,
-                        arguments,
-                    },
-                );
-            }
-            return;
+        let mut binding = Binding {
+            source: self.exchange(),
+            to_exchange: self.random.percent(35),
+            destination: "",
+            routing_key: self.random.pick::<&str>(&PATTERNS),
+            arguments: self.binding_arguments().finish(),
+        };
+        binding.destination = match binding.to_exchange {
+            true => self.exchange(),
+            false => self.queue(),
+        };
+        let mut undo = self.random.percent(5);
+        if !self.bound.is_empty() && self.random.percent(40) {
+            let before = self.random.pick(&self.bound).clone();
+            undo = self.random.percent(50);
+            binding = match undo {
+                true => before,
+                false => Binding {
+                    routing_key: binding.routing_key,
+                    ..before
+                },
+            };
         }
-        let queue = self.queue();
-        if undo {
-            self.send(
-                number,
-                &queue::Unbind {
-                    ticket: 0,
-                    queue: queue.as_bytes(),
-                    exchange: source.as_bytes(),
-                    routing_key: routing_key.as_bytes(),
-                    arguments,
-                },
-            );
-        } else {
-            self.send(
-                number,
-                &queue::Bind {
-                    ticket: 0,
-                    queue: queue.as_bytes(),
-                    exchange: source.as_bytes(),
-                    routing_key: routing_key.as_bytes(),
-                    no_wait,
-                    arguments,
-                },
-            );
+        let no_wait = self.random.percent(10);
+        match undo {
+            true => binding.unbind(number, no_wait, &mut self.out),
+            false => binding.bind(number, no_wait, &mut self.out),
+        }
+        self.bound.push(binding);
+        if self.bound.len() > 8 {
+            self.bound.remove(0);
         }
     }
 
@@ -599,6 +572,67 @@ impl Client {
             _ => return self.random.pick(&EXCHANGES).0,
         };
         self.random.pick::<&str>(pool)
+    }
+}
+
+/// A binding that a client asked for.
+#[derive(Clone)]
+pub struct Binding {
+    source: &'static str,
+    to_exchange: bool,
+    destination: &'static str,
+    routing_key: &'static str,
+    arguments: OwnedTable,
+}
+
+impl Binding {
+    fn bind(&self, number: u16, no_wait: bool, out: &mut Vec<u8>) {
+        let (source, destination) = (self.source.as_bytes(), self.destination.as_bytes());
+        let (routing_key, arguments) = (self.routing_key.as_bytes(), self.arguments.view());
+        if self.to_exchange {
+            let bind = exchange::Bind {
+                ticket: 0,
+                destination,
+                source,
+                routing_key,
+                no_wait,
+                arguments,
+            };
+            return frame::encode_method(out, number, &bind);
+        }
+        let bind = queue::Bind {
+            ticket: 0,
+            queue: destination,
+            exchange: source,
+            routing_key,
+            no_wait,
+            arguments,
+        };
+        frame::encode_method(out, number, &bind);
+    }
+
+    fn unbind(&self, number: u16, no_wait: bool, out: &mut Vec<u8>) {
+        let (source, destination) = (self.source.as_bytes(), self.destination.as_bytes());
+        let (routing_key, arguments) = (self.routing_key.as_bytes(), self.arguments.view());
+        if self.to_exchange {
+            let unbind = exchange::Unbind {
+                ticket: 0,
+                destination,
+                source,
+                routing_key,
+                no_wait,
+                arguments,
+            };
+            return frame::encode_method(out, number, &unbind);
+        }
+        let unbind = queue::Unbind {
+            ticket: 0,
+            queue: destination,
+            exchange: source,
+            routing_key,
+            arguments,
+        };
+        frame::encode_method(out, number, &unbind);
     }
 }
 
