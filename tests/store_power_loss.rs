@@ -3,10 +3,12 @@
 //!
 //! Everything follows from a seed. `STORE_SEED=n` runs one, `STORE_SEEDS=n` so many.
 
-mod support;
+mod store_support;
 
 use std::collections::BTreeSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 use leveret::broker::journal::{QueueId, StoredMessages};
 use leveret::broker::message::MessageId;
@@ -14,9 +16,9 @@ use leveret::broker::queue::PackedIds;
 use leveret::store::engine::{Engine, Options};
 use leveret::store::{Recovered, Redelivered};
 
-use support::random::Random;
-use support::simulated_disk::{Lie, SimulatedDisk};
-use support::store_model::{Change, Declaration, Declared, Held, body};
+use store_support::random::Random;
+use store_support::simulated_disk::{Lie, SimulatedDisk};
+use store_support::store_model::{Change, Declaration, Declared, Held, body};
 
 /// A store, the disk it is on, and what must be in it.
 struct Run {
@@ -39,8 +41,28 @@ struct Run {
     stored_id: u64,
     stored_queue: u64,
     clean_stop: Option<Vec<(u64, BTreeSet<u64>)>>,
-    crashes: u64,
+    seen: Seen,
     salt: u64,
+}
+
+/// What happened, to see that the test is worth its time.
+#[derive(Clone, Copy, Default, Debug)]
+struct Seen {
+    crashes: u64,
+    segments_compacted: u64,
+    segments_recycled: u64,
+    segments_removed: u64,
+    rewrites: u64,
+}
+
+impl Seen {
+    fn add(&mut self, other: Seen) {
+        self.crashes += other.crashes;
+        self.segments_compacted += other.segments_compacted;
+        self.segments_recycled += other.segments_recycled;
+        self.segments_removed += other.segments_removed;
+        self.rewrites += other.rewrites;
+    }
 }
 
 impl Run {
@@ -61,7 +83,7 @@ impl Run {
             stored_id: 0,
             stored_queue: 0,
             clean_stop: Some(Vec::new()),
-            crashes: 0,
+            seen: Seen::default(),
             salt: 0,
         };
         run.start();
@@ -71,8 +93,8 @@ impl Run {
 
     fn steps(&mut self, steps: u64) {
         for _ in 0..steps {
-            if self.random.chance(15) {
-                let operations = self.random.below(12);
+            if self.random.chance(60) {
+                let operations = self.random.below(40);
                 self.disk.cut_power_after(operations);
             }
             if self.step().is_err() {
@@ -92,7 +114,9 @@ impl Run {
             8..14 => self.store()?,
             14..17 => {
                 self.store()?;
-                self.engine().tidy()?;
+                for _ in 0..self.random.below(8) {
+                    self.engine().tidy()?;
+                }
             }
             17 => self.read_some()?,
             18 if self.random.chance(3) => self.stop_and_start()?,
@@ -180,7 +204,7 @@ impl Run {
     }
 
     fn invent_messages(&mut self, queues: &[u64], change: &mut Change) {
-        let count = if self.random.chance(4) { 40 } else { 4 };
+        let count = if self.random.chance(3) { 60 } else { 6 };
         for _ in 0..self.random.below(count) {
             // Transient messages take ids too.
             self.next_id += if self.random.chance(30) { 1000 } else { 1 };
@@ -213,7 +237,7 @@ impl Run {
                 continue;
             };
             let copies: Vec<u64> = copies.iter().copied().collect();
-            let count = self.random.below(30) as usize;
+            let count = self.random.below(100) as usize;
             let from = if self.random.chance(2) {
                 0
             } else {
@@ -236,9 +260,7 @@ impl Run {
     fn read_some(&mut self) -> std::io::Result<()> {
         let block = self.random.below(self.next_id / 256 + 1);
         let page = self.engine().fetch(block)?;
-        let held = self.now_held.clone();
-        let declared = self.now_declared.clone();
-        check_page(block, &page, &held, &declared);
+        check_page(block, &page, &self.now_held, &self.now_declared);
         Ok(())
     }
 
@@ -260,7 +282,7 @@ impl Run {
         // The power may go when it is stored already.
         self.clean_stop = Some(redelivered);
         self.engine().stop(&packed)?;
-        self.engine = None;
+        self.end();
         if self.random.chance(2) {
             let Run { disk, random, .. } = self;
             disk.reboot(random);
@@ -271,18 +293,29 @@ impl Run {
 
     /// The process ends, but not the machine.
     fn kill(&mut self) {
-        self.crashes += 1;
-        self.engine = None;
+        self.end();
         self.disk.reopen();
         self.start();
     }
 
     fn crash(&mut self) {
-        self.crashes += 1;
-        self.engine = None;
+        self.end();
         let Run { disk, random, .. } = self;
         disk.reboot(random);
         self.start();
+    }
+
+    fn end(&mut self) {
+        if let Some(engine) = self.engine.take() {
+            let (log, definitions) = engine.counters();
+            self.seen.add(Seen {
+                crashes: 1,
+                segments_compacted: log.segments_compacted,
+                segments_recycled: log.segments_recycled,
+                segments_removed: log.segments_removed,
+                rewrites: definitions.rewrites,
+            });
+        }
     }
 
     /// Opens the store and holds what it finds against what must be there.
@@ -316,6 +349,7 @@ impl Run {
         let held = Held::recovered(recovered);
         self.adopt_declared(&declared);
         self.adopt_held(&held);
+        self.held.prune();
         self.pending.clear();
         assert!(Some(recovered.next_message.to_bits()) > self.held_max());
         assert!(recovered.next_message.to_bits().is_multiple_of(256));
@@ -396,7 +430,8 @@ impl Run {
                 return;
             }
             if let Some(change) = change {
-                let large = change.journal().messages.len() > ATOMIC_BYTES;
+                let bytes = change.journal().messages.len() * 5 / 4 + 32 * change.acks.len() + 36;
+                let large = bytes as u64 >= OPTIONS.segment_bytes / 2;
                 for count in 1..=change.messages.len() * usize::from(large) {
                     let mut part = state.clone();
                     part.apply(&Change {
@@ -442,17 +477,17 @@ fn check_page(block: u64, page: &[u8], held: &Held, declared: &Declared) {
     }
 }
 
-fn simulate(seed: u64, lie: Lie) -> u64 {
+fn simulate(seed: u64, lie: Lie) -> Seen {
     let mut run = Run::new(seed, lie);
     run.steps(STEPS);
-    run.crashes
+    run.seen
 }
 
 /// Runs seeds until one fails; its number.
 fn first_failure(seeds: std::ops::Range<u64>, lie: Lie) -> Option<u64> {
     seeds
         .into_iter()
-        .find(|seed| catch_unwind(AssertUnwindSafe(|| simulate(*seed, lie))).is_err())
+        .find(|seed| catch_unwind(|| simulate(*seed, lie)).is_err())
 }
 
 #[test]
@@ -462,14 +497,30 @@ fn what_was_stored_survives_a_power_cut_at_any_moment() {
         return;
     }
     let seeds = variable("STORE_SEEDS").unwrap_or(SEEDS);
-    let mut crashes = 0;
-    for seed in 0..seeds {
-        match catch_unwind(AssertUnwindSafe(|| simulate(seed, Lie::None))) {
-            Ok(count) => crashes += count,
-            Err(_) => panic!("failed with STORE_SEED={seed}"),
+    let next = AtomicU64::new(0);
+    let seen = thread::scope(|scope| {
+        let work = || {
+            let mut seen = Seen::default();
+            loop {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= seeds {
+                    return seen;
+                }
+                match catch_unwind(|| simulate(seed, Lie::None)) {
+                    Ok(in_run) => seen.add(in_run),
+                    Err(_) => panic!("failed with STORE_SEED={seed}"),
+                }
+            }
+        };
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(work)).collect();
+        let mut seen = Seen::default();
+        for thread in threads {
+            seen.add(thread.join().expect("a seed failed, see above"));
         }
-    }
-    println!("{seeds} seeds, {crashes} crashes");
+        seen
+    });
+    println!("{seeds} seeds: {seen:?}");
+    assert!(seen.segments_compacted > seeds / 4 && seen.segments_recycled > seeds / 4);
 }
 
 #[test]
@@ -508,10 +559,9 @@ fn variable(name: &str) -> Option<u64> {
 }
 
 const OPTIONS: Options = Options {
-    segment_bytes: 16 << 10,
+    segment_bytes: 8 << 10,
     sync_interval_ms: 100,
 };
-/// A batch of less comes back whole or not at all.
-const ATOMIC_BYTES: usize = 6000;
 const SEEDS: u64 = 1000;
-const STEPS: u64 = 120;
+const THREADS: usize = 2;
+const STEPS: u64 = 150;

@@ -40,6 +40,18 @@ impl Connection {
         Ok(connection)
     }
 
+    /// Opens channels 1 to `count`, each with publisher confirms.
+    pub fn open_publishing(address: SocketAddr, count: u16) -> Result<Self> {
+        let mut connection = Connection::open_with(address, INBOX_BYTES)?;
+        for channel in 1..=count {
+            let open = Method::new(wire::CHANNEL_OPEN).short("");
+            connection.call(open.frame(channel), wire::CHANNEL_OPEN_OK)?;
+            let select = Method::new(wire::CONFIRM_SELECT).u8(0);
+            connection.call(select.frame(channel), wire::CONFIRM_SELECT_OK)?;
+        }
+        Ok(connection)
+    }
+
     /// As [`Connection::open`], for one of a thousand: with a small inbox, and without a channel.
     pub fn open_idle(address: SocketAddr) -> Result<Self> {
         Connection::open_with(address, IDLE_INBOX_BYTES)
@@ -71,6 +83,18 @@ impl Connection {
     /// Declares an exclusive queue of the given name.
     pub fn declare_queue(&mut self, name: &str) -> Result<()> {
         self.call(queue_declare(name, EXCLUSIVE), wire::QUEUE_DECLARE_OK)?;
+        Ok(())
+    }
+
+    /// Declares a queue that outlives the connection, and the broker.
+    pub fn declare_durable_queue(&mut self, name: &str) -> Result<()> {
+        self.call(queue_declare(name, DURABLE), wire::QUEUE_DECLARE_OK)?;
+        Ok(())
+    }
+
+    pub fn delete_queue(&mut self, name: &str) -> Result<()> {
+        let delete = Method::new(wire::QUEUE_DELETE).u16(0).short(name).u8(0);
+        self.call(delete.frame(CHANNEL), wire::QUEUE_DELETE_OK)?;
         Ok(())
     }
 
@@ -286,6 +310,7 @@ const INBOX_BYTES: usize = 256 << 10;
 const IDLE_INBOX_BYTES: usize = 4 << 10;
 
 const PASSIVE: u8 = 1;
+const DURABLE: u8 = 2;
 const EXCLUSIVE: u8 = 4;
 const EXCHANGE_AUTO_DELETE: u8 = 4;
 const CONSUME_NO_ACK: u8 = 2;

@@ -94,7 +94,8 @@ impl Consumer {
         self.flush()
     }
 
-    fn flush(&mut self) -> Result<()> {
+    /// Writes acknowledgements that are due; on a blocking socket, all of them.
+    pub fn flush(&mut self) -> Result<()> {
         while !self.outbox.is_empty() {
             match self.connection.stream.write(&self.outbox) {
                 Ok(size) => drop(self.outbox.drain(..size)),

@@ -18,24 +18,26 @@
 
 mod connection;
 mod consumer;
+mod deep;
 mod failure;
 mod options;
 mod process;
+mod producers;
 mod publisher;
 mod relay;
 mod report;
 mod scanner;
 mod scenario;
+mod storage;
 mod target;
 mod wire;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use failure::Result;
 use options::{Command, Options};
 use report::Report;
-use scenario::Scenario;
+use scenario::{Conditions, Scenario};
 use target::Target;
 
 fn main() -> ExitCode {
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
             Ok(true)
         }
         Ok(Command::Relay) => relay::run().map(|()| true).map_err(Into::into),
+        Ok(Command::Deep(options, count)) => deep::measure(&options, count).map(|()| true),
         Ok(Command::Measure(options)) => measure(&options),
         Err(failure) => Err(failure),
     };
@@ -61,17 +64,23 @@ fn main() -> ExitCode {
 /// Runs everything; returns whether all of it went well.
 fn measure(options: &Options) -> Result<bool> {
     process::sharpen_timers();
-    let targets = options.targets()?;
+    let storage = options.storage()?;
+    let targets = options.targets(&storage)?;
     pin_apart(&targets);
     let names = targets.iter().map(|target| target.name.clone()).collect();
     let mut report = Report::new(names);
-    let duration = options.duration(targets.len());
+    let conditions = Conditions {
+        duration: options.duration(targets.len()),
+        storage: &storage,
+        trace_syncs: options.trace_syncs,
+    };
     eprintln!(
-        "{} scenarios, {} targets, {} rounds, {:.2} s each",
+        "{} scenarios, {} targets, {} rounds, {:.2} s each; data in {}",
         options.scenarios.len(),
         targets.len(),
         options.rounds,
-        duration.as_secs_f64()
+        conditions.duration.as_secs_f64(),
+        storage.path().display()
     );
     let mut all_well = true;
     for scenario in &options.scenarios {
@@ -79,7 +88,7 @@ fn measure(options: &Options) -> Result<bool> {
             1 => options.rounds,
             _ => options.rounds.min(scenario.rounds_max()),
         };
-        all_well &= run_rounds(scenario, rounds, &targets, duration, &mut report);
+        all_well &= run_rounds(scenario, rounds, &targets, &conditions, &mut report);
     }
     if options.json {
         println!("{}", report.json());
@@ -107,13 +116,13 @@ fn run_rounds(
     scenario: &Scenario,
     rounds: usize,
     targets: &[Target],
-    duration: Duration,
+    conditions: &Conditions<'_>,
     report: &mut Report,
 ) -> bool {
     let mut all_well = true;
     for _ in 0..rounds {
         for (index, target) in targets.iter().enumerate() {
-            match scenario.run(target, duration) {
+            match scenario.run(target, conditions) {
                 Ok(figures) => report.add(scenario.name, index, &figures),
                 Err(failure) => {
                     eprintln!("FAILED: {} on {}: {failure}", scenario.name, target.name);

@@ -1,14 +1,18 @@
 //! The command line.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::failure::{Failure, Result};
 use crate::scenario::{self, Scenario};
+use crate::storage::Storage;
 use crate::target::Target;
 
 pub enum Command {
     Measure(Options),
     Relay,
+    /// Fill, restart and drain a deep queue of so many messages.
+    Deep(Options, u64),
     Print(String),
 }
 
@@ -21,6 +25,8 @@ pub struct Options {
     pub rounds: usize,
     pub scenarios: Vec<Scenario>,
     pub json: bool,
+    data_dir: Option<PathBuf>,
+    pub trace_syncs: bool,
 }
 
 pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Command> {
@@ -50,7 +56,7 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Command> {
     if seconds.is_some_and(|seconds| !(SECONDS_MIN..=SECONDS_LIMIT).contains(&seconds)) {
         return Err(Failure::new("--seconds is out of range"));
     }
-    Ok(Command::Measure(Options {
+    let options = Options {
         broker,
         pid: number(&matches, "pid")?,
         peers: matches.opt_strs("peer"),
@@ -59,23 +65,38 @@ pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Command> {
         rounds: number(&matches, "rounds")?.unwrap_or(ROUNDS).max(1),
         scenarios: chosen(&matches.opt_strs("only"))?,
         json: matches.opt_present("json"),
-    }))
+        data_dir: matches.opt_str("data-dir").map(PathBuf::from),
+        trace_syncs: matches.opt_present("trace-syncs"),
+    };
+    Ok(match number(&matches, "deep")? {
+        Some(count) => Command::Deep(options, count),
+        None => Command::Measure(options),
+    })
 }
 
 impl Options {
-    /// The broker under test, its peers, and the relay; what has to be started is.
-    pub fn targets(&self) -> Result<Vec<Target>> {
+    /// A directory on the disk to measure.
+    pub fn storage(&self) -> Result<Storage> {
+        Storage::new(self.data_dir.as_deref())
+    }
+
+    /// The broker under test, its peers, and the relay; what has to be started is, and keeps its data
+    /// in the storage.
+    pub fn targets(&self, storage: &Storage) -> Result<Vec<Target>> {
         let mut targets = vec![match &self.broker {
             Some(endpoint) => Target::running(endpoint, self.pid)?,
-            None => Target::start_leveret()?,
+            None => Target::start_leveret(&storage.path().join("data"))?,
         }];
-        for peer in &self.peers {
-            targets.push(Target::running(peer, None)?);
-        }
+        targets.extend(self.peers()?);
         if self.relay {
             targets.push(Target::start_relay()?);
         }
         Ok(targets)
+    }
+
+    pub fn peers(&self) -> Result<Vec<Target>> {
+        let peers = self.peers.iter();
+        peers.map(|peer| Target::running(peer, None)).collect()
     }
 
     /// How long to measure: as told, or so that all scenarios together stay within the budget.
@@ -119,6 +140,23 @@ fn grammar() -> getopts::Options {
         .optopt("", "seconds", "measured time per scenario and round", "S")
         .optopt("", "rounds", "rounds of which to take the median (3)", "N")
         .optmulti("", "only", "scenarios whose names begin so", "PREFIX")
+        .optopt(
+            "",
+            "data-dir",
+            "where to make leveret's data directory (where temporary files go)",
+            "DIR",
+        )
+        .optflag(
+            "",
+            "trace-syncs",
+            "count sync calls with perf, which slows system calls a little",
+        )
+        .optopt(
+            "",
+            "deep",
+            "measure a queue of so many messages instead: fill, restart, drain",
+            "N",
+        )
         .optflag("", "list", "name the scenarios")
         .optflag("", "json", "print JSON in place of the table")
         .optflag("h", "help", "print this")

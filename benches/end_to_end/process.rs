@@ -15,10 +15,12 @@ pub fn cpu_time(pid: u32) -> Option<Duration> {
 
 /// Resident memory of `pid` in bytes.
 pub fn resident_bytes(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kib * 1024)
+    status_bytes(pid, "VmRSS:")
+}
+
+/// The most that [`resident_bytes`] ever was.
+pub fn resident_peak_bytes(pid: u32) -> Option<u64> {
+    status_bytes(pid, "VmHWM:")
 }
 
 /// The state of affairs at one moment.
@@ -90,6 +92,13 @@ pub fn pin(pid: u32, cpu: usize) -> bool {
 pub fn sharpen_timers() {
     // Where this is not allowed, latencies include the delay, for every broker alike.
     let _ = fs::write("/proc/self/timerslack_ns", "1");
+}
+
+fn status_bytes(pid: u32, field: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with(field))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
 }
 
 fn cpu_time_of_threads(pid: u32) -> Option<Duration> {

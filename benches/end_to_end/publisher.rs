@@ -30,7 +30,7 @@ pub struct Publisher {
 /// Which messages are confirmed. Confirms may come singly and in any order, or for all up to one.
 pub struct Confirms {
     /// Every number up to this one is confirmed.
-    low: u64,
+    pub low: u64,
     /// Those above `low` that were confirmed singly, at their number modulo the ring's length.
     above: Vec<bool>,
 }
@@ -110,9 +110,12 @@ impl Publisher {
         let done = self
             .scanner
             .scan(inbox.bytes(), |event| match (event, &mut *confirms) {
-                (Event::Confirm { number, multiple }, Some(confirms)) => {
-                    confirms.on_confirm(number, multiple, published)
-                }
+                (
+                    Event::Confirm {
+                        number, multiple, ..
+                    },
+                    Some(confirms),
+                ) => confirms.on_confirm(number, multiple, published, |_| {}),
                 _ => Err(Failure::new(
                     "the publisher received what it did not ask for",
                 )),
@@ -139,14 +142,21 @@ impl Publisher {
 }
 
 impl Confirms {
-    fn new(window: u64) -> Self {
+    pub fn new(window: u64) -> Self {
         Confirms {
             low: 0,
             above: vec![false; window as usize + 1],
         }
     }
 
-    fn on_confirm(&mut self, number: u64, multiple: bool, published: u64) -> Result<()> {
+    /// Takes note of a confirm and names every message that it is the first for.
+    pub fn on_confirm(
+        &mut self,
+        number: u64,
+        multiple: bool,
+        published: u64,
+        mut on_confirmed: impl FnMut(u64),
+    ) -> Result<()> {
         if number <= self.low || number > published {
             return Err(Failure::new(format!(
                 "confirm of {number}, with all up to {} confirmed and {published} published",
@@ -157,13 +167,16 @@ impl Confirms {
         if multiple {
             while self.low < number {
                 self.low += 1;
-                self.above[(self.low % ring) as usize] = false;
+                if !std::mem::take(&mut self.above[(self.low % ring) as usize]) {
+                    on_confirmed(self.low);
+                }
             }
         } else {
             let confirmed = &mut self.above[(number % ring) as usize];
             if std::mem::replace(confirmed, true) {
                 return Err(Failure::new(format!("second confirm of {number}")));
             }
+            on_confirmed(number);
         }
         while std::mem::take(&mut self.above[((self.low + 1) % ring) as usize]) {
             self.low += 1;

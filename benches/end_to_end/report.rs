@@ -78,7 +78,7 @@ impl Report {
         let ratios = self.targets[1..].iter().map(|other| format!("/ {other}"));
         let head = self.targets.iter().map(|name| format!("{name:>20}"));
         let ratio_head = ratios.map(|name| format!("{name:>20}"));
-        let left = format!("{:<16}{:<20}", "scenario", "figure");
+        let left = format!("{:<20}{:<20}", "scenario", "figure");
         line(&mut std::iter::once(left).chain(head).chain(ratio_head));
         let mut scenario = "";
         for row in &self.rows {
@@ -88,7 +88,7 @@ impl Report {
                 row.scenario
             };
             scenario = row.scenario;
-            let left = format!("{shown:<16}{:<20}", row.figure);
+            let left = format!("{shown:<20}{:<20}", row.figure);
             let cells = row
                 .values
                 .iter()

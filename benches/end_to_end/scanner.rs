@@ -14,7 +14,11 @@ pub enum Event {
         stamp: u64,
     },
     /// basic.ack from the broker (RabbitMQ: publisher confirms).
-    Confirm { number: u64, multiple: bool },
+    Confirm {
+        channel: u16,
+        number: u64,
+        multiple: bool,
+    },
 }
 
 /// Where in the stream of frames the reader stands. Bytes may come in any pieces.
@@ -76,7 +80,10 @@ impl Scanner {
                 return Ok(at);
             };
             match kind {
-                METHOD => self.on_method(payload, &mut on_event)?,
+                METHOD => {
+                    let channel = wire::u16_at(rest, 1).unwrap_or_default();
+                    self.on_method(channel, payload, &mut on_event)?;
+                }
                 HEADER => {
                     self.body_left = wire::u64_at(payload, 4)
                         .ok_or_else(|| Failure::new("a content header is too short"))?;
@@ -92,6 +99,7 @@ impl Scanner {
 
     fn on_method(
         &mut self,
+        channel: u16,
         payload: &[u8],
         on_event: &mut impl FnMut(Event) -> Result<()>,
     ) -> Result<()> {
@@ -107,6 +115,7 @@ impl Scanner {
                     return Err(Failure::new("a basic.ack is too short"));
                 };
                 on_event(Event::Confirm {
+                    channel,
                     number,
                     multiple: flags & 1 == 1,
                 })

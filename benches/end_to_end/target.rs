@@ -2,9 +2,11 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::failure::{Failure, Result};
 
@@ -25,8 +27,6 @@ pub enum Kind {
 }
 
 struct Process {
-    /// Where it runs, and keeps what it keeps; gone with it.
-    _home: TempDir,
     child: Child,
     /// Kept open: a line that nobody reads should not be the end of the process that prints it.
     stdout: BufReader<ChildStdout>,
@@ -59,9 +59,10 @@ impl Target {
     }
 
     /// Starts the leveret that was built along with this benchmark.
-    pub fn start_leveret() -> Result<Self> {
+    pub fn start_leveret(data_dir: &Path) -> Result<Self> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
-        command.args(["--port", "0", "--bind", "127.0.0.1"]);
+        command.args(["--port", "0", "--bind", "127.0.0.1", "--log-level", "warn"]);
+        command.arg("--data-dir").arg(data_dir);
         Target::start("leveret", Kind::Broker, command, "ready amqp=")
     }
 
@@ -77,18 +78,27 @@ impl Target {
         self.process.is_some()
     }
 
+    /// Sends a signal to a target that was started, and waits for its end. Returns how long that took.
+    pub fn end(mut self, signal: Signal) -> Result<Duration> {
+        let Some(process) = &mut self.process else {
+            return Err(Failure::new("only what was started can be ended"));
+        };
+        let start = Instant::now();
+        kill_process(Pid::from_child(&process.child), signal).map_err(std::io::Error::from)?;
+        let status = process.child.wait()?;
+        if signal != Signal::KILL && !status.success() {
+            return Err(Failure::new(format!("{} ended with {status}", self.name)));
+        }
+        Ok(start.elapsed())
+    }
+
     fn start(name: &str, kind: Kind, mut command: Command, ready: &str) -> Result<Self> {
         // Its standard input ends when we do, however that happens; the relay takes notice.
-        let home = tempfile::tempdir()?;
-        command
-            .current_dir(home.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let cannot = |error| Failure::new(format!("cannot start {name}: {error}"));
         let mut child = command.spawn().map_err(cannot)?;
         let stdout = child.stdout.take().expect("it was piped above");
         let mut process = Process {
-            _home: home,
             child,
             stdout: BufReader::new(stdout),
         };

@@ -11,7 +11,7 @@ pub const FRAME_END: u8 = 0xCE;
 pub const FRAME_HEAD: usize = 7;
 /// The largest frame the benchmark asks for, and RabbitMQ's default.
 pub const FRAME_MAX: u32 = 131_072;
-/// The only channel in use, on every connection.
+/// The channel in use; the only one, but on connections that several publishers share.
 pub const CHANNEL: u16 = 1;
 
 /// Class and method (§1.2).
@@ -32,6 +32,8 @@ pub const EXCHANGE_DECLARE: Id = (40, 10);
 pub const EXCHANGE_DECLARE_OK: Id = (40, 11);
 pub const QUEUE_DECLARE: Id = (50, 10);
 pub const QUEUE_DECLARE_OK: Id = (50, 11);
+pub const QUEUE_DELETE: Id = (50, 40);
+pub const QUEUE_DELETE_OK: Id = (50, 41);
 pub const QUEUE_BIND: Id = (50, 20);
 pub const QUEUE_BIND_OK: Id = (50, 21);
 pub const BASIC_QOS: Id = (60, 10);
@@ -117,10 +119,16 @@ impl Message {
     /// basic.publish with a transient body of `body_size` bytes, at least [`STAMP_SIZE`].
     pub fn publish(exchange: &str, routing_key: &str, body_size: usize) -> Self {
         Message::assemble(
+            CHANNEL,
             publish_method(exchange, routing_key),
             &NO_PROPERTIES,
             body_size,
         )
+    }
+
+    /// The same for a queue and persistent, on a channel of its own.
+    pub fn persistent(channel: u16, queue: &str, body_size: usize) -> Self {
+        Message::assemble(channel, publish_method("", queue), &PERSISTENT, body_size)
     }
 
     /// The same with `reply-to` set.
@@ -128,7 +136,12 @@ impl Message {
         let mut properties = REPLY_TO_ONLY.to_be_bytes().to_vec();
         properties.push(u8::try_from(reply_to.len()).expect("a pseudo queue's name is short"));
         properties.extend_from_slice(reply_to.as_bytes());
-        Message::assemble(publish_method("", routing_key), &properties, body_size)
+        Message::assemble(
+            CHANNEL,
+            publish_method("", routing_key),
+            &properties,
+            body_size,
+        )
     }
 
     /// basic.deliver, which is what a publisher sends when the "broker" is a mere relay.
@@ -139,7 +152,7 @@ impl Message {
             .u8(0)
             .short("")
             .short(routing_key);
-        Message::assemble(method, &NO_PROPERTIES, body_size)
+        Message::assemble(CHANNEL, method, &NO_PROPERTIES, body_size)
     }
 
     pub fn set_sequence(&mut self, sequence: u64) {
@@ -150,17 +163,17 @@ impl Message {
         self.bytes[self.body_at + 8..][..8].copy_from_slice(&stamp.to_be_bytes());
     }
 
-    fn assemble(method: Method, properties: &[u8], body_size: usize) -> Self {
+    fn assemble(channel: u16, method: Method, properties: &[u8], body_size: usize) -> Self {
         assert!(body_size >= STAMP_SIZE && body_size < FRAME_MAX as usize - 8);
-        let mut bytes = method.frame(CHANNEL);
+        let mut bytes = method.frame(channel);
         let mut header = Vec::new();
         header.extend_from_slice(&BASIC_DELIVER.0.to_be_bytes());
         header.extend_from_slice(&0u16.to_be_bytes());
         header.extend_from_slice(&(body_size as u64).to_be_bytes());
         header.extend_from_slice(properties);
-        push_frame(&mut bytes, HEADER, CHANNEL, &header);
+        push_frame(&mut bytes, HEADER, channel, &header);
         let body_at = bytes.len() + FRAME_HEAD;
-        push_frame(&mut bytes, BODY, CHANNEL, &vec![b'.'; body_size]);
+        push_frame(&mut bytes, BODY, channel, &vec![b'.'; body_size]);
         Message { bytes, body_at }
     }
 }
@@ -211,3 +224,5 @@ pub const STAMP_SIZE: usize = 16;
 /// Property flags (§4.2.6.1) of a content header that carries only `reply-to`.
 pub const REPLY_TO_ONLY: u16 = 1 << 9;
 const NO_PROPERTIES: [u8; 2] = [0, 0];
+/// `delivery-mode` 2 and nothing else.
+const PERSISTENT: [u8; 3] = [0x10, 0, 2];

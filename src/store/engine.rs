@@ -7,6 +7,7 @@
 use std::io;
 
 use crate::broker::journal::{Journal, QueueId};
+use crate::broker::message::MessageId;
 use crate::broker::queue::PackedIds;
 
 use super::catalog::Catalog;
@@ -16,10 +17,10 @@ use super::definitions::{
 use super::error::OpenError;
 use super::files::{Disk, DiskFile};
 use super::log::{Log, LogCounters};
-use super::record::Seed;
+use super::record::{self, Kind, Seed};
 use super::recovered::Recovered;
 use super::recovery::recover;
-use super::runs::RunWriter;
+use super::runs::{self, RunWriter};
 use super::segment::{LOG, encode_footer, log_path};
 use super::survey::{Survey, survey};
 
@@ -60,7 +61,7 @@ impl<D: Disk> Engine<D> {
         disk.sync_folder("")
             .map_err(|error| OpenError::io("", error))?;
         let mut survey = survey(&disk)?;
-        let (mut recovered, segments) = recover(&disk, &survey)?;
+        let (mut recovered, segments) = recover(&disk, &mut survey)?;
         let mut repair = |survey: &mut Survey| -> io::Result<_> {
             repair_log(&disk, survey)?;
             open_definitions(
@@ -70,6 +71,7 @@ impl<D: Disk> Engine<D> {
                 &mut recovered.definitions,
             )
         };
+        let queues = survey.catalog.queues();
         let definitions = repair(&mut survey).map_err(|error| OpenError::io("", error))?;
         let log = Log::new(
             &disk,
@@ -77,6 +79,7 @@ impl<D: Disk> Engine<D> {
             segments,
             survey.last_number + 1,
             recovered.next_message.to_bits(),
+            (queues, recovered.next_queue.0),
         )
         .map_err(|error| OpenError::io(LOG, error))?;
         let engine = Engine {
@@ -106,12 +109,56 @@ impl<D: Disk> Engine<D> {
         self.log.sync()
     }
 
-    /// Work that nobody waits for: gives space back, and makes the next segment ready. Does nothing
-    /// while something is not stored.
-    pub fn tidy(&mut self) -> io::Result<()> {
-        self.log.release(&self.disk)?;
-        self.definitions.tidy(&self.disk, self.log.next_message)?;
-        self.log.prepare(&self.disk)
+    /// A step of the work that nobody waits for: gives space back, rewrites segments, and makes the next
+    /// one ready. Whether there is more to do. Without space it does what it can.
+    pub fn tidy(&mut self) -> io::Result<bool> {
+        match self.log.release(&self.disk) {
+            Err(error) if !is_full(&error) => return Err(error),
+            _ => {}
+        }
+        // As much history as is worth a new file grows with what a segment is.
+        let garbage_min = self.log.segment_bytes / 64;
+        let next_message = self.log.next_message;
+        let tidied = self.definitions.tidy(&self.disk, next_message, garbage_min);
+        if let Err(error) = tidied
+            && !is_full(&error)
+        {
+            return Err(error);
+        }
+        self.log.prepare(&self.disk)?;
+        self.log.compact(&self.disk)
+    }
+
+    /// Takes in acks of messages that were appended before, ahead of journals that wait for space. What
+    /// was taken is gone from them.
+    pub fn append_acks(&mut self, acks: &mut Vec<(QueueId, MessageId)>) -> io::Result<()> {
+        let mut journal = Journal {
+            acks: std::mem::take(acks),
+            ..Journal::default()
+        };
+        let result = self.log.append(&self.disk, &mut journal);
+        *acks = journal.acks;
+        result
+    }
+
+    /// There is no space for another segment.
+    pub fn is_space_low(&self) -> bool {
+        self.log.space_low
+    }
+
+    /// Every message that was appended has a lower id.
+    pub fn next_message(&self) -> MessageId {
+        MessageId::from_bits(self.log.next_message)
+    }
+
+    /// Notes on the disk that everything is stored, so that damage is not taken for the tear of a crash.
+    /// To be done when it is quiet.
+    pub fn mark(&mut self) -> io::Result<()> {
+        if self.is_dirty() {
+            return Ok(());
+        }
+        self.definitions.mark()?;
+        self.log.mark(&self.disk)
     }
 
     /// All stored messages of a block, as a journal has them; acked ones may be among them.
@@ -122,6 +169,7 @@ impl<D: Disk> Engine<D> {
     /// Stores which messages may have been delivered; after that nothing may be appended.
     pub fn stop(&mut self, redelivered: &[(QueueId, PackedIds)]) -> io::Result<()> {
         self.definitions.sync()?;
+        self.definitions.mark()?;
         let mut record = Vec::new();
         let mut writer = RunWriter::default();
         for (queue, ids) in redelivered {
@@ -159,13 +207,24 @@ fn repair_log<D: Disk>(disk: &D, survey: &mut Survey) -> io::Result<()> {
     }
     // Before the segment they are behind gets a footer, which would make them believable.
     disk.sync_folder(LOG)?;
-    for found in &survey.segments {
+    let numbers = survey.segments.iter().map(|found| found.number);
+    let list = runs::pack_numbers(numbers);
+    for found in &mut survey.segments {
         if let Some(index) = &found.index {
             let file = disk.open(&log_path(found.number))?;
             let seed = Seed::new(found.number);
             // What was read may not be stored yet, and a footer says it is.
             file.sync()?;
-            let footer = encode_footer(index, seed, found.data_end, found.clean_stop);
+            if found.clean_stop == 0 {
+                let mut end = Vec::new();
+                let next = (found.number + 1).to_le_bytes();
+                record::write(&mut end, seed, found.data_end, Kind::Continued, &next);
+                file.write_at(found.data_end, &end)?;
+                found.data_end += end.len() as u64;
+                // The end is stored before the footer that says so.
+                file.sync()?;
+            }
+            let footer = encode_footer(index, seed, found.data_end, found.clean_stop, &list);
             file.write_at(found.data_end, &footer)?;
             file.set_size(found.data_end + footer.len() as u64)?;
             file.sync()?;
@@ -204,4 +263,4 @@ fn open_definitions<D: Disk>(
 
 /// Where damaged bytes are kept.
 const QUARANTINE: &str = "quarantine";
-const SEGMENT_BYTES_MIN: u64 = 16 << 10;
+const SEGMENT_BYTES_MIN: u64 = 8 << 10;

@@ -32,6 +32,24 @@ impl IdSet {
         }
     }
 
+    pub fn contains(&self, id: u64) -> bool {
+        let chunk = self.chunks.get(&(id / CHUNK_IDS as u64));
+        chunk.is_some_and(|chunk| chunk.contains(id as u16))
+    }
+
+    /// In ascending order.
+    pub fn for_each(&self, mut act: impl FnMut(u64)) {
+        for (number, chunk) in &self.chunks {
+            let base = number * CHUNK_IDS as u64;
+            match chunk {
+                Chunk::Sorted(ids) => ids.iter().for_each(|id| act(base + u64::from(*id))),
+                Chunk::Bitmap(_) => (0..=u16::MAX)
+                    .filter(|id| chunk.contains(*id))
+                    .for_each(|id| act(base + u64::from(id))),
+            }
+        }
+    }
+
     /// For questions in ascending order.
     pub fn reader(&self) -> Reader<'_> {
         Reader {
@@ -121,6 +139,9 @@ mod tests {
                 model.extend(run.ids());
             }
             let mut reader = set.reader();
+            let mut all = Vec::new();
+            set.for_each(|id| all.push(id));
+            prop_assert!(all.iter().eq(model.iter()));
             for id in (0..200_000).step_by(7) {
                 prop_assert_eq!(reader.contains(id), model.contains(&id));
             }

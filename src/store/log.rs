@@ -9,13 +9,15 @@ use std::io;
 use crate::broker::journal::{Journal, QueueId};
 use crate::broker::message::{BLOCK_MESSAGES, MessageId};
 
-use super::files::{Disk, DiskFile};
+use super::compaction::Compaction;
+use super::files::{Disk, DiskFile, is_damage, is_full};
 use super::index::{Blocks, ENTRY_SIZE_MAX, IndexBuilder};
 use super::position::Position;
 use super::record::{self, Kind, RECORD_HEADER, Seed, Walk};
 use super::runs::{self, Run, Runs};
 use super::segment::{
-    HEADER_SIZE, Header, LOG, Role, Segment, TRAILER_SIZE, encode_footer, log_path,
+    HEADER_SIZE, Header, LOG, Role, Section, Segment, TRAILER_SIZE, Trailer, encode_footer,
+    log_path,
 };
 
 pub(super) struct Log<D: Disk> {
@@ -38,9 +40,27 @@ pub(super) struct Log<D: Disk> {
     out: Vec<u8>,
     /// Up to here everything is stored.
     synced: Position,
+    /// The batch that was begun is not complete: there was no space for the rest.
+    uncommitted: bool,
+    /// What the last commit said of that.
+    claimed: Position,
     /// Lowest id that no stored message has reached.
     pub next_message: u64,
+    /// Scratch.
     acks: Vec<u8>,
+    parts: Vec<(u64, u64)>,
+    /// Queues when the log was opened, and the number of the first that came later: older ones that are
+    /// not among them are gone, and nobody will ack what they had.
+    queues: (Vec<u64>, u64),
+    pub compaction: Option<Compaction<D::File>>,
+    /// A segment may have become one that nobody needs.
+    changed: bool,
+    /// Segments that go when that is stored.
+    condemned: Vec<u64>,
+    /// There was no space for the next segment when it was last tried.
+    pub space_low: bool,
+    /// Bytes of copies acked since segments were looked through for garbage.
+    pub garbage_bytes: u64,
     pub counters: LogCounters,
 }
 
@@ -53,6 +73,8 @@ pub struct LogCounters {
     pub segments_recycled: u64,
     pub segments_removed: u64,
     pub segments_compacted: u64,
+    /// Places where something could not be read when it was asked for.
+    pub damaged: u64,
 }
 
 /// The segment that is written to, or was until it was full.
@@ -79,6 +101,7 @@ impl<D: Disk> Log<D> {
         segments: Vec<Segment>,
         next_number: u64,
         next_message: u64,
+        queues: (Vec<u64>, u64),
     ) -> io::Result<Self> {
         let mut log = Log {
             segment_bytes,
@@ -95,8 +118,17 @@ impl<D: Disk> Log<D> {
                 segment: next_number,
                 offset: HEADER_SIZE,
             },
+            uncommitted: false,
+            claimed: Position::default(),
             next_message,
             acks: Vec::new(),
+            parts: Vec::new(),
+            queues,
+            compaction: None,
+            changed: true,
+            condemned: Vec::new(),
+            space_low: false,
+            garbage_bytes: u64::MAX / 2,
             counters: LogCounters::default(),
         };
         for segment in segments {
@@ -106,6 +138,8 @@ impl<D: Disk> Log<D> {
             log.segments.insert(segment.number, segment);
         }
         log.put(Kind::Started, &log.synced.encode());
+        let list = log.list();
+        log.put(Kind::Segments, &list);
         log.sync()?;
         Ok(log)
     }
@@ -118,13 +152,16 @@ impl<D: Disk> Log<D> {
     /// Takes the journal's messages and acks into the log. What was taken is gone from the journal, so
     /// that after an error, when there is space again, the rest can be tried.
     pub fn append(&mut self, disk: &D, journal: &mut Journal) -> io::Result<()> {
-        if journal.messages.is_empty() && journal.acks.is_empty() {
+        if journal.messages.is_empty() && journal.acks.is_empty() && !self.uncommitted {
             return Ok(());
         }
         // A batch that fits half a segment is not torn apart. The quarter is for headers and the index.
-        let whole = RECORD_HEADER + journal.messages.len() + journal.messages.len() / 4;
-        if (whole as u64) < self.segment_bytes / 2 {
-            self.reserve(disk, whole, 0)?;
+        let whole = journal.messages.len()
+            + journal.messages.len() / 4
+            + ACK_SIZE_MAX * journal.acks.len()
+            + 4 * RECORD_HEADER;
+        if !journal.messages.is_empty() && (whole as u64) < self.segment_bytes / 2 {
+            self.reserve(disk, whole, 0, self.ack_reserve())?;
         }
         let mut taken = 0;
         let result = self.append_messages(disk, &journal.messages, &mut taken);
@@ -139,9 +176,11 @@ impl<D: Disk> Log<D> {
             self.append_acks(disk, &mut journal.acks[rest..])?;
             journal.acks.truncate(rest);
         }
-        self.reserve(disk, COMMIT_SIZE, 0)?;
+        self.reserve(disk, COMMIT_SIZE, 0, 0)?;
         let commit = self.synced.encode();
         self.put(Kind::Commit, &commit);
+        self.uncommitted = false;
+        self.claimed = self.synced;
         if self.out.len() >= OUT_BYTES_MAX {
             self.flush()?;
         }
@@ -154,11 +193,12 @@ impl<D: Disk> Log<D> {
             let Some((id, queues)) = rest.get(..size).and_then(record_keys) else {
                 return Err(io::Error::other("the journal is not well-formed"));
             };
-            self.reserve(disk, RECORD_HEADER + size, queues.len())?;
+            self.reserve(disk, RECORD_HEADER + size, queues.len(), self.ack_reserve())?;
             let offset = self.active.end;
             self.active.index.push(id, queues, offset);
             self.active.live += (queues.len() / 8) as u64;
             self.put(Kind::Message, &rest[..size]);
+            self.uncommitted = true;
             self.next_message = self.next_message.max(id + 1);
             *taken += 4 + size;
             if self.out.len() >= OUT_BYTES_MAX {
@@ -172,9 +212,10 @@ impl<D: Disk> Log<D> {
         let mut packed = std::mem::take(&mut self.acks);
         packed.clear();
         runs::pack(acks, &mut packed);
-        let result = self.reserve(disk, RECORD_HEADER + packed.len(), packed.len());
+        let result = self.reserve(disk, RECORD_HEADER + packed.len(), packed.len(), 0);
         if result.is_ok() {
             self.put(Kind::Acks, &packed);
+            self.uncommitted = true;
             self.active.index.acks.extend_from_slice(&packed);
             for (_, run) in Runs::new(&packed) {
                 self.settle(run);
@@ -186,45 +227,25 @@ impl<D: Disk> Log<D> {
 
     /// Takes acked copies off their segments.
     fn settle(&mut self, run: Run) {
-        let mut rest = Some(run);
-        while let Some(run) = rest {
-            if self
-                .active
-                .index
-                .ids()
-                .is_some_and(|(first, _)| run.first >= first)
-            {
-                self.active.live = self.active.live.saturating_sub(run.count);
-                return;
-            }
-            let start = self.starts.range(..=run.first).next_back();
-            let Some((_, number)) = start else {
-                // Below all that is left; on to what is not.
-                rest = match self.starts.first_key_value() {
-                    Some((first, _)) => run.skip(run.count_up_to(first - 1)),
-                    None => None,
-                };
-                continue;
-            };
-            let number = *number;
-            let next = self
-                .starts
-                .range(run.first + 1..)
-                .next()
-                .map(|(first, _)| *first)
-                .or(self.active.index.ids().map(|(first, _)| first));
-            let count = next.map_or(run.count, |next| run.count_up_to(next - 1));
-            self.settle_in(number, Run { count, ..run });
-            rest = run.skip(count);
+        let mut parts = std::mem::take(&mut self.parts);
+        self.for_each_segment(run, |number, part| parts.push((number, part.count)));
+        for (number, count) in parts.drain(..) {
+            self.settle_in(number, count);
         }
+        self.parts = parts;
     }
 
-    fn settle_in(&mut self, number: u64, run: Run) {
+    fn settle_in(&mut self, number: u64, count: u64) {
+        if number == self.active.number {
+            self.active.live = self.active.live.saturating_sub(count);
+            return;
+        }
         if let Some(closing) = self.closing.iter_mut().find(|it| it.number == number) {
-            closing.live = closing.live.saturating_sub(run.count);
+            closing.live = closing.live.saturating_sub(count);
         } else if let Some(segment) = self.segments.get_mut(&number) {
-            let last = segment.ids.map_or(0, |(_, last)| last);
-            segment.live = segment.live.saturating_sub(run.count_up_to(last));
+            segment.live = segment.live.saturating_sub(count);
+            self.changed |= segment.live == 0;
+            self.garbage_bytes += count * (segment.data_end / segment.references.max(1));
         }
         let targets = &mut self.active.targets;
         if let Err(place) = targets.binary_search(&number) {
@@ -232,31 +253,128 @@ impl<D: Disk> Log<D> {
         }
     }
 
-    /// Makes sure that a record of this size fits the active segment, with what it adds to the index.
-    fn reserve(&mut self, disk: &D, size: usize, index: usize) -> io::Result<()> {
-        let footer = self.active.index.size() + index + ENTRY_SIZE_MAX;
-        let needed = (size + footer + CONTINUED_SIZE) as u64 + TRAILER_SIZE;
-        if self.active.end + needed <= self.active.capacity {
+    /// Takes a run apart by the segments its ids are in. Ids of none are left out.
+    pub fn for_each_segment(&self, run: Run, mut act: impl FnMut(u64, Run)) {
+        let mut rest = Some(run);
+        while let Some(run) = rest {
+            let active = self.active.index.ids().map(|(first, _)| first);
+            if active.is_some_and(|first| run.first >= first) {
+                act(self.active.number, run);
+                return;
+            }
+            let before = self.starts.range(..=run.first).next_back();
+            let next = self.starts.range(run.first + 1..).next();
+            let next = next.map(|(first, _)| *first).or(active);
+            let count = next.map_or(run.count, |next| run.count_up_to(next - 1));
+            if let Some((_, number)) = before {
+                let inside = run.count_up_to(self.last_id(*number)).min(count);
+                if inside > 0 {
+                    act(
+                        *number,
+                        Run {
+                            count: inside,
+                            ..run
+                        },
+                    );
+                }
+            }
+            rest = run.skip(count);
+        }
+    }
+
+    fn last_id(&self, number: u64) -> u64 {
+        let closing = self.closing.iter().find(|it| it.number == number);
+        let ids = match closing {
+            Some(closing) => closing.index.ids(),
+            None => self.segments.get(&number).and_then(|segment| segment.ids),
+        };
+        ids.map_or(0, |(_, last)| last)
+    }
+
+    /// Whether a queue went before the log was opened, without acking what it had.
+    pub fn is_orphaned(&self, queue: QueueId) -> bool {
+        let (queues, next) = &self.queues;
+        queue.0 < *next && queues.binary_search(&queue.0).is_err()
+    }
+
+    /// Packed acks of the segment that is written to.
+    pub fn active_acks(&self) -> &[u8] {
+        &self.active.index.acks
+    }
+
+    /// A full segment was rewritten.
+    pub fn replace(&mut self, number: u64, index: &IndexBuilder, data_end: u64) {
+        self.open_files.retain(|(open, _)| *open != number);
+        // Others may be free of it, and there may be more to rewrite.
+        self.changed = true;
+        self.garbage_bytes = self.segment_bytes;
+        let Some(segment) = self.segments.get_mut(&number) else {
+            return;
+        };
+        if index.ids().is_none()
+            && let Some((first, _)) = segment.ids.take()
+        {
+            self.starts.remove(&first);
+        }
+        segment.references = index.references;
+        segment.blocks = index.blocks.clone();
+        segment.blocks.shrink();
+        segment.data_end = data_end;
+        segment.ack_bytes = index.acks.len() as u64;
+    }
+
+    /// What messages leave of the active segment while there is no file for another: acks go there if there
+    /// is no space for one, and they make space.
+    fn ack_reserve(&self) -> u64 {
+        if self.spares.is_empty() {
+            self.segment_bytes / 8
+        } else {
+            0
+        }
+    }
+
+    /// Makes sure that a record of this size fits the active segment, with what it adds to the index, and
+    /// that so much is left.
+    fn reserve(&mut self, disk: &D, size: usize, index: usize, left: u64) -> io::Result<()> {
+        let ending = COMMIT_SIZE + CONTINUED_SIZE + TRAILER_SIZE as usize;
+        let needed = (size + index + 2 * ENTRY_SIZE_MAX + ending) as u64;
+        let footer = self.active.index.size() as u64;
+        if self.active.end + footer + needed + left <= self.active.capacity {
             return Ok(());
         }
-        let smallest = size + index + 8 * ENTRY_SIZE_MAX + CONTINUED_SIZE;
-        let capacity = self
-            .segment_bytes
-            .max(HEADER_SIZE + smallest as u64 + INDEX_ROOM);
-        self.rotate(disk, capacity)
+        let index = index + IndexBuilder::default().size();
+        let list = self.list().len() + RECORD_HEADER + LIST_GROWTH;
+        let alone = HEADER_SIZE + needed + (index + list) as u64;
+        let capacity = if alone <= self.segment_bytes {
+            self.segment_bytes
+        } else {
+            alone + INDEX_ROOM
+        };
+        self.rotate(disk, capacity, alone)
     }
 
     /// Goes on in a new segment.
-    fn rotate(&mut self, disk: &D, capacity: u64) -> io::Result<()> {
+    fn rotate(&mut self, disk: &D, capacity: u64, capacity_min: u64) -> io::Result<()> {
         let number = self.active.number + 1;
         let next = match self.spares.last() {
             Some(spare) if capacity == self.segment_bytes => {
-                let next = reuse(disk, spare, number, capacity, self.next_message)?;
+                let next = reuse(
+                    disk,
+                    spare,
+                    number,
+                    capacity,
+                    capacity_min,
+                    self.next_message,
+                )?;
                 self.spares.pop();
                 self.counters.segments_recycled += 1;
                 next
             }
-            _ => create(disk, number, capacity, self.next_message)?,
+            _ => {
+                let created = create(disk, number, capacity, self.next_message);
+                self.space_low = created.as_ref().is_err_and(is_full);
+                created?
+            }
         };
         self.counters.segments_created += 1;
         self.put(Kind::Continued, &number.to_le_bytes());
@@ -266,7 +384,17 @@ impl<D: Disk> Log<D> {
             self.starts.insert(first, full.number);
         }
         self.closing.push(full);
+        let list = self.list();
+        self.put(Kind::Segments, &list);
         Ok(())
+    }
+
+    /// The full segments there are, or will be when the removal of others is stored.
+    fn list(&self) -> Vec<u8> {
+        let sealed = self.segments.keys().copied();
+        let kept = sealed.filter(|number| !self.condemned.contains(number));
+        let closing = self.closing.iter().map(|full| full.number);
+        runs::pack_numbers(kept.chain(closing))
     }
 
     /// Adds a record for which there is room.
@@ -316,9 +444,26 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
+    /// Says that everything is stored, for a start that finds something damaged. Nobody waits for this.
+    pub fn mark(&mut self, disk: &D) -> io::Result<()> {
+        if self.is_dirty() || self.claimed == self.synced {
+            return Ok(());
+        }
+        self.reserve(disk, COMMIT_SIZE, 0, 0)?;
+        if self.is_dirty() {
+            return Ok(());
+        }
+        let claim = self.synced.encode();
+        self.put(Kind::Commit, &claim);
+        self.claimed = self.synced;
+        self.active.dirty = false;
+        self.flush()
+    }
+
     /// Gives a stored segment its footer.
     fn seal(&mut self, full: Active<D::File>) -> io::Result<()> {
-        let footer = encode_footer(&full.index, full.seed, full.end, full.clean_stop);
+        let list = self.list();
+        let footer = encode_footer(&full.index, full.seed, full.end, full.clean_stop, &list);
         full.file.write_at(full.end, &footer)?;
         full.file.set_size(full.end + footer.len() as u64)?;
         self.counters.written_bytes += footer.len() as u64;
@@ -332,42 +477,69 @@ impl<D: Disk> Log<D> {
             blocks,
             data_end: full.end,
             targets: full.targets,
+            ack_bytes: full.index.acks.len() as u64,
+            unreadable: false,
         };
+        // What was acked while it was written was not looked at.
+        self.garbage_bytes += segment.data_end - segment.needed_bytes();
+        self.changed = true;
         self.segments.insert(full.number, segment);
         self.sealing.push(full.file);
         Ok(())
     }
 
-    /// Removes segments that nobody needs. Only when everything is stored: the acks must be.
+    /// Removes segments that nobody needs. Only when everything is stored: the acks must be. First it is
+    /// noted that they go, so that one that is missing without a note is known to be lost.
     pub fn release(&mut self, disk: &D) -> io::Result<()> {
         if self.is_dirty() {
             return Ok(());
         }
-        loop {
-            let removable: Vec<u64> = self
-                .segments
-                .values()
-                .filter(|segment| segment.live == 0 && !self.needs_acks_of(segment))
-                .map(|segment| segment.number)
-                .collect();
-            if removable.is_empty() {
-                return Ok(());
-            }
-            for number in &removable {
-                self.discard(disk, *number)?;
-            }
-            // Before those that hold acks for these: they must not be back without them.
-            disk.sync_folder(LOG)?;
-            for number in removable {
-                if let Some(segment) = self.segments.remove(&number)
-                    && let Some((first, _)) = segment.ids
-                {
-                    self.starts.remove(&first);
-                }
-                self.open_files.retain(|(open, _)| *open != number);
-                self.counters.segments_removed += 1;
-            }
+        self.remove_condemned(disk)?;
+        if !std::mem::take(&mut self.changed) {
+            return Ok(());
         }
+        self.condemned = self
+            .segments
+            .values()
+            .filter(|segment| segment.live == 0 && !self.needs_acks_of(segment))
+            .map(|segment| segment.number)
+            .collect();
+        if !self.condemned.is_empty() {
+            let list = self.list();
+            let reserved = self.reserve(disk, RECORD_HEADER + list.len() + LIST_GROWTH, 0, 0);
+            if let Err(error) = reserved {
+                self.condemned.clear();
+                self.changed = true;
+                return Err(error);
+            }
+            let list = self.list();
+            self.put(Kind::Segments, &list);
+        }
+        Ok(())
+    }
+
+    /// The note is stored, and they go.
+    fn remove_condemned(&mut self, disk: &D) -> io::Result<()> {
+        if self.condemned.is_empty() {
+            return Ok(());
+        }
+        let condemned = std::mem::take(&mut self.condemned);
+        for number in &condemned {
+            self.discard(disk, *number)?;
+        }
+        // Before those that hold acks for these: they must not be back without them.
+        disk.sync_folder(LOG)?;
+        for number in condemned {
+            if let Some(segment) = self.segments.remove(&number)
+                && let Some((first, _)) = segment.ids
+            {
+                self.starts.remove(&first);
+            }
+            self.open_files.retain(|(open, _)| *open != number);
+            self.counters.segments_removed += 1;
+        }
+        self.changed = true;
+        Ok(())
     }
 
     /// Whether a segment holds acks for one that is still there.
@@ -397,18 +569,31 @@ impl<D: Disk> Log<D> {
 
     /// Makes a file ready for the next segment, so that the batch that needs it does not wait.
     pub fn prepare(&mut self, disk: &D) -> io::Result<()> {
-        if !self.spares.is_empty() || 2 * self.active.end < self.segment_bytes {
+        if !self.spares.is_empty() {
+            self.space_low = false;
+            return Ok(());
+        }
+        if 2 * self.active.end < self.segment_bytes {
             return Ok(());
         }
         let spare = format!("{LOG}/spare-{}", self.next_spare);
         self.next_spare += 1;
-        let file = disk.create(&spare, self.segment_bytes)?;
-        file.sync()?;
-        self.spares.push(spare);
-        Ok(())
+        let created = disk.create(&spare, self.segment_bytes);
+        self.space_low = created.as_ref().is_err_and(is_full);
+        match created {
+            Ok(file) => {
+                file.sync()?;
+                self.spares.push(spare);
+                Ok(())
+            }
+            // Publishers are told to wait, and it is tried again.
+            Err(error) if is_full(&error) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
-    /// All messages of a block that are still in the log, as a journal has them.
+    /// All messages of a block that are still in the log, as a journal has them. What cannot be read is
+    /// left out, and said so.
     pub fn fetch(&mut self, disk: &D, block: u64) -> io::Result<Vec<u8>> {
         self.flush()?;
         let ids = (
@@ -419,10 +604,11 @@ impl<D: Disk> Log<D> {
         let first = self.starts.range(..=ids.0).next_back();
         let from = first.map_or(ids.0, |(first, _)| *first);
         let numbers: Vec<u64> = self.starts.range(from..=ids.1).map(|(_, n)| *n).collect();
+        let mut damaged = 0;
         for number in numbers {
             if let Some(full) = self.closing.iter().find(|full| full.number == number) {
                 let blocks = &full.index.blocks;
-                read_block(
+                damaged += read_block(
                     &full.file,
                     full.seed,
                     blocks,
@@ -431,26 +617,29 @@ impl<D: Disk> Log<D> {
                     &mut messages,
                 )?;
             } else if self.segments.contains_key(&number) {
-                self.open_file(disk, number)?;
+                match self.open_file(disk, number) {
+                    Err(error) if is_damage(&error) => {
+                        log::error!("{}: {error}", log_path(number));
+                        damaged += 1;
+                        continue;
+                    }
+                    result => result?,
+                }
                 let (_, file) = self.open_files.last().expect("it was just opened");
                 let segment = &self.segments[&number];
                 let seed = Seed::new(number);
                 let blocks = &segment.blocks;
-                read_block(file, seed, blocks, segment.data_end, block, &mut messages)?;
+                let end = segment.data_end;
+                damaged += read_block(file, seed, blocks, end, block, &mut messages)?;
             }
         }
         let active = &self.active;
-        let blocks = &active.index.blocks;
         if active.index.messages > 0 {
-            read_block(
-                &active.file,
-                active.seed,
-                blocks,
-                active.end,
-                block,
-                &mut messages,
-            )?;
+            let blocks = &active.index.blocks;
+            let end = active.end;
+            damaged += read_block(&active.file, active.seed, blocks, end, block, &mut messages)?;
         }
+        self.counters.damaged += damaged;
         Ok(messages)
     }
 
@@ -470,7 +659,7 @@ impl<D: Disk> Log<D> {
 
     /// Ends the log for this run: behind this record nothing comes.
     pub fn stop(&mut self, disk: &D, clean_stop: &[u8]) -> io::Result<()> {
-        self.reserve(disk, RECORD_HEADER + clean_stop.len(), 0)?;
+        self.reserve(disk, RECORD_HEADER + clean_stop.len(), 0, 0)?;
         self.active.clean_stop = self.active.end;
         self.put(Kind::CleanStop, clean_stop);
         self.sync()?;
@@ -480,6 +669,7 @@ impl<D: Disk> Log<D> {
             self.active.seed,
             self.active.end,
             self.active.clean_stop,
+            &self.list(),
         );
         debug_assert_eq!(
             Seed::new(number).checksum(0, b""),
@@ -518,10 +708,15 @@ fn reuse<D: Disk>(
     spare: &str,
     number: u64,
     capacity: u64,
+    capacity_min: u64,
     next_message: u64,
 ) -> io::Result<Active<D::File>> {
     let file = disk.open(spare)?;
-    file.set_size(capacity)?;
+    let capacity = match file.set_size(capacity) {
+        // It was a bit shorter, and so it stays.
+        Err(error) if is_full(&error) && file.size()? >= capacity_min => file.size()?,
+        result => result.map(|()| capacity)?,
+    };
     begin(disk, file, spare, number, capacity, next_message)
 }
 
@@ -538,7 +733,7 @@ fn begin<D: Disk>(
         role: Role::Log,
         number,
         next_message,
-        stored: HEADER_SIZE,
+        stored: 0,
     };
     file.write_at(0, &header.encode())?;
     file.sync()?;
@@ -566,13 +761,20 @@ fn read_block<F: DiskFile>(
     data_end: u64,
     block: u64,
     out: &mut Vec<u8>,
-) -> io::Result<()> {
+) -> io::Result<u64> {
     let Some((from, end)) = blocks.range(block) else {
-        return Ok(());
+        return Ok(0);
     };
     let end = end.unwrap_or(data_end);
     let mut bytes = vec![0; (end - from) as usize];
-    file.read_at(from, &mut bytes)?;
+    match file.read_at(from, &mut bytes) {
+        Err(error) if is_damage(&error) => {
+            log::error!("the log cannot be read from offset {from} to {end}: {error}");
+            return Ok(1);
+        }
+        result => result?,
+    }
+    let mut damaged = 0;
     out.reserve(bytes.len());
     for met in Walk::new(&bytes, seed, from) {
         match met {
@@ -584,15 +786,36 @@ fn read_block<F: DiskFile>(
                 }
             }
             record::Met::Record(_) => {}
-            record::Met::Hole { offset, size } => {
-                log::error!("damaged bytes at offset {offset}, {size} of them: messages are lost");
-            }
-            record::Met::Rest { offset } => {
-                log::error!("damaged bytes from offset {offset} on: messages are lost");
+            record::Met::Hole { offset, .. } | record::Met::Rest { offset } => {
+                log::error!("the log is damaged at offset {offset}: what was there is lost");
+                damaged += 1;
             }
         }
     }
-    Ok(())
+    Ok(damaged)
+}
+
+/// Reads a section of a full segment's footer.
+pub(super) fn read_section<F: DiskFile>(
+    file: &F,
+    number: u64,
+    section: Section,
+) -> io::Result<Vec<u8>> {
+    let damaged = || io::Error::other(format!("{}: damaged footer", log_path(number)));
+    let size = file.size()?;
+    let mut bytes = [0; TRAILER_SIZE as usize];
+    file.read_at(
+        size.checked_sub(TRAILER_SIZE).ok_or_else(damaged)?,
+        &mut bytes,
+    )?;
+    let trailer = Trailer::decode(&bytes, Seed::new(number), size).ok_or_else(damaged)?;
+    let (offset, size) = trailer.place(section);
+    let mut bytes = vec![0; size];
+    file.read_at(offset, &mut bytes)?;
+    if !trailer.is_intact(section, &bytes) {
+        return Err(damaged());
+    }
+    Ok(bytes)
 }
 
 /// Id and queues of a message as it is encoded.
@@ -609,6 +832,10 @@ const OUT_BYTES_MAX: usize = 1 << 20;
 const OUT_BYTES_KEPT: usize = 1 << 21;
 /// Acks beyond go into another record, so that no record is out of proportion.
 const ACKS_PER_RECORD_MAX: usize = 1 << 16;
+/// What a list of segments may take more when there is one more.
+const LIST_GROWTH: usize = 32;
+/// What an ack takes at most in a record and the index together.
+const ACK_SIZE_MAX: usize = 32;
 const COMMIT_SIZE: usize = RECORD_HEADER + 16;
 const CONTINUED_SIZE: usize = RECORD_HEADER + 8;
 /// Beside its one record, what a segment of unusual size has room for.

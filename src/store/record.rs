@@ -30,6 +30,8 @@ pub(super) enum Kind {
     Counters = 7,
     /// Ends the records of a segment that is full: the log goes on in the next one.
     Continued = 8,
+    /// The full segments there are; the last one of these is true.
+    Segments = 9,
 }
 
 impl Kind {
@@ -44,6 +46,7 @@ impl Kind {
             6 => Kind::Definition,
             7 => Kind::Counters,
             8 => Kind::Continued,
+            9 => Kind::Segments,
             _ => return None,
         })
     }
@@ -154,24 +157,18 @@ impl<'a> Walk<'a> {
         read(&self.bytes[at..], self.seed, self.base + at as u64)
     }
 
-    /// The size of a damaged record is often still true.
-    fn next_record(&self) -> Option<usize> {
-        let rest = &self.bytes[self.at..];
-        let trusted = rest
-            .first_chunk::<RECORD_HEADER>()
-            .and_then(|header| payload_size(header).checked_add(self.at + RECORD_HEADER))
-            .filter(|next| *next < self.bytes.len() && self.record_at(*next).is_some());
-        trusted.or_else(|| self.search())
-    }
-
-    /// Tries every place, zeros in strides: most of a new segment is nothing else.
+    /// The next place with a record. Tries all of them, since a damaged size may well lead to a later
+    /// record; zeros in strides, since most of a new segment is nothing else.
     fn search(&self) -> Option<usize> {
         let mut at = self.at + 1;
         while at + RECORD_HEADER <= self.bytes.len() {
             let kinds = &self.bytes[at + RECORD_HEADER - 1..];
             match kinds.first_chunk::<STRIDE>() {
                 Some(chunk) if *chunk == [0; STRIDE] => at += STRIDE,
-                _ if self.record_at(at).is_some() => return Some(at),
+                // Most bytes are no kind, which is soon seen.
+                _ if Kind::from_byte(kinds[0]).is_some() && self.record_at(at).is_some() => {
+                    return Some(at);
+                }
                 _ => at += 1,
             }
         }
@@ -191,7 +188,7 @@ impl<'a> Iterator for Walk<'a> {
             return Some(Met::Record(record));
         }
         let offset = self.base + self.at as u64;
-        match self.next_record() {
+        match self.search() {
             Some(next) => {
                 let size = (next - self.at) as u64;
                 self.at = next;

@@ -91,24 +91,6 @@ impl RunWriter {
         }
     }
 
-    pub fn push_run(&mut self, run: Run) {
-        if run.count <= 2 {
-            run.ids().for_each(|id| self.push(id));
-            return;
-        }
-        match &mut self.open {
-            Some(open) if open.stride == run.stride && open.last() + run.stride == run.first => {
-                open.count += run.count;
-            }
-            _ => {
-                if let Some(open) = self.open.take() {
-                    self.put(open);
-                }
-                self.open = Some(run);
-            }
-        }
-    }
-
     fn put(&mut self, run: Run) {
         number::write(&mut self.bytes, run.first - self.last);
         number::write(&mut self.bytes, run.count);
@@ -149,6 +131,15 @@ pub(super) fn pack(acks: &mut [(QueueId, MessageId)], out: &mut Vec<u8>) {
         }
         writer.finish(of_queue[0].0, out);
     }
+}
+
+/// Packs ascending numbers, as those of segments.
+pub(super) fn pack_numbers(numbers: impl Iterator<Item = u64>) -> Vec<u8> {
+    let mut writer = RunWriter::default();
+    let mut out = Vec::new();
+    numbers.for_each(|number| writer.push(number));
+    writer.finish(QueueId(0), &mut out);
+    out
 }
 
 /// Runs of packed lists, one list after the other.

@@ -1,8 +1,8 @@
 //! What is around the records of a file: its header and, once it is full, its footer.
 //!
 //! ```text
-//!   header (64) | records ... | blocks | messages | acks | trailer (64)
-//!                             +------- footer, up to the end of the file
+//!   header (64) | records ... | blocks | messages | acks | segments | trailer (80)
+//!                             +------------ footer, up to the end of the file
 //! ```
 //!
 //! The footer is written when all before it is stored; so a valid footer is also a proof of that.
@@ -13,7 +13,7 @@ use super::record::Seed;
 /// Bytes of a header.
 pub(super) const HEADER_SIZE: u64 = 64;
 /// Bytes of a trailer.
-pub(super) const TRAILER_SIZE: u64 = 64;
+pub(super) const TRAILER_SIZE: u64 = 80;
 
 /// Raised when files are written that older programs would misread.
 const VERSION: u32 = 1;
@@ -35,7 +35,7 @@ pub(super) struct Header {
     pub number: u64,
     /// No message before it has an id this high.
     pub next_message: u64,
-    /// Up to here the file was stored before it got its name.
+    /// Up to here the file was stored before it got its name; zero if it was only its header.
     pub stored: u64,
 }
 
@@ -90,9 +90,9 @@ pub(super) struct Trailer {
     /// Offset of a clean stop behind which nothing comes; zero if there is none.
     pub clean_stop: u64,
     /// Bytes of the sections, in their order.
-    pub sizes: [u32; 3],
+    pub sizes: [u32; 4],
     /// Their checksums.
-    pub checksums: [u32; 3],
+    pub checksums: [u32; 4],
     /// First and last id of its messages, both one more; zero if there are none.
     pub ids: (u64, u64),
 }
@@ -103,6 +103,8 @@ pub(super) enum Section {
     Blocks,
     Messages,
     Acks,
+    /// The full segments there were when it was written.
+    Segments,
 }
 
 impl Trailer {
@@ -110,28 +112,28 @@ impl Trailer {
         let mut out = [0; TRAILER_SIZE as usize];
         out[..8].copy_from_slice(&self.data_end.to_le_bytes());
         out[8..16].copy_from_slice(&self.clean_stop.to_le_bytes());
-        for n in 0..3 {
-            out[16 + 4 * n..][..4].copy_from_slice(&self.sizes[n].to_le_bytes());
-            out[28 + 4 * n..][..4].copy_from_slice(&self.checksums[n].to_le_bytes());
+        out[16..24].copy_from_slice(&self.ids.0.to_le_bytes());
+        out[24..32].copy_from_slice(&self.ids.1.to_le_bytes());
+        for n in 0..4 {
+            out[32 + 4 * n..][..4].copy_from_slice(&self.sizes[n].to_le_bytes());
+            out[48 + 4 * n..][..4].copy_from_slice(&self.checksums[n].to_le_bytes());
         }
-        out[40..48].copy_from_slice(&self.ids.0.to_le_bytes());
-        out[48..56].copy_from_slice(&self.ids.1.to_le_bytes());
-        let checksum = seed.checksum(0, &out[..60]);
-        out[60..].copy_from_slice(&checksum.to_le_bytes());
+        let checksum = seed.checksum(0, &out[..76]);
+        out[76..].copy_from_slice(&checksum.to_le_bytes());
         out
     }
 
     /// `None` if these bytes do not end a file of this size.
     pub fn decode(bytes: &[u8; TRAILER_SIZE as usize], seed: Seed, file_size: u64) -> Option<Self> {
-        if seed.checksum(0, &bytes[..60]).to_le_bytes() != bytes[60..] {
+        if seed.checksum(0, &bytes[..76]).to_le_bytes() != bytes[76..] {
             return None;
         }
         let trailer = Trailer {
             data_end: read_u64(bytes, 0),
             clean_stop: read_u64(bytes, 8),
-            sizes: [16, 20, 24].map(|at| read_u32(bytes, at)),
-            checksums: [28, 32, 36].map(|at| read_u32(bytes, at)),
-            ids: (read_u64(bytes, 40), read_u64(bytes, 48)),
+            ids: (read_u64(bytes, 16), read_u64(bytes, 24)),
+            sizes: [32, 36, 40, 44].map(|at| read_u32(bytes, at)),
+            checksums: [48, 52, 56, 60].map(|at| read_u32(bytes, at)),
         };
         let sections: u64 = trailer.sizes.iter().map(|size| u64::from(*size)).sum();
         let size = trailer
@@ -169,11 +171,13 @@ pub(super) fn encode_footer(
     seed: Seed,
     data_end: u64,
     clean_stop: u64,
+    segments: &[u8],
 ) -> Vec<u8> {
-    let mut sections = [Vec::new(), Vec::new(), Vec::new()];
+    let mut sections: [Vec<u8>; 4] = Default::default();
     index.blocks.encode(&mut sections[Section::Blocks as usize]);
     index.encode_messages(&mut sections[Section::Messages as usize]);
     sections[Section::Acks as usize].extend_from_slice(&index.acks);
+    sections[Section::Segments as usize].extend_from_slice(segments);
     let trailer = Trailer {
         data_end,
         clean_stop,
@@ -201,15 +205,20 @@ pub(super) struct Segment {
     pub data_end: u64,
     /// Older segments, of which it holds acks; ascending.
     pub targets: Vec<u64>,
+    /// Bytes of its acks.
+    pub ack_bytes: u64,
+    /// It could not be read when it was to be rewritten.
+    pub unreadable: bool,
 }
 
 impl Segment {
-    /// Bytes of its records that somebody needs, by the average size of a message in it.
-    pub fn live_bytes(&self) -> u64 {
-        let bytes = u128::from(self.data_end) * u128::from(self.live);
-        bytes
+    /// Bytes of its records that somebody needs, by the average size of a copy in it.
+    pub fn needed_bytes(&self) -> u64 {
+        let messages = self.data_end.saturating_sub(self.ack_bytes);
+        let live = (u128::from(messages) * u128::from(self.live))
             .checked_div(u128::from(self.references))
-            .map_or(0, |bytes| bytes as u64)
+            .map_or(0, |bytes| bytes as u64);
+        (live + self.ack_bytes).min(self.data_end)
     }
 }
 
@@ -261,7 +270,7 @@ mod tests {
         let mut index = IndexBuilder::default();
         index.push(5, &3u64.to_le_bytes(), 64);
         index.acks = vec![1, 2, 3];
-        let footer = encode_footer(&index, seed, 100, 0);
+        let footer = encode_footer(&index, seed, 100, 0, b"");
         let trailer = footer.last_chunk().unwrap();
         let size = 100 + footer.len() as u64;
         let trailer = Trailer::decode(trailer, seed, size).unwrap();

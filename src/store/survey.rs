@@ -8,6 +8,8 @@
 
 use std::io;
 
+use crate::broker::journal::QueueId;
+
 use super::catalog::Catalog;
 use super::definitions::{FOLDER, definitions_generation, definitions_path, replay};
 use super::error::OpenError;
@@ -27,6 +29,8 @@ use super::segment::{
 #[derive(Default)]
 pub(super) struct Survey {
     pub catalog: Catalog,
+    /// Of these, some cannot be read.
+    pub definitions_lost: bool,
     /// Of the definitions, if there are any.
     pub definitions: Option<SurveyedDefinitions>,
     /// In order.
@@ -63,6 +67,8 @@ pub(super) struct Surveyed {
     pub index: Option<IndexBuilder>,
     /// Offset of a clean stop.
     pub clean_stop: u64,
+    /// The full segments there were, if it was read by its records.
+    list: Vec<u8>,
     trailer: Trailer,
 }
 
@@ -75,6 +81,7 @@ impl Surveyed {
                 Section::Blocks => index.blocks.encode(&mut out),
                 Section::Messages => index.encode_messages(&mut out),
                 Section::Acks => out.extend_from_slice(&index.acks),
+                Section::Segments => out.extend_from_slice(&self.list),
             }
             return Ok(out);
         }
@@ -112,17 +119,20 @@ impl Survey {
         let (bytes, stored) = self.read_file(disk, &path, Role::Definitions, generation)?;
         let seed = Seed::new(generation);
         let records = bytes.get(HEADER_SIZE as usize..).unwrap_or_default();
-        let claim = last_claim(records, seed).max(Position {
+        let met: Vec<_> = Walk::new(records, seed, HEADER_SIZE).collect();
+        let claim = last_claim(&met).max(Position {
             segment: generation,
             offset: stored,
         });
         let damaged = self.damage.len();
-        let accepted = self.accept(&path, records, seed, generation, claim, false);
-        for record in accepted.records(records, seed) {
+        let accepted = self.accept(&path, records, &met, generation, claim);
+        for record in accepted.records(&met) {
             if replay(&mut self.catalog, record.kind, record.payload).is_none() {
                 self.note_damage(&path, records, record.offset, record.end());
             }
         }
+        let noted = &self.damage[damaged..];
+        self.definitions_lost = noted.iter().any(|damage| damage.what.is_loss());
         self.next_message = self.catalog.next_message;
         self.definitions = Some(SurveyedDefinitions {
             generation,
@@ -130,6 +140,11 @@ impl Survey {
             spoilt: self.damage.len() > damaged,
         });
         Ok(())
+    }
+
+    /// Whether messages of this queue are to be kept.
+    pub fn holds_queue(&self, queue: QueueId) -> bool {
+        self.catalog.has_queue(queue) || (self.definitions_lost && !self.catalog.was_deleted(queue))
     }
 
     fn survey_log<D: Disk>(&mut self, disk: &D) -> Result<(), OpenError> {
@@ -154,9 +169,15 @@ impl Survey {
                     offset: sealed.data_end,
                 },
                 None => {
-                    let (bytes, _) = self.read_file(disk, &path, Role::Log, number)?;
+                    let (bytes, stored) = self.read_file(disk, &path, Role::Log, number)?;
                     let records = bytes.get(HEADER_SIZE as usize..).unwrap_or_default();
-                    last_claim(records, Seed::new(number))
+                    // A new segment's header says nothing of what is before it.
+                    let complete = Position {
+                        segment: if stored > 0 { number } else { 0 },
+                        offset: stored,
+                    };
+                    let met: Vec<_> = Walk::new(records, Seed::new(number), HEADER_SIZE).collect();
+                    last_claim(&met).max(complete)
                 }
             };
             claim = claim.max(claimed);
@@ -173,7 +194,33 @@ impl Survey {
                 None => torn = self.scan(disk, number, claim)?,
             }
         }
+        self.find_missing(disk)?;
         self.find_clean_stop(disk)
+    }
+
+    /// The last segment knows which there should be.
+    fn find_missing<D: Disk>(&mut self, disk: &D) -> Result<(), OpenError> {
+        let Some(last) = self.segments.last() else {
+            return Ok(());
+        };
+        let list = last
+            .section(disk, Section::Segments)
+            .map_err(|e| OpenError::io(log_path(last.number), e))?;
+        let there: Vec<u64> = self.segments.iter().map(|it| it.number).collect();
+        for (_, run) in Runs::new(&list) {
+            for number in run.ids() {
+                let path = log_path(number);
+                if there.binary_search(&number).is_err() && !self.aside_files.contains(&path) {
+                    self.damage.push(Damage {
+                        file: path,
+                        offset: 0,
+                        bytes: 0,
+                        what: Fault::Missing,
+                    });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Reads a segment by its records; whether the log ends in it.
@@ -182,10 +229,12 @@ impl Survey {
         let bytes = read_all(disk, &path).map_err(|e| OpenError::io(&path, e))?;
         let records = bytes.get(HEADER_SIZE as usize..).unwrap_or_default();
         let seed = Seed::new(number);
-        let accepted = self.accept(&path, records, seed, number, claim, true);
+        let met: Vec<_> = Walk::new(records, seed, HEADER_SIZE).collect();
+        let accepted = self.accept(&path, records, &met, number, claim);
         let mut index = IndexBuilder::default();
         let mut clean_stop = 0;
-        for record in accepted.records(records, seed) {
+        let mut list = Vec::new();
+        for record in accepted.records(&met) {
             clean_stop = 0;
             match record.kind {
                 Kind::Message => match record_keys(record.payload) {
@@ -204,6 +253,7 @@ impl Survey {
                     }
                 }
                 Kind::CleanStop => clean_stop = record.offset,
+                Kind::Segments => list = record.payload.to_vec(),
                 _ => {}
             }
         }
@@ -223,6 +273,7 @@ impl Survey {
             data_end: accepted.end,
             index: Some(index),
             clean_stop,
+            list,
             trailer: Trailer::default(),
         });
         Ok(accepted.torn)
@@ -298,15 +349,15 @@ impl Survey {
         Ok(())
     }
 
-    /// Decides which records of a file are to be believed, given up to where it was surely stored.
+    /// Decides which records of a file are to be believed, given what a walk over it met and up to where
+    /// the log was surely stored.
     fn accept(
         &mut self,
         path: &str,
         records: &[u8],
-        seed: Seed,
+        met: &[Met<'_>],
         number: u64,
         claim: Position,
-        log: bool,
     ) -> Accepted {
         // Files behind this one hold what was stored, so all of it was.
         let all_stored = claim.segment > number;
@@ -323,14 +374,14 @@ impl Survey {
         };
         let mut end = HEADER_SIZE;
         let file_end = HEADER_SIZE + records.len() as u64;
-        for met in Walk::new(records, seed, HEADER_SIZE) {
-            match met {
+        for it in met {
+            match *it {
                 Met::Record(record) => {
                     end = record.end();
                     if ends_batch(record.kind) || claimed(record.offset) {
                         accepted.end = end;
                     }
-                    if log && record.kind == Kind::Continued {
+                    if record.kind == Kind::Continued {
                         accepted.torn = false;
                         return accepted;
                     }
@@ -340,12 +391,10 @@ impl Survey {
                     self.note_damage(path, records, offset, offset + size);
                 }
                 Met::Hole { offset, .. } => {
-                    let last = Walk::new(records, seed, HEADER_SIZE)
-                        .filter_map(|met| match met {
-                            Met::Record(record) => Some(record.end()),
-                            _ => None,
-                        })
-                        .last();
+                    let last = met.iter().rev().find_map(|it| match it {
+                        Met::Record(record) => Some(record.end()),
+                        Met::Hole { .. } | Met::Rest { .. } => None,
+                    });
                     self.cut(path, records, accepted.end, last.unwrap_or(offset));
                     return accepted;
                 }
@@ -354,7 +403,9 @@ impl Survey {
                         accepted.lost = true;
                         let to = if all_stored { file_end } else { claim.offset };
                         self.note_damage(path, records, offset, to.min(file_end));
-                    } else if let Some(end) = record_like(records, offset) {
+                    } else if let Some(end) = record_like(records, offset)
+                        && !is_left_over(records, offset, number)
+                    {
                         self.cut(path, records, accepted.end, end);
                         return accepted;
                     }
@@ -362,6 +413,15 @@ impl Survey {
             }
         }
         if all_stored {
+            let last = met.iter().rev().find_map(|it| match it {
+                Met::Record(record) => Some(record.kind),
+                Met::Hole { .. } | Met::Rest { .. } => None,
+            });
+            if !accepted.lost && last != Some(Kind::CleanStop) {
+                // The file ends too early, just between two records.
+                accepted.lost = true;
+                self.note_damage(path, records, end, end);
+            }
             accepted.end = end;
             accepted.torn = false;
         } else if end > accepted.end {
@@ -447,7 +507,7 @@ impl Survey {
                 what: Fault::Header,
             }),
         }
-        Ok(HEADER_SIZE)
+        Ok(0)
     }
 }
 
@@ -460,6 +520,7 @@ impl Surveyed {
             data_end: trailer.data_end,
             index: None,
             clean_stop: trailer.clean_stop,
+            list: Vec::new(),
             trailer,
         }
     }
@@ -475,11 +536,11 @@ struct Accepted {
 }
 
 impl Accepted {
-    fn records<'a>(&self, records: &'a [u8], seed: Seed) -> impl Iterator<Item = Record<'a>> {
+    fn records<'a>(&self, met: &[Met<'a>]) -> impl Iterator<Item = Record<'a>> {
         let end = self.end;
-        Walk::new(records, seed, HEADER_SIZE)
-            .filter_map(|met| match met {
-                Met::Record(record) => Some(record),
+        met.iter()
+            .filter_map(|it| match it {
+                Met::Record(record) => Some(*record),
                 Met::Hole { .. } | Met::Rest { .. } => None,
             })
             .take_while(move |record| record.offset < end)
@@ -490,14 +551,19 @@ impl Accepted {
 fn ends_batch(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::Commit | Kind::Started | Kind::CleanStop | Kind::Continued | Kind::Counters
+        Kind::Commit
+            | Kind::Started
+            | Kind::CleanStop
+            | Kind::Continued
+            | Kind::Counters
+            | Kind::Segments
     )
 }
 
 /// The furthest place up to which a file says that all was stored.
-fn last_claim(records: &[u8], seed: Seed) -> Position {
-    Walk::new(records, seed, HEADER_SIZE)
-        .filter_map(|met| match met {
+fn last_claim(met: &[Met<'_>]) -> Position {
+    met.iter()
+        .filter_map(|it| match it {
             Met::Record(record) if matches!(record.kind, Kind::Commit | Kind::Started) => {
                 Position::decode(record.payload)
             }
@@ -517,6 +583,16 @@ fn record_like(records: &[u8], offset: u64) -> Option<u64> {
         .then_some(offset + (RECORD_HEADER as u64) + u64::from(size))
 }
 
+/// Whether a record is from another life of the file, when it was an earlier segment.
+fn is_left_over(records: &[u8], offset: u64, number: u64) -> bool {
+    let bytes = &records[(offset - HEADER_SIZE) as usize..];
+    (number.saturating_sub(EARLIER_SEGMENTS)..number)
+        .any(|earlier| record::read(bytes, Seed::new(earlier), offset).is_some())
+}
+
+/// How far back it is tried.
+const EARLIER_SEGMENTS: u64 = 1000;
+
 fn read_all<D: Disk>(disk: &D, path: &str) -> io::Result<Vec<u8>> {
     let file = disk.open(path)?;
     let mut bytes = vec![0; file.size()? as usize];
@@ -534,7 +610,12 @@ fn read_section<F: DiskFile>(file: &F, trailer: &Trailer, section: Section) -> i
 /// Checks all of a footer; its blocks, if it is as it was written.
 fn intact_sections<F: DiskFile>(file: &F, trailer: &Trailer) -> io::Result<Option<Blocks>> {
     let mut sections = Vec::new();
-    for section in [Section::Blocks, Section::Messages, Section::Acks] {
+    for section in [
+        Section::Blocks,
+        Section::Messages,
+        Section::Acks,
+        Section::Segments,
+    ] {
         let bytes = read_section(file, trailer, section)?;
         if !trailer.is_intact(section, &bytes) {
             return Ok(None);

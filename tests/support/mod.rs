@@ -1,5 +1,20 @@
-//! What several tests share.
+//! What tests over a real socket need: a broker that stops with the test, and a client that says what
+//! it is told to and nothing else.
 
-pub mod random;
-pub mod simulated_disk;
-pub mod store_model;
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test target that includes this module uses its own part of it"
+)]
+
+mod broker;
+mod calls;
+mod client;
+mod message;
+mod received;
+
+pub use broker::TestBroker;
+pub use calls::{consume_from, publish_to};
+pub use client::{Login, PATIENCE, RawClient, eventually, raw_frame};
+pub use message::{Delivery, Returned};
+pub use received::Received;

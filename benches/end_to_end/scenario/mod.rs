@@ -4,6 +4,7 @@
 mod backlog;
 mod connections;
 mod latency;
+mod persistent;
 mod rpc;
 mod throughput;
 
@@ -15,6 +16,7 @@ use crate::failure::Result;
 use crate::process::{self, Span};
 use crate::relay;
 use crate::report::Figure;
+use crate::storage::Storage;
 use crate::target::{Kind, Target};
 use crate::wire::Message;
 
@@ -27,10 +29,21 @@ pub struct Scenario {
 #[derive(Clone, Copy)]
 pub enum What {
     Throughput(Shape),
+    Persistent(persistent::Shape),
     Latency,
     Rpc,
     Connections,
     Backlog,
+}
+
+/// What holds for a whole run.
+pub struct Conditions<'a> {
+    /// How long to measure, where the scenario goes by time.
+    pub duration: Duration,
+    /// On the disk that leveret's data directory is on.
+    pub storage: &'a Storage,
+    /// Count system calls that sync, which costs a little.
+    pub trace_syncs: bool,
 }
 
 /// Messages of one size through some queues.
@@ -44,7 +57,7 @@ pub struct Shape {
 }
 
 /// All scenarios, in the order in which they run: those that leave memory behind come last.
-pub const ALL: [Scenario; 11] = [
+pub const ALL: [Scenario; 16] = [
     transient("transient-16", 16),
     transient("transient-100", 100),
     transient("transient-1k", 1 << 10),
@@ -78,6 +91,11 @@ pub const ALL: [Scenario; 11] = [
         name: "rpc",
         what: What::Rpc,
     },
+    persistent("persistent-1k-w1", 1, 1),
+    persistent("persistent-1k-w100", 1, 100),
+    persistent("persistent-1k-w1000", 1, 1000),
+    persistent("persistent-q20", 20, 100),
+    persistent("persistent-q100", 100, 100),
     Scenario {
         name: "connections-1k",
         what: What::Connections,
@@ -89,10 +107,11 @@ pub const ALL: [Scenario; 11] = [
 ];
 
 impl Scenario {
-    /// Runs once against `target`, measuring for `duration` where the scenario goes by time.
-    /// Returns no figures where the scenario makes no sense for the target.
-    pub fn run(&self, target: &Target, duration: Duration) -> Result<Vec<Figure>> {
+    /// Runs once against `target`. Returns no figures where the scenario makes no sense for it.
+    pub fn run(&self, target: &Target, conditions: &Conditions<'_>) -> Result<Vec<Figure>> {
+        let duration = conditions.duration;
         match self.what {
+            What::Persistent(shape) => persistent::run(target, shape, conditions),
             What::Throughput(shape) => throughput::run(target, shape, duration),
             What::Latency => latency::run(target, duration),
             What::Rpc => rpc::run(target, duration),
@@ -235,6 +254,13 @@ const fn throughput(name: &'static str, shape: Shape) -> Scenario {
     Scenario {
         name,
         what: What::Throughput(shape),
+    }
+}
+
+const fn persistent(name: &'static str, queues: usize, window: u64) -> Scenario {
+    Scenario {
+        name,
+        what: What::Persistent(persistent::Shape { queues, window }),
     }
 }
 

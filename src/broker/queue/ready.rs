@@ -46,23 +46,27 @@ pub struct Ready {
 
 impl Ready {
     /// The messages that a queue had when the broker was stopped. Those up to `redelivered_up_to`, and
-    /// those in `redelivered`, may have been delivered.
+    /// those in `redelivered`, may have been delivered. There may be others in `redelivered`, transient
+    /// ones for example: what did not survive is not in the queue, and its id may be given again.
     pub fn recovered(
         messages: PackedIds,
         redelivered: &PackedIds,
         redelivered_up_to: Option<MessageId>,
     ) -> Self {
-        let returned: BTreeSet<Entry> = redelivered
-            .iter()
-            .map(|message| Entry::new(message).as_redelivered())
-            .collect();
-        let middle = if returned.is_empty() {
+        let mut returned = BTreeSet::new();
+        let mut flagged = redelivered.iter().peekable();
+        let is_new = |message: &MessageId| {
+            while flagged.next_if(|it| it < message).is_some() {}
+            let is_flagged = flagged.next_if_eq(message).is_some();
+            if is_flagged {
+                returned.insert(Entry::new(*message).as_redelivered());
+            }
+            !is_flagged
+        };
+        let middle = if redelivered.is_empty() {
             messages
         } else {
-            messages
-                .iter()
-                .filter(|message| !returned.contains(&Entry::new(*message).as_redelivered()))
-                .collect()
+            messages.iter().filter(is_new).collect()
         };
         Ready {
             middle,
@@ -222,6 +226,12 @@ mod tests {
         assert_eq!(clean.len(), 4);
         assert_eq!(clean.pop().map(|entry| entry.message()), Some(id(1)));
         assert_eq!(flags(&clean), [(4, true), (5, false), (9, true)]);
+        let with_others: PackedIds = [0, 4, 6, 9, 12].map(id).into_iter().collect();
+        let others = Ready::recovered(messages.clone(), &with_others, None);
+        assert_eq!(
+            flags(&others),
+            [(1, false), (4, true), (5, false), (9, true)]
+        );
         let crashed = Ready::recovered(messages, &PackedIds::default(), Some(id(5)));
         assert_eq!(
             flags(&crashed),

@@ -106,6 +106,12 @@ impl Held {
         }
     }
 
+    /// Forgets the bodies of what nobody holds.
+    pub fn prune(&mut self) {
+        let held: BTreeSet<u64> = self.copies.values().flatten().copied().collect();
+        self.bodies.retain(|id, _| held.contains(id));
+    }
+
     /// What of it is in queues that exist.
     pub fn of(&self, declared: &Declared) -> BTreeMap<u64, BTreeSet<u64>> {
         self.copies
@@ -166,9 +172,13 @@ impl Change {
     }
 }
 
+/// The bytes of a message: no two messages have the same, unless they are short.
 pub fn body(id: u64, salt: u64, size: usize) -> Vec<u8> {
-    let first = id.wrapping_mul(31).wrapping_add(salt) as u8;
-    (0..size).map(|n| first.wrapping_add(n as u8)).collect()
+    let mut bytes = [id.to_le_bytes(), salt.to_le_bytes()]
+        .concat()
+        .repeat(size / 16 + 1);
+    bytes.truncate(size);
+    bytes
 }
 
 fn definition(declaration: Declaration) -> Definition {

@@ -1,0 +1,28 @@
+//! What was confirmed is there: the real process, killed, stopped and opened again; queues deeper than
+//! memory; disks that are full, taken or not ours.
+//!
+//! `LEVERET_ROUNDS` says how often the process is killed (default 60, over all tests), `LEVERET_SEED`
+//! repeats one run. A failure prints the seed; the moments at which a process dies are not repeatable,
+//! so a failure may take more than one run to come back.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+#[path = "../simulation/random.rs"]
+#[allow(dead_code, reason = "the simulation uses the rest")]
+mod random;
+
+mod backpressure;
+mod bulk;
+mod clean_stop;
+mod deep_queues;
+mod directory;
+mod full_disk;
+mod killed;
+mod ledger;
+mod load;
+mod paged_gets;
+mod peer;
+mod program;
+mod stamp;
+mod verify;
