@@ -142,5 +142,5 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// How many seeds are run when nobody says otherwise: about 25 seconds of two cores.
-const SEEDS: u64 = 6000;
+/// How many seeds are run when nobody says otherwise: about 25 seconds on two cores.
+const SEEDS: u64 = 10_000;

@@ -307,8 +307,9 @@ impl World {
         let taken = socket.machine.on_bytes(&shown, &mut self.hub, now);
         ensure!(taken <= size, "{taken} taken of {size}");
         socket.input.drain(..taken);
-        socket.seen = size - taken;
         let goes_on = socket.machine.wants_read(&self.hub) && !socket.machine.wants_close();
+        // What it left because it had enough for now, it is shown again.
+        socket.seen = if goes_on { size - taken } else { 0 };
         let keeps_a_frame = matches!(Frame::decode(&shown[taken..], 0), Ok(Some(_)));
         let has_frames = state > State::Header && state < State::Garbled;
         ensure!(
