@@ -14,6 +14,8 @@ pub enum Request {
         config: Config,
         level: LevelFilter,
     },
+    /// Say what a stopped broker's data directory holds.
+    Check(PathBuf),
     /// Print this and be done.
     Print(String),
 }
@@ -35,6 +37,9 @@ pub fn parse(arguments: impl IntoIterator<Item: AsRef<OsStr>>) -> Result<Request
     }
     if let Some(surplus) = matches.free.first() {
         return Err(format!("unexpected argument '{surplus}'"));
+    }
+    if let Some(directory) = matches.opt_str("check") {
+        return Ok(Request::Check(PathBuf::from(directory)));
     }
     Ok(Request::Serve {
         level: level(&matches)?,
@@ -106,6 +111,13 @@ fn options() -> Options {
         )
         .optopt(
             "",
+            "check",
+            "say what this data directory of a stopped broker holds and whether it is sound, \
+             without changing it, and exit",
+            "DIR",
+        )
+        .optopt(
+            "",
             "http-port",
             "port of the management API; accepted, but nothing answers there yet",
             "N",
@@ -136,7 +148,8 @@ const VERSION: &str = concat!("leveret ", env!("CARGO_PKG_VERSION"), "\n");
 const AFTERWORD: &str = "
 Once it accepts connections, it prints one line: ready amqp=ADDRESS[,ADDRESS...]
 SIGTERM and SIGINT stop it gracefully, a second one at once.
-Exit status: 0 stopped as asked, 1 could not start or go on, 64 usage error.
+Exit status: 0 stopped as asked, or sound; 1 could not start or go on, or the
+directory to check is damaged; 64 usage error; 74 the disk failed.
 ";
 
 #[cfg(test)]
@@ -162,6 +175,16 @@ mod tests {
         assert_eq!(config.data_dir, Some(PathBuf::from(DEFAULT_DATA_DIR)));
         assert_eq!(config.http_port, None);
         assert_eq!(level, LevelFilter::Info);
+    }
+
+    #[test]
+    fn a_directory_to_check_is_not_served() {
+        match parse_line("--check /var/lib/leveret") {
+            Ok(Request::Check(directory)) => {
+                assert_eq!(directory, PathBuf::from("/var/lib/leveret"))
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

@@ -4,11 +4,13 @@ mod arguments;
 
 use std::fmt::{self, Display, Write as _};
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use arguments::Request;
 use leveret::Config;
 use leveret::server::{Address, Server, raise_file_limit};
+use leveret::store;
 use log::LevelFilter;
 
 fn main() -> ExitCode {
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
                 }
             }
         }
+        Ok(Request::Check(directory)) => check(&directory),
         Ok(Request::Print(text)) => {
             say(&text);
             ExitCode::SUCCESS
@@ -41,6 +44,20 @@ fn serve(config: Config) -> io::Result<()> {
     let addresses: Vec<_> = server.addresses().iter().map(Address::to_string).collect();
     say(&format!("ready amqp={}\n", addresses.join(",")));
     server.run()
+}
+
+/// What a stopped broker's directory holds; whether all of it is as it was stored.
+fn check(directory: &Path) -> ExitCode {
+    match store::check(directory) {
+        Ok(inspection) => {
+            say(&format!("{inspection}\n"));
+            ExitCode::from(u8::from(!inspection.is_whole()))
+        }
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "leveret: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// To standard output, which may be closed: nobody listening is no reason to stop.

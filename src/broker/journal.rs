@@ -23,6 +23,9 @@ pub struct Journal {
     pub acks: Vec<(QueueId, MessageId)>,
     /// Somebody waits for the batch to be stored.
     pub awaited: bool,
+    /// Room that the first message makes for those behind it, so that a steady stream of batches is not
+    /// copied over and over into larger buffers.
+    pub expected_bytes: usize,
 }
 
 /// A change of what is declared. Names and tables are as declared; parts are `Box<[u8]>` since they
@@ -88,6 +91,15 @@ impl Journal {
         Some(first.id)
     }
 
+    /// What was written down so far. The next batch is expected to be about as large.
+    pub fn take(&mut self) -> Journal {
+        let next = Journal {
+            expected_bytes: self.messages.len().min(EXPECTED_BYTES_MAX),
+            ..Journal::default()
+        };
+        std::mem::replace(self, next)
+    }
+
     /// Adds a message for these queues. Ids must grow from call to call.
     ///
     /// All numbers little endian: size of what follows (4 bytes), id (8), count of queues (4), queue
@@ -102,7 +114,12 @@ impl Journal {
             + message.properties.len()
             + body.len();
         let out = &mut self.messages;
-        out.reserve(4 + size);
+        let expected = if out.capacity() == 0 {
+            self.expected_bytes
+        } else {
+            0
+        };
+        out.reserve((4 + size).max(expected));
         out.extend_from_slice(&(size as u32).to_le_bytes());
         out.extend_from_slice(&id.to_bits().to_le_bytes());
         out.extend_from_slice(&(queues.len() as u32).to_le_bytes());
@@ -189,6 +206,7 @@ impl<'a> Iterator for StoredMessages<'a> {
     }
 }
 
+const EXPECTED_BYTES_MAX: usize = 1 << 20;
 /// What a message takes without queue ids, names, properties and body.
 const MESSAGE_FIXED_SIZE: usize = 8 + 4 + 1 + 1 + 4 + 4;
 

@@ -24,7 +24,7 @@ impl Core {
     /// What was written down since last asked.
     pub fn take_journal(&mut self) -> Journal {
         match &mut self.journal {
-            Some(journal) => std::mem::take(journal),
+            Some(journal) => journal.take(),
             None => Journal::default(),
         }
     }

@@ -357,8 +357,17 @@ impl Outbox {
             exchange: delivery.message.exchange,
             routing_key: delivery.message.routing_key,
         };
-        frame::encode_method(&mut self.bytes, delivery.channel, &method);
-        self.encode_content(delivery.channel, &delivery.message);
+        let message = &delivery.message;
+        match message.body {
+            Body::Slice(body) if body.len() <= self.payload_max => {
+                let out = &mut self.bytes;
+                frame::encode_delivery(out, delivery.channel, &method, message.properties, body);
+            }
+            _ => {
+                frame::encode_method(&mut self.bytes, delivery.channel, &method);
+                self.encode_content(delivery.channel, message);
+            }
+        }
     }
 
     /// Content header and body frames (AMQP 0-9-1 §4.2.6), split for the peer's frame size.

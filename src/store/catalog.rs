@@ -1,6 +1,6 @@
 //! What is declared, found by replaying definitions.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use foldhash::fast::FixedState;
 
@@ -17,6 +17,7 @@ pub(super) struct Catalog {
     exchange_deletions: Map<ExchangeName, u64>,
     queues: BTreeMap<QueueId, (u64, Definition)>,
     bindings: Map<StoredBinding, u64>,
+    deleted_queues: BTreeSet<QueueId>,
     /// Above every id that was seen.
     pub next_queue: u64,
     pub next_message: u64,
@@ -45,6 +46,7 @@ impl Catalog {
             }
             Definition::QueueDeleted { id } => {
                 self.queues.remove(&id);
+                self.deleted_queues.insert(id);
             }
             Definition::Bound(binding) => {
                 self.bindings.insert(binding, place);
@@ -58,6 +60,11 @@ impl Catalog {
     /// Ascending.
     pub fn queues(&self) -> Vec<u64> {
         self.queues.keys().map(|queue| queue.0).collect()
+    }
+
+    /// As far as the definitions go back.
+    pub fn was_deleted(&self, queue: QueueId) -> bool {
+        self.deleted_queues.contains(&queue)
     }
 
     pub fn has_queue(&self, queue: QueueId) -> bool {

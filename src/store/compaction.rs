@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind};
 use crate::broker::journal::QueueId;
 use crate::broker::message::BLOCK_MESSAGES;
 
-use super::files::{Disk, DiskFile};
+use super::files::{Disk, DiskFile, is_full};
 use super::id_set::IdSet;
 use super::index::{IndexBuilder, MessageRuns};
 use super::log::{Log, read_section, record_keys};
@@ -66,6 +66,10 @@ impl<D: Disk> Log<D> {
             Err(error) => {
                 if compaction.copy.is_some() {
                     disk.remove(&new_path(compaction.number))?;
+                }
+                if is_full(&error) {
+                    // Later, then.
+                    return Ok(false);
                 }
                 if error.kind() != ErrorKind::InvalidData {
                     return Err(error);
@@ -268,10 +272,10 @@ impl<D: Disk> Log<D> {
                 }
                 Met::Record(_) => {}
                 Met::Hole { offset, .. } | Met::Rest { offset } => {
-                    log::error!(
-                        "{}: damaged at offset {offset}, what was there is lost",
-                        log_path(number)
-                    );
+                    compaction.copy = Some(copy);
+                    // It stays for whoever wants to look at the bytes.
+                    let damaged = io::Error::other(format!("damaged at offset {offset}"));
+                    return unreadable(Err(damaged));
                 }
             }
         }
@@ -389,7 +393,7 @@ fn keep_for<'a>(
 ) {
     out.clear();
     out.extend_from_slice(&encoded[..MESSAGE_QUEUES]);
-    let mut count: u16 = 0;
+    let mut count: u32 = 0;
     for queue in kept {
         out.extend_from_slice(queue);
         count += 1;
@@ -398,7 +402,7 @@ fn keep_for<'a>(
         out.clear();
         return;
     }
-    out[MESSAGE_QUEUES - 2..MESSAGE_QUEUES].copy_from_slice(&count.to_le_bytes());
+    out[MESSAGE_QUEUES - 4..MESSAGE_QUEUES].copy_from_slice(&count.to_le_bytes());
     out.extend_from_slice(&encoded[MESSAGE_QUEUES + queues.len()..]);
 }
 
@@ -412,7 +416,7 @@ fn new_path(number: u64) -> String {
 }
 
 /// Offset of the queues in an encoded message: behind id and count.
-const MESSAGE_QUEUES: usize = 10;
+const MESSAGE_QUEUES: usize = 12;
 /// Less garbage than this is not worth a new file.
 const GARBAGE_MIN: u64 = 64 << 10;
 /// Room for the index of a new file.

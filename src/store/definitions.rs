@@ -22,6 +22,8 @@ pub(super) struct Definitions<F> {
     end: u64,
     capacity: u64,
     synced: u64,
+    /// What the last commit said of that.
+    claimed: u64,
     dirty: bool,
     /// Bytes that a new file would not have, roughly.
     garbage: u64,
@@ -72,6 +74,7 @@ impl<F: DiskFile> Definitions<F> {
             end,
             capacity,
             synced: end,
+            claimed: end,
             dirty: false,
             garbage: 0,
             counters: DefinitionCounters {
@@ -91,6 +94,7 @@ impl<F: DiskFile> Definitions<F> {
             end,
             capacity,
             synced: end,
+            claimed: 0,
             dirty: false,
             garbage,
             counters: DefinitionCounters::default(),
@@ -103,6 +107,25 @@ impl<F: DiskFile> Definitions<F> {
         }
         let mut bytes = Vec::new();
         encode(definitions, self.seed, self.end, &mut bytes);
+        let undone = definitions.iter().filter(|it| undoes(it)).count() as u64;
+        // What is undone is about as large as what undoes it, or larger.
+        let garbage = 2 * undone * (bytes.len() as u64 / definitions.len() as u64);
+        self.write(bytes)?;
+        self.garbage += garbage;
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Says that everything is stored, for a start that finds something damaged. Nobody waits for this.
+    pub fn mark(&mut self) -> io::Result<()> {
+        if self.dirty || self.claimed == self.synced {
+            return Ok(());
+        }
+        self.write(Vec::new())
+    }
+
+    /// Writes these records and a commit behind them.
+    fn write(&mut self, mut bytes: Vec<u8>) -> io::Result<()> {
         let claim = Position {
             segment: self.generation,
             offset: self.synced,
@@ -117,11 +140,8 @@ impl<F: DiskFile> Definitions<F> {
         }
         self.file.write_at(self.end, &bytes)?;
         self.counters.written_bytes += bytes.len() as u64;
-        let undone = definitions.iter().filter(|it| undoes(it)).count() as u64;
-        // What is undone is about as large as what undoes it, or larger.
-        self.garbage += 2 * undone * (bytes.len() as u64 / definitions.len() as u64);
         self.end = end;
-        self.dirty = true;
+        self.claimed = self.synced;
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 //! What arrives while a sync runs is the next round, so that batching emerges by itself. Pages are read
 //! before the sync of their round, since nobody should wait for a sync who only reads.
 
+use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -31,11 +32,13 @@ pub(super) struct DiskThread<D: Disk> {
     stored: u64,
     /// When what is appended must be stored at the latest.
     deadline: Option<Instant>,
-    /// There was no space for the rest of this batch; those behind it wait.
-    held: Option<Batch>,
+    /// There was no space for the first of these; those behind it wait.
+    held: VecDeque<Batch>,
     space_low: bool,
     /// Cleaning up is not done.
     more_work: bool,
+    /// The disk says that all of it is stored.
+    marked: bool,
     /// There are reports that the loop was not woken for.
     reported: bool,
 }
@@ -67,9 +70,10 @@ impl<D: Disk> DiskThread<D> {
             appended: 0,
             stored: 0,
             deadline: None,
-            held: None,
+            held: VecDeque::new(),
             space_low: false,
-            more_work: false,
+            more_work: true,
+            marked: false,
             reported: false,
         }
     }
@@ -92,10 +96,15 @@ impl<D: Disk> DiskThread<D> {
     }
 
     fn wait(&mut self) -> Next {
+        if self.held.len() >= HELD_MAX {
+            std::thread::sleep(SPACE_RETRY);
+            return Next::Nothing;
+        }
         let timeout = match self.deadline {
-            _ if self.held.is_some() => SPACE_RETRY,
             _ if self.more_work => Duration::ZERO,
+            _ if self.space_low => SPACE_RETRY,
             Some(deadline) => deadline.saturating_duration_since(Instant::now()),
+            None if !self.marked => self.sync_interval,
             None => {
                 return match self.requests.recv() {
                     Ok(request) => Next::Request(request),
@@ -103,10 +112,6 @@ impl<D: Disk> DiskThread<D> {
                 };
             }
         };
-        if self.held.is_some() {
-            std::thread::sleep(timeout);
-            return Next::Nothing;
-        }
         match self.requests.recv_timeout(timeout) {
             Ok(request) => Next::Request(request),
             Err(RecvTimeoutError::Timeout) => Next::Nothing,
@@ -119,8 +124,9 @@ impl<D: Disk> DiskThread<D> {
         let mut awaited = first.journal.awaited;
         let mut bytes = first.journal.messages.len();
         let mut stop = None;
+        self.marked = false;
         self.take(first)?;
-        while self.held.is_none() && bytes < ROUND_BYTES_MAX {
+        while self.held.len() < HELD_MAX && bytes < ROUND_BYTES_MAX {
             match self.requests.try_recv() {
                 Ok(Request::Batch(batch)) => {
                     awaited |= batch.journal.awaited;
@@ -137,8 +143,7 @@ impl<D: Disk> DiskThread<D> {
         if awaited || !self.engine.is_dirty() {
             self.store()?;
         } else {
-            self.deadline
-                .get_or_insert_with(|| Instant::now() + self.sync_interval);
+            self.await_sync();
         }
         Ok(stop)
     }
@@ -162,7 +167,29 @@ impl<D: Disk> DiskThread<D> {
         }
         // The readers' bytes are on their way while the writers' go to the disk.
         self.wake_if_reported();
-        self.append(batch)
+        if self.held.is_empty() {
+            return self.append(batch);
+        }
+        self.overtake(&mut batch)?;
+        self.held.push_back(batch);
+        Ok(())
+    }
+
+    /// Stores acks ahead of the messages that wait for space, since they are what makes space: those of
+    /// batches without messages, for messages that were appended before.
+    fn overtake(&mut self, batch: &mut Batch) -> io::Result<()> {
+        if !batch.journal.messages.is_empty() {
+            return Ok(());
+        }
+        let next = self.engine.next_message();
+        let acks = &mut batch.journal.acks;
+        let mut early: Vec<_> = acks.extract_if(.., |(_, id)| *id < next).collect();
+        let result = self.engine.append_acks(&mut early);
+        batch.journal.acks.append(&mut early);
+        match result {
+            Err(error) if !is_full(&error) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn append(&mut self, mut batch: Batch) -> io::Result<()> {
@@ -172,11 +199,8 @@ impl<D: Disk> DiskThread<D> {
                 Ok(())
             }
             Err(error) if is_full(&error) => {
-                if !self.space_low {
-                    log::error!("no space left for the log: {error}; publishers wait");
-                }
                 self.note_space(true);
-                self.held = Some(batch);
+                self.held.push_front(batch);
                 Ok(())
             }
             Err(error) => Err(error),
@@ -198,35 +222,45 @@ impl<D: Disk> DiskThread<D> {
     }
 
     fn tidy(&mut self) -> io::Result<()> {
-        match self.engine.tidy() {
-            Ok(more) => {
-                self.more_work = more;
-                if self.held.is_none() {
-                    self.note_space(false);
-                }
-                Ok(())
-            }
-            Err(error) if is_full(&error) => {
-                self.more_work = false;
-                self.note_space(true);
-                Ok(())
-            }
-            Err(error) => Err(error),
+        self.more_work = self.engine.tidy()?;
+        self.note_space(self.engine.is_space_low() || !self.held.is_empty());
+        if self.engine.is_dirty() {
+            self.await_sync();
         }
+        Ok(())
     }
 
+    fn await_sync(&mut self) {
+        self.deadline
+            .get_or_insert_with(|| Instant::now() + self.sync_interval);
+    }
+
+    /// Nothing came for a while, or there is work left.
     fn idle(&mut self) -> io::Result<()> {
-        if let Some(batch) = self.held.take() {
+        while let Some(batch) = self.held.pop_front() {
+            let waiting = self.held.len();
             self.append(batch)?;
+            if self.held.len() > waiting {
+                break;
+            }
         }
         let due = self
             .deadline
             .is_none_or(|deadline| deadline <= Instant::now());
-        if due { self.store() } else { self.tidy() }
+        if due {
+            self.store()?;
+        } else {
+            self.tidy()?;
+        }
+        if !self.more_work && self.held.is_empty() && !self.engine.is_dirty() {
+            self.engine.mark()?;
+            self.marked = true;
+        }
+        Ok(())
     }
 
     fn stop(mut self, clean_stop: &CleanStop) -> io::Result<()> {
-        if let Some(mut batch) = self.held.take() {
+        while let Some(mut batch) = self.held.pop_front() {
             self.engine.append(&mut batch.journal)?;
             self.appended = batch.number;
         }
@@ -237,6 +271,11 @@ impl<D: Disk> DiskThread<D> {
     fn note_space(&mut self, low: bool) {
         if self.space_low != low {
             self.space_low = low;
+            if low {
+                log::error!("no space left for the log: publishers wait until there is");
+            } else {
+                log::info!("there is space for the log again");
+            }
             self.report(Report::SpaceLow(low));
         }
     }
@@ -258,3 +297,5 @@ impl<D: Disk> DiskThread<D> {
 const ROUND_BYTES_MAX: usize = 16 << 20;
 /// How often it is tried again when there is no space.
 const SPACE_RETRY: Duration = Duration::from_millis(100);
+/// Batches kept while there is no space. Beyond, they stay with the loop.
+const HELD_MAX: usize = 64;

@@ -7,6 +7,7 @@
 use std::io;
 
 use crate::broker::journal::{Journal, QueueId};
+use crate::broker::message::MessageId;
 use crate::broker::queue::PackedIds;
 
 use super::catalog::Catalog;
@@ -16,7 +17,7 @@ use super::definitions::{
 use super::error::OpenError;
 use super::files::{Disk, DiskFile};
 use super::log::{Log, LogCounters};
-use super::record::Seed;
+use super::record::{self, Kind, Seed};
 use super::recovered::Recovered;
 use super::recovery::recover;
 use super::runs::{self, RunWriter};
@@ -60,7 +61,7 @@ impl<D: Disk> Engine<D> {
         disk.sync_folder("")
             .map_err(|error| OpenError::io("", error))?;
         let mut survey = survey(&disk)?;
-        let (mut recovered, segments) = recover(&disk, &survey)?;
+        let (mut recovered, segments) = recover(&disk, &mut survey)?;
         let mut repair = |survey: &mut Survey| -> io::Result<_> {
             repair_log(&disk, survey)?;
             open_definitions(
@@ -109,16 +110,55 @@ impl<D: Disk> Engine<D> {
     }
 
     /// A step of the work that nobody waits for: gives space back, rewrites segments, and makes the next
-    /// one ready. Whether there is more to do. After an error that [`is_full`] it can be tried again.
+    /// one ready. Whether there is more to do. Without space it does what it can.
     pub fn tidy(&mut self) -> io::Result<bool> {
-        self.log.release(&self.disk)?;
+        match self.log.release(&self.disk) {
+            Err(error) if !is_full(&error) => return Err(error),
+            _ => {}
+        }
         // As much history as is worth a new file grows with what a segment is.
         let garbage_min = self.log.segment_bytes / 64;
         let next_message = self.log.next_message;
-        self.definitions
-            .tidy(&self.disk, next_message, garbage_min)?;
+        let tidied = self.definitions.tidy(&self.disk, next_message, garbage_min);
+        if let Err(error) = tidied
+            && !is_full(&error)
+        {
+            return Err(error);
+        }
         self.log.prepare(&self.disk)?;
         self.log.compact(&self.disk)
+    }
+
+    /// Takes in acks of messages that were appended before, ahead of journals that wait for space. What
+    /// was taken is gone from them.
+    pub fn append_acks(&mut self, acks: &mut Vec<(QueueId, MessageId)>) -> io::Result<()> {
+        let mut journal = Journal {
+            acks: std::mem::take(acks),
+            ..Journal::default()
+        };
+        let result = self.log.append(&self.disk, &mut journal);
+        *acks = journal.acks;
+        result
+    }
+
+    /// There is no space for another segment.
+    pub fn is_space_low(&self) -> bool {
+        self.log.space_low
+    }
+
+    /// Every message that was appended has a lower id.
+    pub fn next_message(&self) -> MessageId {
+        MessageId::from_bits(self.log.next_message)
+    }
+
+    /// Notes on the disk that everything is stored, so that damage is not taken for the tear of a crash.
+    /// To be done when it is quiet.
+    pub fn mark(&mut self) -> io::Result<()> {
+        if self.is_dirty() {
+            return Ok(());
+        }
+        self.definitions.mark()?;
+        self.log.mark(&self.disk)
     }
 
     /// All stored messages of a block, as a journal has them; acked ones may be among them.
@@ -129,6 +169,7 @@ impl<D: Disk> Engine<D> {
     /// Stores which messages may have been delivered; after that nothing may be appended.
     pub fn stop(&mut self, redelivered: &[(QueueId, PackedIds)]) -> io::Result<()> {
         self.definitions.sync()?;
+        self.definitions.mark()?;
         let mut record = Vec::new();
         let mut writer = RunWriter::default();
         for (queue, ids) in redelivered {
@@ -168,12 +209,21 @@ fn repair_log<D: Disk>(disk: &D, survey: &mut Survey) -> io::Result<()> {
     disk.sync_folder(LOG)?;
     let numbers = survey.segments.iter().map(|found| found.number);
     let list = runs::pack_numbers(numbers);
-    for found in &survey.segments {
+    for found in &mut survey.segments {
         if let Some(index) = &found.index {
             let file = disk.open(&log_path(found.number))?;
             let seed = Seed::new(found.number);
             // What was read may not be stored yet, and a footer says it is.
             file.sync()?;
+            if found.clean_stop == 0 {
+                let mut end = Vec::new();
+                let next = (found.number + 1).to_le_bytes();
+                record::write(&mut end, seed, found.data_end, Kind::Continued, &next);
+                file.write_at(found.data_end, &end)?;
+                found.data_end += end.len() as u64;
+                // The end is stored before the footer that says so.
+                file.sync()?;
+            }
             let footer = encode_footer(index, seed, found.data_end, found.clean_stop, &list);
             file.write_at(found.data_end, &footer)?;
             file.set_size(found.data_end + footer.len() as u64)?;

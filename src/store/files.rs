@@ -210,4 +210,10 @@ pub fn is_full(error: &io::Error) -> bool {
     )
 }
 
+/// Whether an error of reading says that the bytes are gone, unlike one that may not come again.
+pub(super) fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::NotFound)
+        || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+}
+
 const LOCK: &str = "lock";

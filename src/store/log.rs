@@ -10,7 +10,7 @@ use crate::broker::journal::{Journal, QueueId};
 use crate::broker::message::{BLOCK_MESSAGES, MessageId};
 
 use super::compaction::Compaction;
-use super::files::{Disk, DiskFile};
+use super::files::{Disk, DiskFile, is_damage, is_full};
 use super::index::{Blocks, ENTRY_SIZE_MAX, IndexBuilder};
 use super::position::Position;
 use super::record::{self, Kind, RECORD_HEADER, Seed, Walk};
@@ -40,6 +40,10 @@ pub(super) struct Log<D: Disk> {
     out: Vec<u8>,
     /// Up to here everything is stored.
     synced: Position,
+    /// The batch that was begun is not complete: there was no space for the rest.
+    uncommitted: bool,
+    /// What the last commit said of that.
+    claimed: Position,
     /// Lowest id that no stored message has reached.
     pub next_message: u64,
     /// Scratch.
@@ -53,6 +57,8 @@ pub(super) struct Log<D: Disk> {
     changed: bool,
     /// Segments that go when that is stored.
     condemned: Vec<u64>,
+    /// There was no space for the next segment when it was last tried.
+    pub space_low: bool,
     /// Bytes of copies acked since segments were looked through for garbage.
     pub garbage_bytes: u64,
     pub counters: LogCounters,
@@ -67,6 +73,8 @@ pub struct LogCounters {
     pub segments_recycled: u64,
     pub segments_removed: u64,
     pub segments_compacted: u64,
+    /// Places where something could not be read when it was asked for.
+    pub damaged: u64,
 }
 
 /// The segment that is written to, or was until it was full.
@@ -110,6 +118,8 @@ impl<D: Disk> Log<D> {
                 segment: next_number,
                 offset: HEADER_SIZE,
             },
+            uncommitted: false,
+            claimed: Position::default(),
             next_message,
             acks: Vec::new(),
             parts: Vec::new(),
@@ -117,6 +127,7 @@ impl<D: Disk> Log<D> {
             compaction: None,
             changed: true,
             condemned: Vec::new(),
+            space_low: false,
             garbage_bytes: u64::MAX / 2,
             counters: LogCounters::default(),
         };
@@ -141,7 +152,7 @@ impl<D: Disk> Log<D> {
     /// Takes the journal's messages and acks into the log. What was taken is gone from the journal, so
     /// that after an error, when there is space again, the rest can be tried.
     pub fn append(&mut self, disk: &D, journal: &mut Journal) -> io::Result<()> {
-        if journal.messages.is_empty() && journal.acks.is_empty() {
+        if journal.messages.is_empty() && journal.acks.is_empty() && !self.uncommitted {
             return Ok(());
         }
         // A batch that fits half a segment is not torn apart. The quarter is for headers and the index.
@@ -149,8 +160,8 @@ impl<D: Disk> Log<D> {
             + journal.messages.len() / 4
             + ACK_SIZE_MAX * journal.acks.len()
             + 4 * RECORD_HEADER;
-        if (whole as u64) < self.segment_bytes / 2 {
-            self.reserve(disk, whole, 0)?;
+        if !journal.messages.is_empty() && (whole as u64) < self.segment_bytes / 2 {
+            self.reserve(disk, whole, 0, self.ack_reserve())?;
         }
         let mut taken = 0;
         let result = self.append_messages(disk, &journal.messages, &mut taken);
@@ -165,9 +176,11 @@ impl<D: Disk> Log<D> {
             self.append_acks(disk, &mut journal.acks[rest..])?;
             journal.acks.truncate(rest);
         }
-        self.reserve(disk, COMMIT_SIZE, 0)?;
+        self.reserve(disk, COMMIT_SIZE, 0, 0)?;
         let commit = self.synced.encode();
         self.put(Kind::Commit, &commit);
+        self.uncommitted = false;
+        self.claimed = self.synced;
         if self.out.len() >= OUT_BYTES_MAX {
             self.flush()?;
         }
@@ -180,11 +193,12 @@ impl<D: Disk> Log<D> {
             let Some((id, queues)) = rest.get(..size).and_then(record_keys) else {
                 return Err(io::Error::other("the journal is not well-formed"));
             };
-            self.reserve(disk, RECORD_HEADER + size, queues.len())?;
+            self.reserve(disk, RECORD_HEADER + size, queues.len(), self.ack_reserve())?;
             let offset = self.active.end;
             self.active.index.push(id, queues, offset);
             self.active.live += (queues.len() / 8) as u64;
             self.put(Kind::Message, &rest[..size]);
+            self.uncommitted = true;
             self.next_message = self.next_message.max(id + 1);
             *taken += 4 + size;
             if self.out.len() >= OUT_BYTES_MAX {
@@ -198,9 +212,10 @@ impl<D: Disk> Log<D> {
         let mut packed = std::mem::take(&mut self.acks);
         packed.clear();
         runs::pack(acks, &mut packed);
-        let result = self.reserve(disk, RECORD_HEADER + packed.len(), packed.len());
+        let result = self.reserve(disk, RECORD_HEADER + packed.len(), packed.len(), 0);
         if result.is_ok() {
             self.put(Kind::Acks, &packed);
+            self.uncommitted = true;
             self.active.index.acks.extend_from_slice(&packed);
             for (_, run) in Runs::new(&packed) {
                 self.settle(run);
@@ -308,11 +323,23 @@ impl<D: Disk> Log<D> {
         segment.ack_bytes = index.acks.len() as u64;
     }
 
-    /// Makes sure that a record of this size fits the active segment, with what it adds to the index.
-    fn reserve(&mut self, disk: &D, size: usize, index: usize) -> io::Result<()> {
-        let needed = (size + index + 2 * ENTRY_SIZE_MAX + CONTINUED_SIZE) as u64 + TRAILER_SIZE;
+    /// What messages leave of the active segment while there is no file for another: acks go there if there
+    /// is no space for one, and they make space.
+    fn ack_reserve(&self) -> u64 {
+        if self.spares.is_empty() {
+            self.segment_bytes / 8
+        } else {
+            0
+        }
+    }
+
+    /// Makes sure that a record of this size fits the active segment, with what it adds to the index, and
+    /// that so much is left.
+    fn reserve(&mut self, disk: &D, size: usize, index: usize, left: u64) -> io::Result<()> {
+        let ending = COMMIT_SIZE + CONTINUED_SIZE + TRAILER_SIZE as usize;
+        let needed = (size + index + 2 * ENTRY_SIZE_MAX + ending) as u64;
         let footer = self.active.index.size() as u64;
-        if self.active.end + footer + needed <= self.active.capacity {
+        if self.active.end + footer + needed + left <= self.active.capacity {
             return Ok(());
         }
         let index = index + IndexBuilder::default().size();
@@ -323,20 +350,31 @@ impl<D: Disk> Log<D> {
         } else {
             alone + INDEX_ROOM
         };
-        self.rotate(disk, capacity)
+        self.rotate(disk, capacity, alone)
     }
 
     /// Goes on in a new segment.
-    fn rotate(&mut self, disk: &D, capacity: u64) -> io::Result<()> {
+    fn rotate(&mut self, disk: &D, capacity: u64, capacity_min: u64) -> io::Result<()> {
         let number = self.active.number + 1;
         let next = match self.spares.last() {
             Some(spare) if capacity == self.segment_bytes => {
-                let next = reuse(disk, spare, number, capacity, self.next_message)?;
+                let next = reuse(
+                    disk,
+                    spare,
+                    number,
+                    capacity,
+                    capacity_min,
+                    self.next_message,
+                )?;
                 self.spares.pop();
                 self.counters.segments_recycled += 1;
                 next
             }
-            _ => create(disk, number, capacity, self.next_message)?,
+            _ => {
+                let created = create(disk, number, capacity, self.next_message);
+                self.space_low = created.as_ref().is_err_and(is_full);
+                created?
+            }
         };
         self.counters.segments_created += 1;
         self.put(Kind::Continued, &number.to_le_bytes());
@@ -406,6 +444,22 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
+    /// Says that everything is stored, for a start that finds something damaged. Nobody waits for this.
+    pub fn mark(&mut self, disk: &D) -> io::Result<()> {
+        if self.is_dirty() || self.claimed == self.synced {
+            return Ok(());
+        }
+        self.reserve(disk, COMMIT_SIZE, 0, 0)?;
+        if self.is_dirty() {
+            return Ok(());
+        }
+        let claim = self.synced.encode();
+        self.put(Kind::Commit, &claim);
+        self.claimed = self.synced;
+        self.active.dirty = false;
+        self.flush()
+    }
+
     /// Gives a stored segment its footer.
     fn seal(&mut self, full: Active<D::File>) -> io::Result<()> {
         let list = self.list();
@@ -452,7 +506,12 @@ impl<D: Disk> Log<D> {
             .collect();
         if !self.condemned.is_empty() {
             let list = self.list();
-            self.reserve(disk, RECORD_HEADER + list.len() + LIST_GROWTH, 0)?;
+            let reserved = self.reserve(disk, RECORD_HEADER + list.len() + LIST_GROWTH, 0, 0);
+            if let Err(error) = reserved {
+                self.condemned.clear();
+                self.changed = true;
+                return Err(error);
+            }
             let list = self.list();
             self.put(Kind::Segments, &list);
         }
@@ -510,18 +569,31 @@ impl<D: Disk> Log<D> {
 
     /// Makes a file ready for the next segment, so that the batch that needs it does not wait.
     pub fn prepare(&mut self, disk: &D) -> io::Result<()> {
-        if !self.spares.is_empty() || 2 * self.active.end < self.segment_bytes {
+        if !self.spares.is_empty() {
+            self.space_low = false;
+            return Ok(());
+        }
+        if 2 * self.active.end < self.segment_bytes {
             return Ok(());
         }
         let spare = format!("{LOG}/spare-{}", self.next_spare);
         self.next_spare += 1;
-        let file = disk.create(&spare, self.segment_bytes)?;
-        file.sync()?;
-        self.spares.push(spare);
-        Ok(())
+        let created = disk.create(&spare, self.segment_bytes);
+        self.space_low = created.as_ref().is_err_and(is_full);
+        match created {
+            Ok(file) => {
+                file.sync()?;
+                self.spares.push(spare);
+                Ok(())
+            }
+            // Publishers are told to wait, and it is tried again.
+            Err(error) if is_full(&error) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
-    /// All messages of a block that are still in the log, as a journal has them.
+    /// All messages of a block that are still in the log, as a journal has them. What cannot be read is
+    /// left out, and said so.
     pub fn fetch(&mut self, disk: &D, block: u64) -> io::Result<Vec<u8>> {
         self.flush()?;
         let ids = (
@@ -532,10 +604,11 @@ impl<D: Disk> Log<D> {
         let first = self.starts.range(..=ids.0).next_back();
         let from = first.map_or(ids.0, |(first, _)| *first);
         let numbers: Vec<u64> = self.starts.range(from..=ids.1).map(|(_, n)| *n).collect();
+        let mut damaged = 0;
         for number in numbers {
             if let Some(full) = self.closing.iter().find(|full| full.number == number) {
                 let blocks = &full.index.blocks;
-                read_block(
+                damaged += read_block(
                     &full.file,
                     full.seed,
                     blocks,
@@ -544,26 +617,29 @@ impl<D: Disk> Log<D> {
                     &mut messages,
                 )?;
             } else if self.segments.contains_key(&number) {
-                self.open_file(disk, number)?;
+                match self.open_file(disk, number) {
+                    Err(error) if is_damage(&error) => {
+                        log::error!("{}: {error}", log_path(number));
+                        damaged += 1;
+                        continue;
+                    }
+                    result => result?,
+                }
                 let (_, file) = self.open_files.last().expect("it was just opened");
                 let segment = &self.segments[&number];
                 let seed = Seed::new(number);
                 let blocks = &segment.blocks;
-                read_block(file, seed, blocks, segment.data_end, block, &mut messages)?;
+                let end = segment.data_end;
+                damaged += read_block(file, seed, blocks, end, block, &mut messages)?;
             }
         }
         let active = &self.active;
-        let blocks = &active.index.blocks;
         if active.index.messages > 0 {
-            read_block(
-                &active.file,
-                active.seed,
-                blocks,
-                active.end,
-                block,
-                &mut messages,
-            )?;
+            let blocks = &active.index.blocks;
+            let end = active.end;
+            damaged += read_block(&active.file, active.seed, blocks, end, block, &mut messages)?;
         }
+        self.counters.damaged += damaged;
         Ok(messages)
     }
 
@@ -583,7 +659,7 @@ impl<D: Disk> Log<D> {
 
     /// Ends the log for this run: behind this record nothing comes.
     pub fn stop(&mut self, disk: &D, clean_stop: &[u8]) -> io::Result<()> {
-        self.reserve(disk, RECORD_HEADER + clean_stop.len(), 0)?;
+        self.reserve(disk, RECORD_HEADER + clean_stop.len(), 0, 0)?;
         self.active.clean_stop = self.active.end;
         self.put(Kind::CleanStop, clean_stop);
         self.sync()?;
@@ -632,10 +708,15 @@ fn reuse<D: Disk>(
     spare: &str,
     number: u64,
     capacity: u64,
+    capacity_min: u64,
     next_message: u64,
 ) -> io::Result<Active<D::File>> {
     let file = disk.open(spare)?;
-    file.set_size(capacity)?;
+    let capacity = match file.set_size(capacity) {
+        // It was a bit shorter, and so it stays.
+        Err(error) if is_full(&error) && file.size()? >= capacity_min => file.size()?,
+        result => result.map(|()| capacity)?,
+    };
     begin(disk, file, spare, number, capacity, next_message)
 }
 
@@ -680,13 +761,20 @@ fn read_block<F: DiskFile>(
     data_end: u64,
     block: u64,
     out: &mut Vec<u8>,
-) -> io::Result<()> {
+) -> io::Result<u64> {
     let Some((from, end)) = blocks.range(block) else {
-        return Ok(());
+        return Ok(0);
     };
     let end = end.unwrap_or(data_end);
     let mut bytes = vec![0; (end - from) as usize];
-    file.read_at(from, &mut bytes)?;
+    match file.read_at(from, &mut bytes) {
+        Err(error) if is_damage(&error) => {
+            log::error!("the log cannot be read from offset {from} to {end}: {error}");
+            return Ok(1);
+        }
+        result => result?,
+    }
+    let mut damaged = 0;
     out.reserve(bytes.len());
     for met in Walk::new(&bytes, seed, from) {
         match met {
@@ -698,15 +786,13 @@ fn read_block<F: DiskFile>(
                 }
             }
             record::Met::Record(_) => {}
-            record::Met::Hole { offset, size } => {
-                log::error!("damaged bytes at offset {offset}, {size} of them: messages are lost");
-            }
-            record::Met::Rest { offset } => {
-                log::error!("damaged bytes from offset {offset} on: messages are lost");
+            record::Met::Hole { offset, .. } | record::Met::Rest { offset } => {
+                log::error!("the log is damaged at offset {offset}: what was there is lost");
+                damaged += 1;
             }
         }
     }
-    Ok(())
+    Ok(damaged)
 }
 
 /// Reads a section of a full segment's footer.

@@ -49,6 +49,7 @@ mod error;
 pub mod files;
 mod id_set;
 mod index;
+mod inspection;
 mod log;
 mod number;
 mod position;
@@ -73,6 +74,7 @@ use crate::broker::queue::PackedIds;
 pub use definitions::DefinitionCounters;
 pub use engine::Options;
 pub use error::OpenError;
+pub use inspection::Inspection;
 pub use log::LogCounters;
 pub use recovered::{Damage, Fault, Recovered, RecoveryStatistics, Redelivered, References};
 
@@ -150,6 +152,15 @@ impl Opened {
     }
 }
 
+/// Looks at the data directory of a broker that does not run, and changes nothing.
+///
+/// # Errors
+/// A broker runs there, a later version wrote it, or it cannot be read.
+pub fn check(directory: &Path) -> Result<Inspection, OpenError> {
+    let disk = Directory::inspect(directory).map_err(|error| refused(directory, error))?;
+    Inspection::of(&disk)
+}
+
 fn refused(directory: &Path, error: io::Error) -> OpenError {
     match error.kind() {
         ErrorKind::WouldBlock => OpenError::InUse {
@@ -186,7 +197,7 @@ impl Store {
         );
         let thread = thread::Builder::new()
             .name("disk".to_owned())
-            .spawn(move || disk.run().inspect_err(|error| end_process(error)))
+            .spawn(move || disk.run().inspect_err(end_process))
             .expect("a thread can be started while the program starts");
         Store {
             requests: Some(requests),

@@ -157,17 +157,8 @@ impl<'a> Walk<'a> {
         read(&self.bytes[at..], self.seed, self.base + at as u64)
     }
 
-    /// The size of a damaged record is often still true.
-    fn next_record(&self) -> Option<usize> {
-        let rest = &self.bytes[self.at..];
-        let trusted = rest
-            .first_chunk::<RECORD_HEADER>()
-            .and_then(|header| payload_size(header).checked_add(self.at + RECORD_HEADER))
-            .filter(|next| *next < self.bytes.len() && self.record_at(*next).is_some());
-        trusted.or_else(|| self.search())
-    }
-
-    /// Tries every place, zeros in strides: most of a new segment is nothing else.
+    /// The next place with a record. Tries all of them, since a damaged size may well lead to a later
+    /// record; zeros in strides, since most of a new segment is nothing else.
     fn search(&self) -> Option<usize> {
         let mut at = self.at + 1;
         while at + RECORD_HEADER <= self.bytes.len() {
@@ -197,7 +188,7 @@ impl<'a> Iterator for Walk<'a> {
             return Some(Met::Record(record));
         }
         let offset = self.base + self.at as u64;
-        match self.next_record() {
+        match self.search() {
             Some(next) => {
                 let size = (next - self.at) as u64;
                 self.at = next;

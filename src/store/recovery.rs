@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::FixedState;
 
-use crate::broker::journal::QueueId;
+use crate::broker::DEFAULT_VIRTUAL_HOST;
+use crate::broker::journal::{Definition, QueueId, StoredQueue};
 use crate::broker::message::{BLOCK_MESSAGES, MessageId};
 use crate::broker::queue::PackedIds;
+use crate::wire::amqp::{OwnedTable, Table};
 
 use super::error::OpenError;
 use super::files::Disk;
@@ -20,8 +22,30 @@ use super::survey::{Survey, Surveyed};
 /// Finds out who needs which messages, and what the running store must know of each segment.
 pub(super) fn recover<D: Disk>(
     disk: &D,
-    survey: &Survey,
+    survey: &mut Survey,
 ) -> Result<(Recovered, Vec<Segment>), OpenError> {
+    let (recovered, segments) = match_acks(disk, survey)?;
+    // Whoever lost a queue's declaration to damage still wants its messages.
+    for (queue, _) in &recovered.queues {
+        if !survey.catalog.has_queue(*queue) {
+            survey.catalog.apply(stand_in(*queue));
+        }
+    }
+    Ok((recovered, segments))
+}
+
+/// A declaration for a queue of which only messages are left.
+fn stand_in(id: QueueId) -> Definition {
+    Definition::QueueDeclared(StoredQueue {
+        id,
+        virtual_host: DEFAULT_VIRTUAL_HOST.as_bytes().into(),
+        name: format!("leveret.recovered.{}", id.0).into_bytes().into(),
+        auto_delete: false,
+        arguments: OwnedTable::from(Table::EMPTY),
+    })
+}
+
+fn match_acks<D: Disk>(disk: &D, survey: &Survey) -> Result<(Recovered, Vec<Segment>), OpenError> {
     let acked = read_acks(disk, survey)?;
     let mut tally = Tally::new(survey, &acked);
     let mut segments = Vec::new();
@@ -112,7 +136,7 @@ fn read_acks<D: Disk>(disk: &D, survey: &Survey) -> Result<Acked, OpenError> {
                     targets.push(*number);
                 }
             }
-            if survey.catalog.has_queue(queue) {
+            if survey.holds_queue(queue) {
                 acked.queues.entry(queue).or_default().insert_run(run);
             }
         }
@@ -193,7 +217,7 @@ impl<'a> Tally<'a> {
         let mut slots = Vec::new();
         for queue in set {
             self.next_queue = self.next_queue.max(queue.0.saturating_add(1));
-            if !self.survey.catalog.has_queue(*queue) {
+            if !self.survey.holds_queue(*queue) {
                 continue;
             }
             let slot = *self.slots.entry(*queue).or_insert_with(|| {

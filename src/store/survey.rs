@@ -8,6 +8,8 @@
 
 use std::io;
 
+use crate::broker::journal::QueueId;
+
 use super::catalog::Catalog;
 use super::definitions::{FOLDER, definitions_generation, definitions_path, replay};
 use super::error::OpenError;
@@ -27,6 +29,8 @@ use super::segment::{
 #[derive(Default)]
 pub(super) struct Survey {
     pub catalog: Catalog,
+    /// Of these, some cannot be read.
+    pub definitions_lost: bool,
     /// Of the definitions, if there are any.
     pub definitions: Option<SurveyedDefinitions>,
     /// In order.
@@ -127,6 +131,8 @@ impl Survey {
                 self.note_damage(&path, records, record.offset, record.end());
             }
         }
+        let noted = &self.damage[damaged..];
+        self.definitions_lost = noted.iter().any(|damage| damage.what.is_loss());
         self.next_message = self.catalog.next_message;
         self.definitions = Some(SurveyedDefinitions {
             generation,
@@ -134,6 +140,11 @@ impl Survey {
             spoilt: self.damage.len() > damaged,
         });
         Ok(())
+    }
+
+    /// Whether messages of this queue are to be kept.
+    pub fn holds_queue(&self, queue: QueueId) -> bool {
+        self.catalog.has_queue(queue) || (self.definitions_lost && !self.catalog.was_deleted(queue))
     }
 
     fn survey_log<D: Disk>(&mut self, disk: &D) -> Result<(), OpenError> {
@@ -392,7 +403,9 @@ impl Survey {
                         accepted.lost = true;
                         let to = if all_stored { file_end } else { claim.offset };
                         self.note_damage(path, records, offset, to.min(file_end));
-                    } else if let Some(end) = record_like(records, offset) {
+                    } else if let Some(end) = record_like(records, offset)
+                        && !is_left_over(records, offset, number)
+                    {
                         self.cut(path, records, accepted.end, end);
                         return accepted;
                     }
@@ -400,6 +413,15 @@ impl Survey {
             }
         }
         if all_stored {
+            let last = met.iter().rev().find_map(|it| match it {
+                Met::Record(record) => Some(record.kind),
+                Met::Hole { .. } | Met::Rest { .. } => None,
+            });
+            if !accepted.lost && last != Some(Kind::CleanStop) {
+                // The file ends too early, just between two records.
+                accepted.lost = true;
+                self.note_damage(path, records, end, end);
+            }
             accepted.end = end;
             accepted.torn = false;
         } else if end > accepted.end {
@@ -560,6 +582,16 @@ fn record_like(records: &[u8], offset: u64) -> Option<u64> {
     ((1..16).contains(&header[8]) && end <= records.len())
         .then_some(offset + (RECORD_HEADER as u64) + u64::from(size))
 }
+
+/// Whether a record is from another life of the file, when it was an earlier segment.
+fn is_left_over(records: &[u8], offset: u64, number: u64) -> bool {
+    let bytes = &records[(offset - HEADER_SIZE) as usize..];
+    (number.saturating_sub(EARLIER_SEGMENTS)..number)
+        .any(|earlier| record::read(bytes, Seed::new(earlier), offset).is_some())
+}
+
+/// How far back it is tried.
+const EARLIER_SEGMENTS: u64 = 1000;
 
 fn read_all<D: Disk>(disk: &D, path: &str) -> io::Result<Vec<u8>> {
     let file = disk.open(path)?;

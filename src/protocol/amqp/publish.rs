@@ -65,9 +65,9 @@ impl RouteCache {
     #[inline]
     fn leads(&self, message: &Message<'_>, has_headers: bool, generation: u64) -> bool {
         self.route.generation == generation
-            && self.routing_key == message.routing_key
-            && self.exchange == message.exchange
-            && (self.properties == message.properties || !(has_headers || self.has_headers))
+            && is_same(&self.routing_key, message.routing_key)
+            && is_same(&self.exchange, message.exchange)
+            && (!(has_headers || self.has_headers) || is_same(&self.properties, message.properties))
     }
 
     fn remember(&mut self, message: &Message<'_>, has_headers: bool) {
@@ -98,8 +98,8 @@ impl Channel {
         }
         let flags = Properties::flags(message.properties);
         let has_headers = flags & properties::HEADERS != 0;
-        let same_properties =
-            message.properties == NO_PROPERTIES || message.properties == self.route.properties;
+        let same_properties = message.properties == NO_PROPERTIES
+            || is_same(&self.route.properties, message.properties);
         if !same_properties
             || !self
                 .route
@@ -292,6 +292,22 @@ fn without(table: Table<'_>, name: &[u8]) -> TableBuilder {
     rest
 }
 
+/// Equality of what is short and compared for every message, in words: a call of `memcmp`, with its
+/// masked vectors, was seen to take a sixth of all the time of a publish with its delivery.
+#[inline]
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    let ((words, tail), (other_words, other_tail)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
+    words.iter().eq(other_words)
+        && match (one.last_chunk::<8>(), other.last_chunk::<8>()) {
+            // With bytes of the word before, if need be.
+            (Some(end), Some(other_end)) => end == other_end,
+            _ => tail.iter().eq(other_tail),
+        }
+}
+
 fn replace(buffer: &mut Vec<u8>, with: &[u8]) {
     buffer.clear();
     buffer.extend_from_slice(with);
@@ -345,6 +361,21 @@ impl OwnedPublication {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_the_same_if_every_byte_is() {
+        let name: Vec<u8> = (0..40).collect();
+        for size in 0..=name.len() {
+            let name = &name[..size];
+            assert!(is_same(name, &name.to_vec()));
+            assert!(!is_same(name, &[name, &[0]].concat()));
+            for at in 0..size {
+                let mut other = name.to_vec();
+                other[at] ^= 1;
+                assert!(!is_same(name, &other));
+            }
+        }
+    }
 
     #[test]
     fn expirations_are_parsed_as_rabbitmq_does() {

@@ -10,7 +10,7 @@
 
 use super::super::Malformed;
 use super::super::reader::Reader;
-use super::super::writer::Writer;
+use super::super::writer::{SHORT_STRING_BYTES_MAX, Writer};
 use super::method::{EncodeMethod, basic};
 
 /// What a client says first (AMQP 0-9-1 §4.2.2).
@@ -148,6 +148,57 @@ pub fn encode_body(out: &mut Vec<u8>, channel: u16, body: &[u8]) {
     end_frame(out, start);
 }
 
+/// Appends a delivery whose body fits one frame: `basic.deliver`, content header, and a body frame
+/// unless it is empty, byte for byte as [`encode_method`], [`encode_content_header`] and [`encode_body`]
+/// would. This is done for every message, so that what is of fixed size goes out in few pieces.
+pub fn encode_delivery(
+    out: &mut Vec<u8>,
+    channel: u16,
+    method: &basic::Deliver<'_>,
+    properties: &[u8],
+    body: &[u8],
+) {
+    let tag = cut_short(method.consumer_tag);
+    let exchange = cut_short(method.exchange);
+    let routing_key = cut_short(method.routing_key);
+    let method_size = DELIVER_FIXED_SIZE + tag.len() + exchange.len() + routing_key.len();
+    let header_size = CONTENT_HEADER_FIXED_SIZE + properties.len();
+    out.reserve(method_size + header_size + body.len() + 3 * OVERHEAD);
+
+    let mut ids = [0; HEADER_SIZE + 5];
+    ids[..HEADER_SIZE].copy_from_slice(&frame_header(METHOD, channel, method_size));
+    ids[7..9].copy_from_slice(&basic::Deliver::CLASS_ID.to_be_bytes());
+    ids[9..11].copy_from_slice(&basic::Deliver::METHOD_ID.to_be_bytes());
+    ids[11] = tag.len() as u8;
+    out.extend_from_slice(&ids);
+    out.extend_from_slice(tag);
+
+    let mut numbers = [0; 10];
+    numbers[..8].copy_from_slice(&method.delivery_tag.to_be_bytes());
+    numbers[8] = u8::from(method.redelivered);
+    numbers[9] = exchange.len() as u8;
+    out.extend_from_slice(&numbers);
+    out.extend_from_slice(exchange);
+    out.push(routing_key.len() as u8);
+    out.extend_from_slice(routing_key);
+
+    let mut header = [END; 1 + HEADER_SIZE + CONTENT_HEADER_FIXED_SIZE];
+    header[1..8].copy_from_slice(&frame_header(HEADER, channel, header_size));
+    header[8..10].copy_from_slice(&basic::CLASS_ID.to_be_bytes());
+    header[10..12].copy_from_slice(&[0; 2]);
+    header[12..].copy_from_slice(&(body.len() as u64).to_be_bytes());
+    out.extend_from_slice(&header);
+    out.extend_from_slice(properties);
+
+    if !body.is_empty() {
+        let mut start = [END; 1 + HEADER_SIZE];
+        start[1..].copy_from_slice(&frame_header(BODY, channel, body.len()));
+        out.extend_from_slice(&start);
+        out.extend_from_slice(body);
+    }
+    out.push(END);
+}
+
 /// Appends the header of a body frame whose payload of `size` bytes and [`END`] the caller writes.
 #[inline]
 pub fn encode_body_start(out: &mut Vec<u8>, channel: u16, size: u32) {
@@ -160,6 +211,22 @@ pub fn encode_body_start(out: &mut Vec<u8>, channel: u16, size: u32) {
 pub fn encode_heartbeat(out: &mut Vec<u8>) {
     let start = begin_frame(out, HEARTBEAT, 0);
     end_frame(out, start);
+}
+
+/// A frame header with its size.
+#[inline]
+fn frame_header(kind: u8, channel: u16, payload_size: usize) -> [u8; HEADER_SIZE] {
+    let [c0, c1] = channel.to_be_bytes();
+    let size = u32::try_from(payload_size).expect("frames are smaller than 4 GiB");
+    let [s0, s1, s2, s3] = size.to_be_bytes();
+    [kind, c0, c1, s0, s1, s2, s3]
+}
+
+/// What [`Writer::short_string`] would write of a string, and why.
+#[inline]
+fn cut_short(string: &[u8]) -> &[u8] {
+    debug_assert!(string.len() <= SHORT_STRING_BYTES_MAX);
+    &string[..string.len().min(SHORT_STRING_BYTES_MAX)]
 }
 
 /// Appends a frame header whose size is not known yet; returns where the payload starts.
@@ -197,6 +264,11 @@ fn too_large(kind: u8, channel: u16, payload: u32, frame_max: u32) -> Malformed 
     }
 }
 
+/// Payload of a `basic.deliver` beside its three strings.
+const DELIVER_FIXED_SIZE: usize = 2 + 2 + 1 + 8 + 1 + 1 + 1;
+/// Payload of a content header beside its properties.
+const CONTENT_HEADER_FIXED_SIZE: usize = 2 + 2 + 8;
+
 #[cfg(test)]
 mod tests {
     use super::super::method::{Method, tx};
@@ -230,6 +302,35 @@ mod tests {
                     payload
                 }
             );
+        }
+    }
+
+    #[test]
+    fn a_delivery_in_one_piece_is_what_its_frames_are_singly() {
+        for (name, body) in [
+            (&b""[..], &b""[..]),
+            (b"some name", b"a body"),
+            (&[b'x'; 255], b""),
+        ] {
+            for redelivered in [false, true] {
+                let method = basic::Deliver {
+                    consumer_tag: name,
+                    delivery_tag: 0x0102_0304_0506_0708,
+                    redelivered,
+                    exchange: &name[..name.len() / 2],
+                    routing_key: name,
+                };
+                let properties = &[0x10, 0, 2][..];
+                let mut expected = b"before".to_vec();
+                encode_method(&mut expected, 0x0908, &method);
+                encode_content_header(&mut expected, 0x0908, body.len() as u64, properties);
+                if !body.is_empty() {
+                    encode_body(&mut expected, 0x0908, body);
+                }
+                let mut out = b"before".to_vec();
+                encode_delivery(&mut out, 0x0908, &method, properties, body);
+                assert_eq!(out, expected);
+            }
         }
     }
 
