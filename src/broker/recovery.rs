@@ -78,7 +78,7 @@ impl Core {
         &mut self,
         queue: QueueId,
         messages: PackedIds,
-        redelivered: &PackedIds,
+        redelivered: PackedIds,
         redelivered_up_to: Option<MessageId>,
     ) {
         if let Some(&key) = self.queue_ids.get(&queue) {

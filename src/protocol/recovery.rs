@@ -1,5 +1,7 @@
 //! From what a start found in the data directory to the broker as it was.
 
+use std::collections::BTreeMap;
+
 use crate::broker::journal::QueueId;
 use crate::broker::queue::PackedIds;
 use crate::protocol::Hub;
@@ -29,20 +31,19 @@ impl Hub {
                     .recover_block(block, counts.filter(|(_, count)| *count > 0));
             }
         }
-        self.recover_queues(recovered.queues, &recovered.redelivered);
+        self.recover_queues(recovered.queues, recovered.redelivered);
         self.begin_store(recovered.next_message, recovered.next_queue);
     }
 
-    fn recover_queues(&mut self, queues: Vec<(QueueId, PackedIds)>, redelivered: &Redelivered) {
-        let none = PackedIds::default();
+    fn recover_queues(&mut self, queues: Vec<(QueueId, PackedIds)>, redelivered: Redelivered) {
+        let (is_any, exactly) = match redelivered {
+            Redelivered::Any => (true, Vec::new()),
+            Redelivered::Exactly(all) => (false, all),
+        };
+        let mut exactly: BTreeMap<_, _> = exactly.into_iter().collect();
         for (queue, messages) in queues {
-            let (flagged, up_to) = match redelivered {
-                Redelivered::Any => (&none, messages.last()),
-                Redelivered::Exactly(all) => {
-                    let found = all.iter().find(|(id, _)| *id == queue);
-                    (found.map_or(&none, |(_, ids)| ids), None)
-                }
-            };
+            let flagged = exactly.remove(&queue).unwrap_or_default();
+            let up_to = messages.last().filter(|_| is_any);
             self.core.recover_messages(queue, messages, flagged, up_to);
         }
     }

@@ -108,5 +108,5 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.parse().expect("a number"))
 }
 
-const ROUNDS: u64 = 60;
+const ROUNDS: u64 = 150;
 const LOAD_MS_MAX: usize = 200;

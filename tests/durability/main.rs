@@ -1,7 +1,7 @@
 //! What was confirmed is there: the real process, killed, stopped and opened again; queues deeper than
 //! memory; disks that are full, taken or not ours.
 //!
-//! `LEVERET_ROUNDS` says how often the process is killed (default 60, over all tests), `LEVERET_SEED`
+//! `LEVERET_ROUNDS` says how often the process is killed (default 150, over all tests), `LEVERET_SEED`
 //! repeats one run. A failure prints the seed; the moments at which a process dies are not repeatable,
 //! so a failure may take more than one run to come back.
 

@@ -38,6 +38,11 @@ impl PackedIds {
         self.count == 0
     }
 
+    #[inline]
+    pub fn first(&self) -> Option<MessageId> {
+        self.iter().next()
+    }
+
     pub fn last(&self) -> Option<MessageId> {
         (self.count > 0).then(|| MessageId::from_bits(self.last))
     }

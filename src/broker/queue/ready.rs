@@ -38,6 +38,9 @@ impl Entry {
 pub struct Ready {
     front: VecDeque<Entry>,
     middle: PackedIds,
+    /// Those in the middle that may have been delivered before the broker was stopped, and perhaps ids
+    /// that are not in the queue.
+    flagged: PackedIds,
     back: VecDeque<Entry>,
     returned: BTreeSet<Entry>,
     /// Messages up to this one may have been delivered by a broker that ended unexpectedly.
@@ -50,27 +53,12 @@ impl Ready {
     /// ones for example: what did not survive is not in the queue, and its id may be given again.
     pub fn recovered(
         messages: PackedIds,
-        redelivered: &PackedIds,
+        redelivered: PackedIds,
         redelivered_up_to: Option<MessageId>,
     ) -> Self {
-        let mut returned = BTreeSet::new();
-        let mut flagged = redelivered.iter().peekable();
-        let is_new = |message: &MessageId| {
-            while flagged.next_if(|it| it < message).is_some() {}
-            let is_flagged = flagged.next_if_eq(message).is_some();
-            if is_flagged {
-                returned.insert(Entry::new(*message).as_redelivered());
-            }
-            !is_flagged
-        };
-        let middle = if redelivered.is_empty() {
-            messages
-        } else {
-            messages.iter().filter(is_new).collect()
-        };
         Ready {
-            middle,
-            returned,
+            middle: messages,
+            flagged: redelivered,
             redelivered_up_to,
             ..Ready::default()
         }
@@ -129,7 +117,11 @@ impl Ready {
 
     /// In order of delivery.
     pub fn iter(&self) -> impl Iterator<Item = Entry> {
-        let middle = self.middle.iter().map(|message| self.entry(message));
+        let mut flagged = self.flagged.iter().peekable();
+        let middle = self.middle.iter().map(move |message| {
+            while flagged.next_if(|it| *it < message).is_some() {}
+            self.entry(message, flagged.next_if_eq(&message).is_some())
+        });
         let arrived = self.front.iter().copied().chain(middle);
         let mut arrived = arrived.chain(self.back.iter().copied()).peekable();
         let mut returned = self.returned.iter().copied().peekable();
@@ -158,14 +150,26 @@ impl Ready {
             let Some(message) = self.middle.pop() else {
                 break;
             };
-            let entry = self.entry(message);
+            let is_flagged = self.take_flagged(message);
+            let entry = self.entry(message, is_flagged);
             self.front.push_back(entry);
         }
     }
 
-    fn entry(&self, message: MessageId) -> Entry {
+    /// Whether the next of the middle is flagged; also forgets flags before it.
+    fn take_flagged(&mut self, message: MessageId) -> bool {
+        while let Some(flagged) = self.flagged.first().filter(|first| *first <= message) {
+            self.flagged.pop();
+            if flagged == message {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn entry(&self, message: MessageId, is_flagged: bool) -> Entry {
         let entry = Entry::new(message);
-        if self.redelivered_up_to.is_some_and(|last| message <= last) {
+        if is_flagged || self.redelivered_up_to.is_some_and(|last| message <= last) {
             entry.as_redelivered()
         } else {
             entry
@@ -218,7 +222,7 @@ mod tests {
                 .collect()
         };
         let some: PackedIds = [4, 9].map(id).into_iter().collect();
-        let mut clean = Ready::recovered(messages.clone(), &some, None);
+        let mut clean = Ready::recovered(messages.clone(), some, None);
         assert_eq!(
             flags(&clean),
             [(1, false), (4, true), (5, false), (9, true)]
@@ -227,12 +231,12 @@ mod tests {
         assert_eq!(clean.pop().map(|entry| entry.message()), Some(id(1)));
         assert_eq!(flags(&clean), [(4, true), (5, false), (9, true)]);
         let with_others: PackedIds = [0, 4, 6, 9, 12].map(id).into_iter().collect();
-        let others = Ready::recovered(messages.clone(), &with_others, None);
+        let others = Ready::recovered(messages.clone(), with_others, None);
         assert_eq!(
             flags(&others),
             [(1, false), (4, true), (5, false), (9, true)]
         );
-        let crashed = Ready::recovered(messages, &PackedIds::default(), Some(id(5)));
+        let crashed = Ready::recovered(messages, PackedIds::default(), Some(id(5)));
         assert_eq!(
             flags(&crashed),
             [(1, true), (4, true), (5, true), (9, false)]
