@@ -11,7 +11,7 @@ use log::LevelFilter;
 #[derive(Debug)]
 pub enum Request {
     Serve {
-        config: Config,
+        config: Box<Config>,
         level: LevelFilter,
     },
     /// Say what a stopped broker's data directory holds.
@@ -43,7 +43,7 @@ pub fn parse(arguments: impl IntoIterator<Item: AsRef<OsStr>>) -> Result<Request
     }
     Ok(Request::Serve {
         level: level(&matches)?,
-        config: config(&matches)?,
+        config: Box::new(config(&matches)?),
     })
 }
 
@@ -162,7 +162,7 @@ mod tests {
 
     fn serve(line: &str) -> (Config, LevelFilter) {
         match parse_line(line) {
-            Ok(Request::Serve { config, level }) => (config, level),
+            Ok(Request::Serve { config, level }) => (*config, level),
             other => panic!("{line}: {other:?}"),
         }
     }

@@ -50,7 +50,8 @@ pub struct Limits {
     /// A broker that stops waits this long for its peers to say goodbye; then it closes their
     /// sockets.
     pub stop_timeout_ms: u64,
-    /// Bytes of messages in memory beyond which they are paged out, if there is a store.
+    /// Bytes of messages in memory beyond which they are paged out, if there is a store. With the
+    /// default the whole broker stays within 64 MiB.
     pub messages_bytes_budget: usize,
     /// Bytes of messages in memory beyond which publishers are blocked.
     pub messages_bytes_max: usize,
@@ -98,7 +99,7 @@ impl Default for Limits {
             read_bytes_max: 128 << 10,
             turn_bytes_max: 1 << 20,
             stop_timeout_ms: 5_000,
-            messages_bytes_budget: 64 << 20,
+            messages_bytes_budget: 48 << 20,
             messages_bytes_max: 1 << 30,
         }
     }

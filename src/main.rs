@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     match arguments::parse(std::env::args_os().skip(1)) {
         Ok(Request::Serve { config, level }) => {
             start_logging(level);
-            match serve(config) {
+            match serve(*config) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
                     log::error!("{error}");

@@ -242,6 +242,60 @@ fn space_comes_back_when_messages_are_acked() {
 }
 
 #[test]
+fn a_few_messages_that_stay_do_not_hold_the_space_of_the_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut driver, _) = Driver::open(directory.path(), small());
+    driver.journal(Journal {
+        definitions: vec![queue(1, "a"), queue(2, "b")],
+        ..Journal::default()
+    });
+    for round in 0..300 {
+        let mut journal = Journal::default();
+        append(&mut journal, round * 100, &[2], &[8; 200]);
+        (1..100).for_each(|n| append(&mut journal, round * 100 + n, &[1], &[7; 200]));
+        driver.journal(journal);
+        driver.journal(Journal {
+            acks: (1..100)
+                .map(|n| (QueueId(1), MessageId::from_bits(round * 100 + n)))
+                .collect(),
+            awaited: true,
+            ..Journal::default()
+        });
+    }
+    driver.wait_stored();
+    let log = directory.path().join("log");
+    let size = || -> u64 {
+        let files = std::fs::read_dir(&log).unwrap();
+        // One may go while we look.
+        let sizes = files.filter_map(|file| Some(file.ok()?.metadata().ok()?.len()));
+        sizes.sum()
+    };
+    // Live are 75 KB; four segments on top of twice that.
+    let bound = 2 * 75_000 + 4 * (64 << 10);
+    let limit = Instant::now() + Duration::from_secs(20);
+    while size() > bound {
+        assert!(Instant::now() < limit, "{} bytes", size());
+        std::thread::yield_now();
+    }
+    drop(driver);
+    let (mut driver, recovered) = Driver::open(directory.path(), small());
+    assert_eq!(recovered.damage, []);
+    let left: Vec<u64> = (0..300).map(|round| round * 100).collect();
+    assert_eq!(ids(&recovered.queues[0].1), left);
+    driver.submit(Batch {
+        fetches: (0..118).collect(),
+        ..Batch::default()
+    });
+    driver.wait(|driver| driver.pages.len() == 118);
+    let read = driver
+        .pages
+        .iter()
+        .flat_map(|(_, page)| StoredMessages::new(page));
+    let read: Vec<u64> = read.map(|message| message.id.to_bits()).collect();
+    assert!(left.iter().all(|id| read.contains(id)));
+}
+
+#[test]
 fn a_message_larger_than_a_segment_is_stored() {
     let directory = tempfile::tempdir().unwrap();
     let (mut driver, _) = Driver::open(directory.path(), small());

@@ -21,7 +21,7 @@ pub struct Storage {
 /// Counters at one moment.
 #[derive(Clone, Copy, Default)]
 pub struct Written {
-    /// Bytes that the process caused to be written, in whole pages (`/proc/PID/io`).
+    /// Bytes that the process made dirty in the page cache (`/proc/PID/io`).
     by_process: Option<u64>,
     /// Bytes written to the block device and its cache flushes, whoever caused them.
     to_device: Option<(u64, u64)>,

@@ -85,12 +85,6 @@ impl Journal {
         self.definitions.is_empty() && self.messages.is_empty() && self.acks.is_empty()
     }
 
-    /// The first of its messages.
-    pub fn first_message(&self) -> Option<MessageId> {
-        let first = StoredMessages::new(&self.messages).next()?;
-        Some(first.id)
-    }
-
     /// What was written down so far. The next batch is expected to be about as large.
     pub fn take(&mut self) -> Journal {
         let next = Journal {
@@ -98,6 +92,12 @@ impl Journal {
             ..Journal::default()
         };
         std::mem::replace(self, next)
+    }
+
+    /// The first of its messages.
+    pub fn first_message(&self) -> Option<MessageId> {
+        let first = StoredMessages::new(&self.messages).next()?;
+        Some(first.id)
     }
 
     /// Adds a message for these queues. Ids must grow from call to call.

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::control::Handle;
 use crate::config::Config;
@@ -31,8 +31,19 @@ impl StoreLink {
             sync_interval_ms: config.sync_interval_ms,
             ..Options::default()
         };
+        let started = Instant::now();
+        log::info!("opening the data directory {}", directory.display());
         let (opened, recovered) = Opened::open(directory, options).map_err(io::Error::other)?;
+        let statistics = recovered.statistics;
+        let queues = recovered.queues.len();
         hub.recover(recovered);
+        log::info!(
+            "recovered {} messages in {queues} queues, from {} segments of {} MiB, in {} ms",
+            statistics.messages,
+            statistics.segments,
+            statistics.log_bytes >> 20,
+            started.elapsed().as_millis()
+        );
         let store = Store::start(opened, Box::new(move || handle.wake()));
         Ok(StoreLink {
             store,

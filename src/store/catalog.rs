@@ -72,16 +72,15 @@ impl Catalog {
     }
 
     /// What leads to the same state, in an order that can be replayed.
-    pub fn definitions(&self) -> Vec<Definition> {
-        let bindings: Vec<_> = self
-            .bindings
-            .iter()
-            .filter(|(binding, place)| self.holds(binding, **place))
-            .map(|(binding, place)| (*place, Definition::Bound(binding.clone())))
+    pub fn into_definitions(mut self) -> Vec<Definition> {
+        let bindings: Vec<_> = std::mem::take(&mut self.bindings)
+            .into_iter()
+            .filter(|(binding, place)| self.holds(binding, *place))
+            .map(|(binding, place)| (place, Definition::Bound(binding)))
             .collect();
         let mut parts: [Vec<(u64, Definition)>; 3] = [
-            self.exchanges.values().cloned().collect(),
-            self.queues.values().cloned().collect(),
+            self.exchanges.into_values().collect(),
+            self.queues.into_values().collect(),
             bindings,
         ];
         for part in &mut parts {

@@ -62,6 +62,14 @@ fn encode_binding(binding: &StoredBinding, out: &mut Vec<u8>) {
     write_bytes(out, binding.arguments.view().as_bytes());
 }
 
+/// Whether an encoded definition takes something back.
+pub(super) fn undoes(bytes: &[u8]) -> bool {
+    matches!(
+        bytes.first(),
+        Some(&(EXCHANGE_DELETED | QUEUE_DELETED | UNBOUND))
+    )
+}
+
 /// `None` if that is not what the bytes are.
 pub(super) fn decode(mut bytes: &[u8]) -> Option<Definition> {
     let bytes = &mut bytes;

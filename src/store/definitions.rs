@@ -5,14 +5,14 @@
 
 use std::io;
 
-use crate::broker::journal::{Definition, QueueId};
+use crate::broker::journal::Definition;
 
 use super::catalog::Catalog;
 use super::definition_codec;
 use super::files::{Disk, DiskFile};
 use super::number;
 use super::position::Position;
-use super::record::{self, Kind, Met, Seed, Walk};
+use super::record::{self, Kind, Met, RECORD_HEADER, Seed, Walk};
 use super::segment::{HEADER_SIZE, Header, Role};
 
 pub(super) struct Definitions<F> {
@@ -38,18 +38,19 @@ pub struct DefinitionCounters {
 }
 
 impl<F: DiskFile> Definitions<F> {
-    /// A new file that holds what is in the catalog.
+    /// A new file that holds these, and the lowest ids of queues and messages that were never used.
     pub fn write_new<D: Disk<File = F>>(
         disk: &D,
         generation: u64,
-        catalog: Catalog,
+        definitions: &[Definition],
+        next: (u64, u64),
     ) -> io::Result<Self> {
         let seed = Seed::new(generation);
         let mut counters = Vec::new();
-        number::write(&mut counters, catalog.next_queue);
-        number::write(&mut counters, catalog.next_message);
+        number::write(&mut counters, next.0);
+        number::write(&mut counters, next.1);
         let mut bytes = vec![0; HEADER_SIZE as usize];
-        encode(&catalog.definitions(), seed, 0, &mut bytes);
+        encode(definitions, seed, 0, &mut bytes);
         let end = bytes.len() as u64;
         record::write(&mut bytes, seed, end, Kind::Counters, &counters);
         let end = bytes.len() as u64;
@@ -107,9 +108,8 @@ impl<F: DiskFile> Definitions<F> {
         }
         let mut bytes = Vec::new();
         encode(definitions, self.seed, self.end, &mut bytes);
-        let undone = definitions.iter().filter(|it| undoes(it)).count() as u64;
-        // What is undone is about as large as what undoes it, or larger.
-        let garbage = 2 * undone * (bytes.len() as u64 / definitions.len() as u64);
+        let records = Walk::new(&bytes, self.seed, self.end);
+        let garbage: u64 = records.map(|met| garbage_of(&met)).sum();
         self.write(bytes)?;
         self.garbage += garbage;
         self.dirty = true;
@@ -141,6 +141,7 @@ impl<F: DiskFile> Definitions<F> {
         self.file.write_at(self.end, &bytes)?;
         self.counters.written_bytes += bytes.len() as u64;
         self.end = end;
+        self.garbage += (RECORD_HEADER + claim.encode().len()) as u64;
         self.claimed = self.synced;
         Ok(())
     }
@@ -183,9 +184,11 @@ impl<F: DiskFile> Definitions<F> {
                 }
             }
         }
-        catalog.next_message = next_message;
+        drop(bytes);
         let mut counters = self.counters;
-        let new = Definitions::write_new(disk, self.generation + 1, catalog)?;
+        let next = (catalog.next_queue, next_message);
+        let definitions = catalog.into_definitions();
+        let new = Definitions::write_new(disk, self.generation + 1, &definitions, next)?;
         disk.remove(&definitions_path(self.generation))?;
         counters.rewrites += 1;
         counters.written_bytes += new.counters.written_bytes;
@@ -220,13 +223,18 @@ fn encode(definitions: &[Definition], seed: Seed, base: u64, out: &mut Vec<u8>) 
     }
 }
 
-fn undoes(definition: &Definition) -> bool {
-    matches!(
-        definition,
-        Definition::ExchangeDeleted { .. }
-            | Definition::QueueDeleted { id: QueueId(_) }
-            | Definition::Unbound(_)
-    )
+/// Bytes that a new file would not have because of a record. What is undone is about as large as what
+/// undoes it, or larger.
+pub(super) fn garbage_of(met: &Met<'_>) -> u64 {
+    let Met::Record(record) = met else {
+        return 0;
+    };
+    let size = (RECORD_HEADER + record.payload.len()) as u64;
+    match record.kind {
+        Kind::Commit => size,
+        Kind::Definition if definition_codec::undoes(record.payload) => 2 * size,
+        _ => 0,
+    }
 }
 
 pub(super) fn definitions_path(generation: u64) -> String {

@@ -222,7 +222,11 @@ impl<D: Disk> DiskThread<D> {
     }
 
     fn tidy(&mut self) -> io::Result<()> {
-        self.more_work = self.engine.tidy()?;
+        let limit = Instant::now() + TIDY_TIME;
+        self.more_work = true;
+        while self.more_work && Instant::now() < limit {
+            self.more_work = self.engine.tidy()?;
+        }
         self.note_space(self.engine.is_space_low() || !self.held.is_empty());
         if self.engine.is_dirty() {
             self.await_sync();
@@ -295,6 +299,8 @@ impl<D: Disk> DiskThread<D> {
 
 /// A round ends with this many bytes of messages, so that its sync does not take for ever.
 const ROUND_BYTES_MAX: usize = 16 << 20;
+/// For work that nobody waits for, between two rounds; a step more or less.
+const TIDY_TIME: Duration = Duration::from_millis(1);
 /// How often it is tried again when there is no space.
 const SPACE_RETRY: Duration = Duration::from_millis(100);
 /// Batches kept while there is no space. Beyond, they stay with the loop.

@@ -6,11 +6,10 @@
 
 use std::io;
 
-use crate::broker::journal::{Journal, QueueId};
+use crate::broker::journal::{Definition, Journal, QueueId};
 use crate::broker::message::MessageId;
 use crate::broker::queue::PackedIds;
 
-use super::catalog::Catalog;
 use super::definitions::{
     DefinitionCounters, Definitions, FOLDER as DEFINITIONS, definitions_path,
 };
@@ -157,8 +156,11 @@ impl<D: Disk> Engine<D> {
         if self.is_dirty() {
             return Ok(());
         }
-        self.definitions.mark()?;
-        self.log.mark(&self.disk)
+        let marked = self.definitions.mark();
+        match marked.and_then(|()| self.log.mark(&self.disk)) {
+            Err(error) if !is_full(&error) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// All stored messages of a block, as a journal has them; acked ones may be among them.
@@ -167,9 +169,11 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Stores which messages may have been delivered; after that nothing may be appended.
+    ///
+    /// # Errors
+    /// Without space for it, the next start takes this for a crash.
     pub fn stop(&mut self, redelivered: &[(QueueId, PackedIds)]) -> io::Result<()> {
         self.definitions.sync()?;
-        self.definitions.mark()?;
         let mut record = Vec::new();
         let mut writer = RunWriter::default();
         for (queue, ids) in redelivered {
@@ -238,16 +242,14 @@ fn open_definitions<D: Disk>(
     disk: &D,
     survey: &mut Survey,
     next_queue: QueueId,
-    definitions: &mut Vec<crate::broker::journal::Definition>,
+    definitions: &mut Vec<Definition>,
 ) -> io::Result<Definitions<D::File>> {
-    let mut catalog: Catalog = std::mem::take(&mut survey.catalog);
-    catalog.next_queue = next_queue.0;
-    catalog.next_message = survey.next_message;
-    *definitions = catalog.definitions();
+    *definitions = std::mem::take(&mut survey.catalog).into_definitions();
+    let next = (next_queue.0, survey.next_message);
     match &survey.definitions {
-        None => Definitions::write_new(disk, 1, catalog),
+        None => Definitions::write_new(disk, 1, definitions, next),
         Some(found) if found.spoilt => {
-            let new = Definitions::write_new(disk, found.generation + 1, catalog)?;
+            let new = Definitions::write_new(disk, found.generation + 1, definitions, next)?;
             disk.remove(&definitions_path(found.generation))?;
             Ok(new)
         }
@@ -256,7 +258,7 @@ fn open_definitions<D: Disk>(
             // Read is not stored, if it was only the program that ended.
             file.sync()?;
             disk.sync_folder(DEFINITIONS)?;
-            Definitions::continue_in(file, found.generation, found.end, 0)
+            Definitions::continue_in(file, found.generation, found.end, found.garbage)
         }
     }
 }

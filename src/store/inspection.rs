@@ -23,7 +23,7 @@ impl Inspection {
     pub fn of<D: Disk>(disk: &D) -> Result<Inspection, OpenError> {
         let mut survey = survey(disk)?;
         let (mut recovered, _) = recover(disk, &mut survey)?;
-        recovered.definitions = survey.catalog.definitions();
+        recovered.definitions = std::mem::take(&mut survey.catalog).into_definitions();
         Ok(Inspection {
             recovered,
             leftovers: survey.leftovers.len() + survey.void.len(),

@@ -37,7 +37,18 @@
 //! - **Commits say how far the log was stored** when they were written. This tells the tear of a crash,
 //!   behind which nothing is believed, from damage in the middle, which costs only what is damaged.
 //! - **Space**: the running store counts for each segment the copies of its messages that somebody
-//!   needs, and knows which older segments its acks are for. It goes when nobody needs either.
+//!   needs, and knows which older segments its acks are for. It goes when nobody needs either, and the
+//!   log notes that first, so that a missing file is known from a removed one. A segment of which less
+//!   than half is needed is rewritten in small steps, by which the count is checked too.
+//! - **Without space** messages wait, and with them what is behind them in the channel; acks of what is
+//!   stored go ahead into room that messages leave, since they make space.
+//!
+//! What this costs: a confirm can wait for one step of rewriting, mostly a millisecond, and for the sync
+//! of the new file at its end; a segment that is needed by a few messages stays as a small file; and
+//! per 256 messages in the log eight bytes of memory are taken by its index.
+//!
+//! The store without its thread is [`engine::Engine`], over any [`files::Disk`]; so the tests cut the
+//! power of a simulated one between any two operations.
 
 mod catalog;
 mod compaction;
@@ -143,6 +154,13 @@ impl Opened {
         let disk = Directory::lock(directory).map_err(|error| refused(directory, error))?;
         let spills = Spills::start(&disk).map_err(|error| OpenError::io(directory, error))?;
         let (engine, recovered) = Engine::open(disk, &options)?;
+        for damage in &recovered.damage {
+            if damage.what.is_loss() {
+                ::log::error!("{damage}");
+            } else {
+                ::log::warn!("{damage}");
+            }
+        }
         let opened = Opened {
             engine,
             spills,

@@ -11,7 +11,7 @@ use std::io;
 use crate::broker::journal::QueueId;
 
 use super::catalog::Catalog;
-use super::definitions::{FOLDER, definitions_generation, definitions_path, replay};
+use super::definitions::{FOLDER, definitions_generation, definitions_path, garbage_of, replay};
 use super::error::OpenError;
 use super::files::{Disk, DiskFile};
 use super::index::{Blocks, IndexBuilder, MessageRuns};
@@ -53,6 +53,8 @@ pub(super) struct Survey {
 pub(super) struct SurveyedDefinitions {
     pub generation: u64,
     pub end: u64,
+    /// Bytes that a new file would not have.
+    pub garbage: u64,
     /// Something in it was not as written.
     pub spoilt: bool,
 }
@@ -137,6 +139,7 @@ impl Survey {
         self.definitions = Some(SurveyedDefinitions {
             generation,
             end: accepted.end,
+            garbage: met.iter().map(garbage_of).sum(),
             spoilt: self.damage.len() > damaged,
         });
         Ok(())

@@ -201,7 +201,7 @@ fn publishing_behind_while_consuming_in_front() {
     declare_queue(&mut client, "q");
     publish_many(&client.stream, "q", 0..MANY, 100, true);
     client.settle();
-    let mut publisher = deep.connect();
+    let publisher = deep.connect();
     let behind = std::thread::spawn(move || {
         for start in (MANY..3 * MANY).step_by(500) {
             let persistent = start % 1000 == 0;

@@ -11,6 +11,7 @@ use leveret::wire::amqp::{
     connection as class,
 };
 
+use crate::commands::Binding;
 use crate::event::Event;
 use crate::random::Random;
 
@@ -26,6 +27,8 @@ pub struct Client {
     sent_ms: u64,
     /// The broker asked it to stop publishing.
     blocked: bool,
+    /// What it bound, or unbound, lately.
+    pub bound: Vec<Binding>,
     /// Addresses at which others wait for an answer.
     pub requesters: Vec<String>,
     /// Numbers of the messages it publishes: no other client has them.
@@ -103,6 +106,7 @@ impl Client {
             heartbeat_ms: 0,
             sent_ms: 0,
             blocked: false,
+            bound: Vec::new(),
             requesters: Vec::new(),
             next_message: (number as u64 + 1) << 20,
         }

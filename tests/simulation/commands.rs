@@ -2,8 +2,8 @@
 
 use leveret::wire::amqp::frame;
 use leveret::wire::amqp::{
-    ArrayBuilder, Properties, TableBuilder, Value, basic, channel, confirm, connection, exchange,
-    queue, tx,
+    ArrayBuilder, OwnedTable, Properties, TableBuilder, Value, basic, channel, confirm, connection,
+    exchange, queue, tx,
 };
 
 use crate::client::{Channel, Client, Mode};
@@ -117,66 +117,39 @@ impl Client {
         self.send(number, &declare);
     }
 
+    /// Mostly something new; else another binding of what it bound before, or one less.
     fn bind(&mut self, number: u16) {
-        let source = self.exchange();
-        let routing_key = *self.random.pick(&PATTERNS);
-        let arguments = self.binding_arguments();
-        let arguments = arguments.view();
-        let no_wait = self.random.percent(10);
-        let undo = self.random.percent(20);
-        if self.random.percent(35) {
-            let destination = self.exchange();
-            if undo {
-                self.send(
-                    number,
-                    &exchange::Unbind {
-                        ticket: 0,
-                        destination: destination.as_bytes(),
-                        source: source.as_bytes(),
-                        routing_key: routing_key.as_bytes(),
-                        no_wait,
-                        arguments,
-                    },
-                );
-            } else {
-                self.send(
-                    number,
-                    &exchange::Bind {
-                        ticket: 0,
-                        destination: destination.as_bytes(),
-                        source: source.as_bytes(),
-                        routing_key: routing_key.as_bytes(),
-                        no_wait,
-                        arguments,
-                    },
-                );
-            }
-            return;
+        let mut binding = Binding {
+            source: self.exchange(),
+            to_exchange: self.random.percent(35),
+            destination: "",
+            routing_key: self.random.pick::<&str>(&PATTERNS),
+            arguments: self.binding_arguments().finish(),
+        };
+        binding.destination = match binding.to_exchange {
+            true => self.exchange(),
+            false => self.queue(),
+        };
+        let mut undo = self.random.percent(5);
+        if !self.bound.is_empty() && self.random.percent(40) {
+            let before = self.random.pick(&self.bound).clone();
+            undo = self.random.percent(50);
+            binding = match undo {
+                true => before,
+                false => Binding {
+                    routing_key: binding.routing_key,
+                    ..before
+                },
+            };
         }
-        let queue = self.queue();
-        if undo {
-            self.send(
-                number,
-                &queue::Unbind {
-                    ticket: 0,
-                    queue: queue.as_bytes(),
-                    exchange: source.as_bytes(),
-                    routing_key: routing_key.as_bytes(),
-                    arguments,
-                },
-            );
-        } else {
-            self.send(
-                number,
-                &queue::Bind {
-                    ticket: 0,
-                    queue: queue.as_bytes(),
-                    exchange: source.as_bytes(),
-                    routing_key: routing_key.as_bytes(),
-                    no_wait,
-                    arguments,
-                },
-            );
+        let no_wait = self.random.percent(10);
+        match undo {
+            true => binding.unbind(number, no_wait, &mut self.out),
+            false => binding.bind(number, no_wait, &mut self.out),
+        }
+        self.bound.push(binding);
+        if self.bound.len() > 8 {
+            self.bound.remove(0);
         }
     }
 
@@ -212,7 +185,11 @@ impl Client {
 
     fn publish_one(&mut self, number: u16, exchange: &str, routing_key: &str, with_others: bool) {
         let (message, size) = self.next_message();
-        let block = match self.random.percent(70) {
+        let plain = match self.channel(number).waits_for_replies {
+            true => 30,
+            false => 70,
+        };
+        let block = match self.random.percent(plain) {
             true => message::plain_properties(message, size),
             false => self.rich_properties(number, message),
         };
@@ -282,8 +259,9 @@ impl Client {
                         };
                         keys.push(*self.random.pick(pool));
                     }
-                    if let Some(address) = self.requesters.last() {
-                        keys.push(address.as_str());
+                    // Several keys may lead to one requester.
+                    for address in self.requesters.iter().rev().take(2) {
+                        keys.push(address.as_str()).push(address.as_str());
                     }
                     headers.put_array(name, &keys);
                 }
@@ -292,7 +270,7 @@ impl Client {
             }
         }
         let asks = match self.channel(number).waits_for_replies {
-            true => self.random.percent(40),
+            true => self.random.percent(80),
             false => self.random.percent(1),
         };
         let unsuitable = self.random.below(80);
@@ -320,7 +298,7 @@ impl Client {
     }
 
     fn consume(&mut self, number: u16) {
-        if self.random.percent(10) {
+        if self.random.percent(15) {
             return self.consume_replies(number);
         }
         let queue = self.queue();
@@ -594,6 +572,67 @@ impl Client {
             _ => return self.random.pick(&EXCHANGES).0,
         };
         self.random.pick::<&str>(pool)
+    }
+}
+
+/// A binding that a client asked for.
+#[derive(Clone)]
+pub struct Binding {
+    source: &'static str,
+    to_exchange: bool,
+    destination: &'static str,
+    routing_key: &'static str,
+    arguments: OwnedTable,
+}
+
+impl Binding {
+    fn bind(&self, number: u16, no_wait: bool, out: &mut Vec<u8>) {
+        let (source, destination) = (self.source.as_bytes(), self.destination.as_bytes());
+        let (routing_key, arguments) = (self.routing_key.as_bytes(), self.arguments.view());
+        if self.to_exchange {
+            let bind = exchange::Bind {
+                ticket: 0,
+                destination,
+                source,
+                routing_key,
+                no_wait,
+                arguments,
+            };
+            return frame::encode_method(out, number, &bind);
+        }
+        let bind = queue::Bind {
+            ticket: 0,
+            queue: destination,
+            exchange: source,
+            routing_key,
+            no_wait,
+            arguments,
+        };
+        frame::encode_method(out, number, &bind);
+    }
+
+    fn unbind(&self, number: u16, no_wait: bool, out: &mut Vec<u8>) {
+        let (source, destination) = (self.source.as_bytes(), self.destination.as_bytes());
+        let (routing_key, arguments) = (self.routing_key.as_bytes(), self.arguments.view());
+        if self.to_exchange {
+            let unbind = exchange::Unbind {
+                ticket: 0,
+                destination,
+                source,
+                routing_key,
+                no_wait,
+                arguments,
+            };
+            return frame::encode_method(out, number, &unbind);
+        }
+        let unbind = queue::Unbind {
+            ticket: 0,
+            queue: destination,
+            exchange: source,
+            routing_key,
+            arguments,
+        };
+        frame::encode_method(out, number, &unbind);
     }
 }
 

@@ -1,4 +1,47 @@
 //! The simulator: the whole broker on a made-up network and clock, from one seed.
+//!
+//! A seed gives a population of clients that connect, declare, bind, publish, consume, settle, make
+//! mistakes and vanish, limits small enough to be reached, and a network that delays, splits, stalls
+//! and cuts. Every frame that the broker takes and every byte that it says goes through a naive model
+//! (`model/`), which checks what the broker promises:
+//!
+//! - order in each queue, requeued messages at their old place, none lost, none twice without
+//!   `redelivered`, one copy for each queue on the route;
+//! - every answer to the byte, every count exact, every exception with its code and method;
+//! - delivery tags, prefetch limits, priorities, nobody passed over, nobody waiting in vain;
+//! - each publish confirmed once, in order, after its return; transactions whole or not at all;
+//! - what belongs to a connection goes with it; nothing is left over in the end;
+//! - bounds: a full outbox gets no delivery, a memory alarm blocks publishers and lets them go again;
+//! - heartbeats: the dead are given up, the living are not.
+//!
+//! ```text
+//!   world   turns, network, clock, transcript        client, commands   what clients do
+//!   socket  a connection and the bytes of it         model/             what the broker should do
+//! ```
+//!
+//! There is no store behind this broker: what must survive is checked elsewhere.
+//!
+//! `scripts/simulate SEED` tells one run step by step. `LEVERET_SEEDS` sets how many are run here.
+//!
+//! # What it finds
+//!
+//! Faults put into the broker on purpose, and in how many of 2,000 seeds they were found:
+//!
+//! ```text
+//!   exclusive queues outlive their connection      1375    wakings of stalled consumers are lost        95
+//!   a confirm goes out before its return           1311    a multiple ack stops one short               80
+//!   who vanishes takes its unacked along            764    no consumer cancel notification              78
+//!   an auto-delete queue stays                      763    rejected messages are not freed              66
+//!   get-ok counts the message itself                692    a partial write repeats part of a body       32
+//!   a requeued message is not `redelivered`         460    a consumer's prefetch is off by one          31
+//!   a queue bound twice gets two copies             324    a cancel overtakes delete-ok                 29
+//!   requeueing is to the tail                       296    a channel's prefetch is off by one           23
+//!   a full outbox takes deliveries                  189    lower priorities are served first            14
+//!   deliveries to a full outbox are dropped         168    no round-robin                                8
+//!   a commit forgets its last message               127    rollback does not give unacked back           3
+//!   one unbinding takes two bindings                  3    an alternate exchange is asked too often      1
+//! ```
+
 mod client;
 mod commands;
 mod event;
@@ -99,5 +142,5 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// How many seeds CI runs.
-const SEEDS: u64 = 3000;
+/// How many seeds are run when nobody says otherwise: about 25 seconds on two cores.
+const SEEDS: u64 = 10_000;

@@ -26,7 +26,7 @@ pub struct Socket {
     pub underway: Vec<u8>,
     /// Arrived, not taken by the machine.
     pub input: Vec<u8>,
-    /// Bytes of `input` that the machine has seen and left.
+    /// Bytes of `input` that the machine has seen and left because a frame is not complete.
     pub seen: usize,
     /// What the outbox holds, as it was when it went in.
     unwritten: VecDeque<u8>,

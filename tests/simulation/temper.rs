@@ -17,6 +17,8 @@ pub struct Temper {
     /// Percentage of turns in which the clock leaps, and how far at most.
     pub leaps: usize,
     pub leap_ms: usize,
+    /// Percentage of turns in which publishers are blocked from outside, or no longer.
+    pub outside_alarms: usize,
     pub wakings_per_turn: usize,
     pub body_max: usize,
 }
@@ -30,6 +32,7 @@ impl Temper {
             cuts: *random.pick(&[0, 1, 3]),
             leaps: *random.pick(&[0, 2, 10]),
             leap_ms: *random.pick(&[500, 3000, 30_000, 90_000]),
+            outside_alarms: *random.pick(&[0, 0, 2, 30]),
             wakings_per_turn: *random.pick(&[1, 2, 100]),
             body_max: *random.pick(&[1000, 6000, 40_000, 300_000]),
         }

@@ -32,6 +32,9 @@ pub struct World {
     now_ms: u64,
     turn: usize,
     temper: Temper,
+    memory_alarm: bool,
+    /// Somebody outside blocks publishers.
+    outside_alarm: bool,
     /// Longest step of the clock so far.
     step_ms: u64,
     /// Of every byte that the broker said.
@@ -82,6 +85,8 @@ impl World {
             now_ms: 1_000_000,
             turn: 0,
             temper,
+            memory_alarm: false,
+            outside_alarm: false,
             step_ms: 0,
             hash: 0,
             transcript: with_transcript.then(Vec::new),
@@ -203,6 +208,8 @@ impl World {
     /// From now on the network does what it can.
     fn heal(&mut self) {
         self.temper.leaps = 0;
+        self.temper.outside_alarms = 0;
+        self.block(false);
         for socket in &mut self.sockets {
             socket.stalled_until = 0;
             socket.pace = Pace {
@@ -247,6 +254,9 @@ impl World {
                 socket.carry(&mut self.random, self.turn);
             }
         }
+        if self.random.percent(self.temper.outside_alarms) {
+            self.block(!self.outside_alarm);
+        }
         for number in self.shuffled() {
             if self.sockets[number].phase == Phase::Open {
                 self.read(number)?;
@@ -261,6 +271,14 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Blocks publishers from outside, or no longer.
+    fn block(&mut self, blocked: bool) {
+        self.hub.set_blocked(blocked.then_some("maintenance"));
+        self.outside_alarm = blocked;
+        self.model.alarm = self.hub.alarm().is_some();
+        self.log(|| format!("maintenance: {blocked}"));
     }
 
     fn read(&mut self, number: usize) -> Check {
@@ -289,8 +307,9 @@ impl World {
         let taken = socket.machine.on_bytes(&shown, &mut self.hub, now);
         ensure!(taken <= size, "{taken} taken of {size}");
         socket.input.drain(..taken);
-        socket.seen = size - taken;
         let goes_on = socket.machine.wants_read(&self.hub) && !socket.machine.wants_close();
+        // What it left because it had enough for now, it is shown again.
+        socket.seen = if goes_on { size - taken } else { 0 };
         let keeps_a_frame = matches!(Frame::decode(&shown[taken..], 0), Ok(Some(_)));
         let has_frames = state > State::Header && state < State::Garbled;
         ensure!(
@@ -320,7 +339,6 @@ impl World {
             .iter()
             .map(|socket| outboxes.waiting(socket.key) <= half)
             .collect();
-        let was_alarmed = self.model.alarm;
         self.hub.settle();
         for (number, relieved) in relieved.into_iter().enumerate() {
             self.model.connections[number].stalled &= !relieved;
@@ -330,7 +348,8 @@ impl World {
         let held = self.hub.core.message_bytes();
         let max = self.model.limits.messages_bytes_max;
         self.model.alarm = self.hub.alarm().is_some();
-        let expected = held > max || (was_alarmed && held > max / 10 * 9);
+        self.memory_alarm = held > max || (self.memory_alarm && held > max / 10 * 9);
+        let expected = self.memory_alarm || self.outside_alarm;
         ensure!(
             self.model.alarm == expected,
             "{held} bytes held of {max}: {:?}",
@@ -441,6 +460,11 @@ impl World {
     /// After a call of the broker: what did it say, and was it right?
     fn observe(&mut self, number: Option<usize>, taken: impl FnOnce(&mut Model) -> Check) -> Check {
         let outputs = self.take_outputs()?;
+        for (number, socket) in self.sockets.iter().enumerate() {
+            let waiting = self.hub.outboxes.waiting(socket.key);
+            let is_full = waiting >= self.model.limits.outbox_bytes_max;
+            self.model.connections[number].stalled |= is_full;
+        }
         self.model.begin(number, outputs);
         taken(&mut self.model)?;
         let outputs = self.model.end()?;
@@ -448,10 +472,7 @@ impl World {
             self.sockets[number].expect(events);
         }
         for (number, socket) in self.sockets.iter().enumerate() {
-            let waiting = self.hub.outboxes.waiting(socket.key);
-            let connection = &mut self.model.connections[number];
-            connection.stalled |= waiting >= self.model.limits.outbox_bytes_max;
-            let is_finished = connection.state == State::Finished;
+            let is_finished = self.model.connections[number].state == State::Finished;
             ensure!(
                 socket.machine.wants_close() == is_finished,
                 "{number}: the machine {} be finished",

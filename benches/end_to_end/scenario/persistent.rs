@@ -4,8 +4,11 @@
 //! the broker's CPU time and bytes written are those of a message's whole life.
 //!
 //! **The floor** is a bare write and `fdatasync` of a window's bytes in the data directory's file system,
-//! done right before. A broker that confirms what is not on stable storage can be faster than that. The
-//! device's figures count everybody on the machine, the process's own only what it wrote, in whole pages.
+//! done right before. A broker that confirms what is not on stable storage can be faster than that.
+//!
+//! **What was written** comes from two sides: the process's count (`/proc/PID/io`) is of pages that it
+//! made dirty, and of a large folio of the page cache all pages, so that it can say too much; the
+//! device's counts what everybody on the machine wrote.
 //!
 //! One thread drives all connections, as in the throughput scenarios and for the same reasons.
 

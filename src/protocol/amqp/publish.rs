@@ -367,7 +367,8 @@ mod tests {
         let name: Vec<u8> = (0..40).collect();
         for size in 0..=name.len() {
             let name = &name[..size];
-            assert!(is_same(name, &name.to_vec()));
+            let elsewhere = name.to_vec();
+            assert!(is_same(name, &elsewhere));
             assert!(!is_same(name, &[name, &[0]].concat()));
             for at in 0..size {
                 let mut other = name.to_vec();

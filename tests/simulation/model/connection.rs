@@ -256,6 +256,11 @@ impl Model {
             (Some(method), false) => (method.ids(), self.take_method(at, &method)),
             (None, true) => match self.take_content(at, frame)? {
                 None => return Ok(()),
+                // Refused on its announcement: it blocks nobody.
+                Some(Err(TOO_LARGE)) => {
+                    self.channel_exception(at, 406, PUBLISH);
+                    return Ok(());
+                }
                 Some(result) => (PUBLISH, result),
             },
             _ => return Err("no client sends this".to_owned()),
@@ -281,7 +286,7 @@ impl Model {
                 let header = ContentHeader::decode(frame.payload).map_err(|e| e.to_string())?;
                 if header.body_size > size_max {
                     channel.assembly = None;
-                    return Ok(Some(Err(406)));
+                    return Ok(Some(Err(TOO_LARGE)));
                 }
                 assembly.header = Some((header.properties.to_vec(), header.body_size));
             }
@@ -430,4 +435,6 @@ pub(super) fn text(bytes: &[u8]) -> String {
 }
 
 const PUBLISH: (u16, u16) = (60, 40);
+/// Stands for 406 before the content is complete.
+const TOO_LARGE: u16 = 0;
 const REFUSAL_MS: u64 = 3000;
