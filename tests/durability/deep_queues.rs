@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use crate::bulk::{body_of, publish_many};
 use crate::load::declare_queue;
+use crate::program::SPAWNING;
 use crate::random::Random;
 use crate::support::{RawClient, TestBroker, consume_from, eventually};
 
@@ -52,6 +53,7 @@ impl Deep {
 }
 
 fn start_in(place: &Path) -> TestBroker {
+    let _turn = SPAWNING.lock();
     TestBroker::with(|config| {
         config.data_dir = Some(place.to_owned());
         config.limits.messages_bytes_budget = BUDGET_BYTES;

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::bulk::{Confirmed, body_of};
 use crate::load::declare_queue;
-use crate::program::Home;
+use crate::program::{Home, SPAWNING};
 
 /// A small disk of its own, unmounted when dropped.
 pub struct Tmpfs {
@@ -19,6 +19,7 @@ pub struct Tmpfs {
 impl Tmpfs {
     /// `None`, and a line that says so, where the tests may not mount anything.
     pub fn mount(size: &str) -> Option<Tmpfs> {
+        let _turn = SPAWNING.lock();
         let place = tempfile::tempdir().unwrap();
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]);
@@ -44,6 +45,7 @@ impl Tmpfs {
     }
 
     fn remount(&self, options: &str) {
+        let _turn = SPAWNING.lock();
         let mut mount = Command::new("mount");
         let status = mount.args(["-o", options]).arg(self.path()).status();
         assert!(status.unwrap().success());
@@ -75,6 +77,7 @@ impl Tmpfs {
 
 impl Drop for Tmpfs {
     fn drop(&mut self) {
+        let _turn = SPAWNING.lock();
         // Lazily, since a broker may still be ending.
         let _ = Command::new("umount")
             .arg("--lazy")
@@ -154,6 +157,31 @@ fn consumers_make_space_on_a_full_disk() {
     drop(client);
     publisher.run_until_unblocked();
     publisher.run_until_confirmed(confirmed + 100);
+    program.stop_at_once();
+}
+
+#[test]
+fn what_was_paged_out_is_read_back_from_a_full_disk() {
+    let Some(disk) = Tmpfs::mount("160m") else {
+        return;
+    };
+    let home = Home::with_data(disk.path().join("data"));
+    let program = home.start();
+    declare_queue(&mut program.connect(), "q");
+    let mut publisher = Confirmed::start(program.connect(), "q", 20_000);
+    let blocked = publisher.run_until_blocked();
+    assert_eq!(blocked.as_deref(), Some("low on disk"));
+    // More than memory holds, and all of it is there, also what was not confirmed.
+    let mut client = program.connect();
+    let (count, _) = client.counts("q");
+    assert!(count as usize * 20_000 > 64 << 20, "{count} messages");
+    for n in 0..count {
+        let delivery = client.get_as("q", true).unwrap();
+        assert!(delivery.body == body_of(n, 20_000), "{n} is another");
+    }
+    client.close();
+    publisher.run_until_unblocked();
+    publisher.run_until_confirmed(count);
     program.stop_at_once();
 }
 

@@ -5,12 +5,17 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::support::{Login, PATIENCE, RawClient};
+
+/// Held while a process is started, and while a broker of our own opens its directory: a process that is
+/// being started has copies of our descriptors until it runs, and a directory's lock is one of them.
+pub static SPAWNING: Mutex<()> = Mutex::new(());
 
 /// A place for a data directory and for what the processes in it log.
 pub struct Home {
@@ -75,6 +80,7 @@ impl Home {
     }
 
     fn spawn(&self) -> Child {
+        let _turn = SPAWNING.lock();
         Command::new(env!("CARGO_BIN_EXE_leveret"))
             .args(["--bind", "127.0.0.1", "--port", "0", "--data-dir"])
             .arg(&self.data)
