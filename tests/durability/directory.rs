@@ -126,6 +126,27 @@ fn a_file_in_its_place_is_an_error_that_names_it() {
     assert_eq!(fs::read(&path).unwrap(), b"not a directory");
 }
 
+#[test]
+fn a_check_tells_what_is_there_and_changes_nothing() {
+    let home = Home::new();
+    let program = home.start();
+    fill(&program, "q", numbered(100));
+    let (status, _, log) = home.check();
+    assert_eq!(status.code(), Some(1), "it is in use");
+    assert!(log.contains("in use by another process"), "{log}");
+    program.stop();
+    let before = tree(home.data());
+    for _ in 0..2 {
+        let (status, report, log) = home.check();
+        assert_eq!(status.code(), Some(0), "{report}{log}");
+        let expected = "messages: 100 unacked, 100 copies in 1 queues";
+        assert!(report.contains(expected), "{report}");
+    }
+    assert!(tree(home.data()) == before, "it was changed");
+    let program = home.start();
+    assert_eq!(program.connect().counts("q"), (100, 0));
+}
+
 /// Everything in a directory: folders, and files with their contents.
 fn tree(directory: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let mut tree = BTreeMap::new();

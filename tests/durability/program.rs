@@ -79,6 +79,15 @@ impl Home {
         child.wait().unwrap();
     }
 
+    /// What `--check` says of the data directory: its exit, its report and its complaints.
+    pub fn check(&self) -> (ExitStatus, String, String) {
+        let _turn = SPAWNING.lock();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
+        let output = command.arg("--check").arg(&self.data).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status, text(output.stdout), text(output.stderr))
+    }
+
     fn spawn(&self) -> Child {
         let _turn = SPAWNING.lock();
         Command::new(env!("CARGO_BIN_EXE_leveret"))
