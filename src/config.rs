@@ -99,7 +99,7 @@ impl Default for Limits {
             read_bytes_max: 128 << 10,
             turn_bytes_max: 1 << 20,
             stop_timeout_ms: 5_000,
-            messages_bytes_budget: 48 << 20,
+            messages_bytes_budget: 32 << 20,
             messages_bytes_max: 1 << 30,
         }
     }

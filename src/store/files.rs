@@ -44,8 +44,20 @@ pub trait DiskFile {
 pub struct Directory {
     root: PathBuf,
     writable: bool,
-    /// Released with the descriptor.
-    _lock: Option<File>,
+    /// Released when dropped.
+    lock: Option<File>,
+}
+
+impl Drop for Directory {
+    /// Closing the descriptor would do, but for a child that another thread is just forking: it has the
+    /// descriptor too, until it executes something.
+    fn drop(&mut self) {
+        if let Some(lock) = &self.lock
+            && let Err(error) = flock(lock, FlockOperation::Unlock)
+        {
+            ::log::warn!("could not unlock {}: {error}", self.root.display());
+        }
+    }
 }
 
 impl Directory {
@@ -69,7 +81,7 @@ impl Directory {
         Ok(Directory {
             root: root.to_owned(),
             writable: true,
-            _lock: Some(lock),
+            lock: Some(lock),
         })
     }
 
@@ -90,7 +102,7 @@ impl Directory {
         Ok(Directory {
             root: root.to_owned(),
             writable: false,
-            _lock: lock,
+            lock,
         })
     }
 }
