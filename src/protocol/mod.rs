@@ -203,8 +203,8 @@ impl Hub {
 
     /// The store cannot be given more for now, or can again.
     pub fn set_store_full(&mut self, full: bool) {
-        self.store_is_full = full;
-        if !full {
+        let was_full = std::mem::replace(&mut self.store_is_full, full);
+        if was_full && !full {
             self.woken.append(&mut self.awaiting_store);
         }
     }
