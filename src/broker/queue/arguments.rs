@@ -81,6 +81,19 @@ pub const COMPARED: &[&str] = &[
     "x-delivery-limit",
 ];
 
+/// Arguments that are checked and kept, and mean nothing yet.
+const WITHOUT_EFFECT: &[&str] = &[
+    "x-expires",
+    "x-message-ttl",
+    "x-dead-letter-exchange",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-priority",
+    "x-single-active-consumer",
+    "x-delivery-limit",
+    "x-consumer-timeout",
+];
+
 pub const QUEUE_TYPE: &str = "x-queue-type";
 
 impl QueueArguments {
@@ -101,6 +114,12 @@ impl QueueArguments {
             consumer_timeout_ms: milliseconds(table, "x-consumer-timeout", 0)?,
         })
     }
+}
+
+/// Which of these arguments their declarer relies on in vain, so that the log can say so.
+pub fn without_effect(table: Table<'_>) -> Vec<&'static str> {
+    let names = WITHOUT_EFFECT.iter().copied();
+    names.filter(|name| table.get(name).is_some()).collect()
 }
 
 /// Arguments that make no difference here, and are refused if they make no sense.
@@ -346,6 +365,16 @@ mod tests {
             refusal("x-dead-letter-exchange", Value::Void),
             "invalid type 'void' for arg 'x-dead-letter-exchange' in queue 'q' in vhost '/'"
         );
+    }
+
+    #[test]
+    fn arguments_without_effect_are_named() {
+        let mut table = TableBuilder::new();
+        table.put("x-max-priority", Value::SignedInt(5));
+        table.put("x-queue-mode", Value::string("lazy"));
+        table.put("x-expires", Value::SignedInt(1));
+        let named = without_effect(table.finish().view());
+        assert_eq!(named, ["x-expires", "x-max-priority"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::broker::error::{Error, Result, named};
 use crate::broker::journal::{Definition, QueueId, StoredQueue};
 use crate::broker::name::Name;
 use crate::broker::outlet::Effect;
-use crate::broker::queue::arguments::{COMPARED, QUEUE_TYPE, QueueKind};
+use crate::broker::queue::arguments::{COMPARED, QUEUE_TYPE, QueueKind, without_effect};
 use crate::broker::queue::{Dispatch, Queue, QueueArguments, QueueKey, Ready};
 use crate::broker::virtual_host::VirtualHostKey;
 use crate::broker::{ChannelKey, Core, REPLY_TO};
@@ -164,6 +164,14 @@ impl Core {
     }
 
     fn add_queue(&mut self, declaration: &QueueDeclaration<'_>, arguments: QueueArguments) {
+        let vain = without_effect(declaration.arguments);
+        if !vain.is_empty() {
+            let name = String::from_utf8_lossy(declaration.name);
+            log::warn!(
+                "queue '{name}': {} kept, without effect yet",
+                vain.join(", ")
+            );
+        }
         let name = Name::from(declaration.name);
         let owner = declaration.exclusive.then_some(declaration.connection);
         let key = self.traffic.queues.insert(Queue {
