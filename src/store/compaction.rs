@@ -292,7 +292,7 @@ impl<D: Disk> Log<D> {
         compaction: &mut Compaction<D::File>,
     ) -> io::Result<()> {
         let number = compaction.number;
-        let Some(mut copy) = compaction.copy.take() else {
+        let Some(copy) = &mut compaction.copy else {
             return Ok(());
         };
         let seed = Seed::new(number);

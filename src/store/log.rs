@@ -356,6 +356,7 @@ impl<D: Disk> Log<D> {
 
     /// Goes on in a new segment.
     fn rotate(&mut self, disk: &D, capacity: u64, capacity_min: u64) -> io::Result<()> {
+        self.flush()?;
         let number = self.active.number + 1;
         let next = match self.spares.last() {
             Some(spare) if capacity == self.segment_bytes => {
@@ -377,9 +378,16 @@ impl<D: Disk> Log<D> {
                 created?
             }
         };
-        self.counters.segments_created += 1;
+        let end = self.active.end;
         self.put(Kind::Continued, &number.to_le_bytes());
-        self.flush()?;
+        if let Err(error) = self.flush() {
+            // A smaller record may still fit here, and must not come behind the last one.
+            self.out.clear();
+            self.active.end = end;
+            self.recycle(disk, &log_path(number), capacity == self.segment_bytes)?;
+            return Err(error);
+        }
+        self.counters.segments_created += 1;
         let full = std::mem::replace(&mut self.active, next);
         if let Some((first, _)) = full.index.ids() {
             self.starts.insert(first, full.number);
@@ -439,8 +447,22 @@ impl<D: Disk> Log<D> {
             segment: self.active.number,
             offset: self.active.end,
         };
-        for full in std::mem::take(&mut self.closing) {
-            self.seal(full)?;
+        match self.seal_closing() {
+            // The data is stored; the indexes wait for space.
+            Err(error) if is_full(&error) => Ok(()),
+            result => result,
+        }
+    }
+
+    fn seal_closing(&mut self) -> io::Result<()> {
+        while let Some(full) = self.closing.first() {
+            let list = self.list();
+            let footer = encode_footer(&full.index, full.seed, full.end, full.clean_stop, &list);
+            full.file.write_at(full.end, &footer)?;
+            full.file.set_size(full.end + footer.len() as u64)?;
+            self.counters.written_bytes += footer.len() as u64;
+            let full = self.closing.remove(0);
+            self.seal(full);
         }
         Ok(())
     }
@@ -461,13 +483,8 @@ impl<D: Disk> Log<D> {
         self.flush()
     }
 
-    /// Gives a stored segment its footer.
-    fn seal(&mut self, full: Active<D::File>) -> io::Result<()> {
-        let list = self.list();
-        let footer = encode_footer(&full.index, full.seed, full.end, full.clean_stop, &list);
-        full.file.write_at(full.end, &footer)?;
-        full.file.set_size(full.end + footer.len() as u64)?;
-        self.counters.written_bytes += footer.len() as u64;
+    /// A segment has its footer.
+    fn seal(&mut self, full: Active<D::File>) {
         let mut blocks = full.index.blocks.clone();
         blocks.shrink();
         let segment = Segment {
@@ -486,7 +503,6 @@ impl<D: Disk> Log<D> {
         self.changed = true;
         self.segments.insert(full.number, segment);
         self.sealing.push(full.file);
-        Ok(())
     }
 
     /// Removes segments that nobody needs. Only when everything is stored: the acks must be. First it is
@@ -558,16 +574,23 @@ impl<D: Disk> Log<D> {
         let segment = &self.segments[&number];
         let regular =
             2 * segment.data_end > self.segment_bytes && segment.data_end <= self.segment_bytes;
-        let path = log_path(number);
+        self.recycle(disk, &log_path(number), regular)
+    }
+
+    fn recycle(&mut self, disk: &D, path: &str, regular: bool) -> io::Result<()> {
         if regular && self.spares.len() < SPARES_MAX {
             let spare = format!("{LOG}/spare-{}", self.next_spare);
             self.next_spare += 1;
-            disk.rename(&path, &spare)?;
-            self.spares.push(spare);
-            Ok(())
-        } else {
-            disk.remove(&path)
+            match disk.rename(path, &spare) {
+                // The folder has no room for another name.
+                Err(error) if is_full(&error) => {}
+                result => {
+                    self.spares.push(spare);
+                    return result;
+                }
+            }
         }
+        disk.remove(path)
     }
 
     /// Makes a file ready for the next segment, so that the batch that needs it does not wait.

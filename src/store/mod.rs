@@ -97,7 +97,7 @@ pub use recovered::{Damage, Fault, Recovered, RecoveryStatistics, Redelivered, R
 
 use disk::{DiskThread, Request};
 use engine::Engine;
-use files::Directory;
+use files::{Directory, Disk};
 use spill::Spills;
 
 /// One turn's work for the disk.
@@ -144,9 +144,9 @@ pub struct CleanStop {
 }
 
 /// A data directory that is locked, recovered and ready.
-pub struct Opened {
-    engine: Engine<Directory>,
-    spills: Spills<Directory>,
+pub struct Opened<D: Disk = Directory> {
+    engine: Engine<D>,
+    spills: Spills<D>,
     options: Options,
 }
 
@@ -158,7 +158,17 @@ impl Opened {
     /// error: see [`Recovered::damage`].
     pub fn open(directory: &Path, options: Options) -> Result<(Opened, Recovered), OpenError> {
         let disk = Directory::lock(directory).map_err(|error| refused(directory, error))?;
-        let spills = Spills::start(&disk).map_err(|error| OpenError::io(directory, error))?;
+        Opened::on(disk, options)
+    }
+}
+
+impl<D: Disk> Opened<D> {
+    /// The same on any disk.
+    ///
+    /// # Errors
+    /// As [`Opened::open`], but that nobody else can have it.
+    pub fn on(disk: D, options: Options) -> Result<(Opened<D>, Recovered), OpenError> {
+        let spills = Spills::start(&disk).map_err(|error| OpenError::io("spill", error))?;
         let (engine, recovered) = Engine::open(disk, &options)?;
         for damage in &recovered.damage {
             if damage.what.is_loss() {
@@ -207,7 +217,10 @@ impl Store {
     ///
     /// If the disk fails, the thread logs that and ends the process: what was confirmed is stored, and
     /// nothing else may be confirmed.
-    pub fn start(opened: Opened, wake: Box<dyn Fn() + Send>) -> Store {
+    pub fn start<D>(opened: Opened<D>, wake: Box<dyn Fn() + Send>) -> Store
+    where
+        D: Disk<File: Send> + Send + 'static,
+    {
         let (requests, received) = bounded(BATCHES_MAX);
         // Bounded by what is asked: a page for each fetch, and a watermark for some batches.
         let (reported, reports) = unbounded();
