@@ -94,8 +94,12 @@ fn change(number: u64) -> Change {
         n => vec![Declaration::Exchange(n % 7), Declaration::Bind(n % 7, 1)],
     };
     let first = 10 * number;
-    let messages = (first..first + 10).map(|id| (id, vec![1, 2], id, 20 * (id % 10) as usize));
-    let acked = first.saturating_sub(10)..first;
+    // Acks without messages go ahead of messages that wait for space.
+    let count = |number| if number % 3 == 2 { 0 } else { 10 };
+    let messages = first..first + count(number);
+    let messages = messages.map(|id| (id, vec![1, 2], id, 60 * (id % 10) as usize));
+    let before = number.saturating_sub(2);
+    let acked = 10 * before..10 * before + if number < 2 { 0 } else { count(before) };
     let acks = acked.flat_map(|id| [(1, id), (2, id)]);
     Change {
         definitions,
