@@ -61,7 +61,6 @@
 
 mod attributes;
 mod catalog;
-mod compaction;
 mod definition_codec;
 mod definitions;
 mod disk;

@@ -11,13 +11,16 @@ use std::io::{self, ErrorKind};
 use crate::broker::journal::{QueueId, StoredMessage};
 use crate::broker::message::BLOCK_MESSAGES;
 
-use super::files::{Disk, DiskFile, is_full};
-use super::id_set::IdSet;
-use super::index::{IndexBuilder, MessageRuns};
-use super::log::{Log, read_section};
-use super::record::{self, Kind, Met, Seed, Walk};
-use super::runs::{Run, RunWriter, Runs};
-use super::segment::{HEADER_SIZE, Header, LOG, Role, Section, Segment, encode_footer, log_path};
+use super::super::files::{Disk, DiskFile, is_full};
+use super::super::id_set::IdSet;
+use super::super::index::{IndexBuilder, MessageRuns};
+use super::super::record::{self, Kind, Met, Seed, Walk};
+use super::super::runs::{Run, RunWriter, Runs};
+use super::super::segment::{
+    HEADER_SIZE, Header, LOG, Role, Section, Segment, encode_footer, log_path,
+};
+use super::Log;
+use super::reading::read_section;
 
 /// A segment being rewritten.
 pub(super) struct Compaction<F> {
