@@ -248,7 +248,7 @@ impl<D: Disk> Log<D> {
         } else if let Some(segment) = self.segments.get_mut(&number) {
             segment.live = segment.live.saturating_sub(count);
             self.changed |= segment.live == 0;
-            self.garbage_bytes += count * (segment.data_end / segment.references.max(1));
+            self.garbage_bytes += count * segment.weight.average();
         }
         let targets = &mut self.active.targets;
         if let Err(place) = targets.binary_search(&number) {

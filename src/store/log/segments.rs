@@ -8,7 +8,7 @@ use super::super::index::{ENTRY_SIZE_MAX, IndexBuilder};
 use super::super::record::{Kind, RECORD_HEADER, Seed};
 use super::super::runs;
 use super::super::segment::{
-    HEADER_SIZE, Header, LOG, Role, Segment, TRAILER_SIZE, encode_footer, log_path,
+    HEADER_SIZE, Header, LOG, Role, Segment, TRAILER_SIZE, Weight, encode_footer, log_path,
 };
 use super::{Active, COMMIT_SIZE, Log};
 
@@ -121,8 +121,8 @@ impl<D: Disk> Log<D> {
         let segment = Segment {
             number: full.number,
             ids: full.index.ids(),
-            references: full.index.references,
             live: full.live,
+            weight: weight_of(&full.index, full.end),
             blocks,
             data_end: full.end,
             targets: full.targets,
@@ -130,7 +130,7 @@ impl<D: Disk> Log<D> {
             unreadable: false,
         };
         // What was acked while it was written was not looked at.
-        self.garbage_bytes += segment.data_end - segment.needed_bytes();
+        self.garbage_bytes += segment.garbage();
         self.changed = true;
         self.segments.insert(full.number, segment);
         self.sealing.push(full.file);
@@ -263,12 +263,18 @@ impl<D: Disk> Log<D> {
         {
             self.starts.remove(&first);
         }
-        segment.references = index.references;
+        segment.weight = weight_of(index, data_end);
         segment.blocks = index.blocks.clone();
         segment.blocks.shrink();
         segment.data_end = data_end;
         segment.ack_bytes = index.acks.len() as u64;
     }
+}
+
+/// What all messages of a segment weigh.
+fn weight_of(index: &IndexBuilder, data_end: u64) -> Weight {
+    let records = data_end.saturating_sub(index.acks.len() as u64);
+    Weight::of(index.bodies, index.references, index.bodies, records)
 }
 
 /// A segment in a new file.
