@@ -47,9 +47,9 @@
 //! - **Space**: the running store counts for each segment the copies of its messages that somebody
 //!   needs, and knows which older segments its acks are for. It goes when nobody needs either, and the
 //!   log notes that first, so that a missing file is known from a removed one, and one that a crash brings
-//!   back from one that is needed. A segment of which less
-//!   than half may be needed, if the largest messages were acked first, is looked at, and rewritten in
-//!   small steps if that is so, by which the count is checked too.
+//!   back from one that is needed. A segment of which less than half may be needed, if the largest
+//!   messages were acked first, is looked at, and rewritten in small steps if that is so, by which the
+//!   count is checked too.
 //! - **Without space** messages wait, and with them what is behind them in the channel; acks of what is
 //!   stored go ahead into room that messages leave, since they make space.
 //!
