@@ -52,8 +52,9 @@ impl<'a> Body<'a> {
 pub struct MessageId(u64);
 
 impl MessageId {
-    /// Ids stay below this, so that a queue can keep one bit beside them.
-    pub const MAX: u64 = u64::MAX >> 1;
+    /// Ids stay at or below this, so that a queue can keep a priority and a flag beside them: enough
+    /// for a century at ten million messages a second.
+    pub const MAX: u64 = u64::MAX >> 9;
 
     pub fn to_bits(self) -> u64 {
         self.0
@@ -73,7 +74,7 @@ impl MessageId {
         self.0 / BLOCK_MESSAGES as u64
     }
 
-    pub(super) fn slot(self) -> usize {
+    pub fn slot(self) -> usize {
         self.0 as usize % BLOCK_MESSAGES
     }
 }
