@@ -16,6 +16,7 @@
 //! for the caller to carry out behind its answer.
 
 pub mod access;
+mod attempts;
 mod channel;
 mod connection;
 mod consumer;
@@ -24,8 +25,10 @@ pub mod dead_letter;
 mod delivery;
 mod error;
 pub mod exchange;
+mod expiry;
 mod inventory;
 pub mod journal;
+mod limits;
 pub mod message;
 mod name;
 mod outlet;
@@ -33,6 +36,7 @@ mod paging;
 pub mod queue;
 mod recovery;
 mod routing;
+mod schedule;
 mod session;
 mod settlement;
 mod subscription;
@@ -58,6 +62,7 @@ pub use message::{Body, Message};
 pub use name::Name;
 pub use outlet::{Delivery, Effect, Outlet, Socket, SocketKey};
 pub use queue::QueueKey;
+pub use recovery::RecoveredMessages;
 pub use routing::Route;
 pub use settlement::Settlement;
 pub use subscription::REPLY_TO;
@@ -66,11 +71,13 @@ pub use virtual_host::{DEFAULT_VIRTUAL_HOST, VirtualHostKey};
 
 use access::Users;
 use connection::Connection;
+use dead_letter::Morgue;
 use journal::{Journal, QueueId};
 use message::Messages;
 use paging::PageWaiters;
 use queue::Ready;
 use routing::RoutingScratch;
+use schedule::Schedule;
 use topology::exchange::Exchange;
 use traffic::Traffic;
 use virtual_host::VirtualHost;
@@ -113,6 +120,12 @@ pub struct Core {
     holders: Vec<QueueId>,
     /// The last command changed what is declared, in a way that must survive.
     redefined: bool,
+    /// Milliseconds since 1970.
+    now_ms: u64,
+    schedule: Schedule,
+    morgue: Morgue,
+    /// Queues that did not take the message being published.
+    refusals: usize,
 }
 
 impl Core {
@@ -141,6 +154,10 @@ impl Core {
             page_waiters: Map::default(),
             holders: Vec::new(),
             redefined: false,
+            now_ms: 0,
+            schedule: Schedule::default(),
+            morgue: Morgue::default(),
+            refusals: 0,
         };
         core.add_virtual_host(DEFAULT_VIRTUAL_HOST);
         core
@@ -156,7 +173,7 @@ impl Core {
     /// Whether [`Core::deliver_fresh`] or [`Core::take_effects`] have something to do.
     #[inline]
     pub fn is_settled(&self) -> bool {
-        !self.traffic.has_fresh() && self.effects.is_empty()
+        !self.traffic.has_fresh() && self.effects.is_empty() && self.morgue.dying.is_empty()
     }
 
     /// What the last commands mean for others than who gave them, in their order.
@@ -199,7 +216,10 @@ impl Core {
 
     /// Whether [`Core::tidy`] or [`Core::deliver_backlogs`] have more to do.
     pub fn has_more_work(&self) -> bool {
-        self.has_backlogs() || !self.discarded.is_empty()
+        self.has_backlogs()
+            || !self.discarded.is_empty()
+            || !self.morgue.dying.is_empty()
+            || self.next_deadline().is_some_and(|due| due <= self.now_ms)
     }
 }
 

@@ -28,6 +28,29 @@ pub struct QueueArguments {
     pub delivery_limit: Option<u64>,
     /// `x-consumer-timeout`, milliseconds.
     pub consumer_timeout_ms: Option<u64>,
+    /// `x-delayed-retry-type`, `-min`, `-max`.
+    pub delayed_retry: Option<DelayedRetry>,
+    /// `x-dead-letter-strategy`: what no queue takes is tried again.
+    pub dead_letters_at_least_once: bool,
+}
+
+/// How long a message that was given back waits for the next try: the shortest time as often as it was
+/// given back, and no longer than the longest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DelayedRetry {
+    pub kind: RetryKind,
+    pub min_ms: u64,
+    pub max_ms: u64,
+}
+
+/// `x-delayed-retry-type`: which messages wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryKind {
+    All,
+    /// Those that count as failed.
+    Failed,
+    /// Those that do not.
+    Returned,
 }
 
 /// `x-queue-type`.
@@ -82,25 +105,16 @@ pub const COMPARED: &[&str] = &[
 ];
 
 /// Arguments that are checked and kept, and mean nothing yet.
-const WITHOUT_EFFECT: &[&str] = &[
-    "x-expires",
-    "x-message-ttl",
-    "x-dead-letter-exchange",
-    "x-max-length",
-    "x-max-length-bytes",
-    "x-max-priority",
-    "x-single-active-consumer",
-    "x-delivery-limit",
-    "x-consumer-timeout",
-];
+const WITHOUT_EFFECT: &[&str] = &["x-single-active-consumer", "x-consumer-timeout"];
 
 pub const QUEUE_TYPE: &str = "x-queue-type";
 
 impl QueueArguments {
     pub fn from_table(table: Table<'_>) -> Result<Self, BadArgument> {
         check_unused(table)?;
+        let kind = kind(table)?;
         Ok(QueueArguments {
-            kind: kind(table)?,
+            kind,
             message_ttl_ms: milliseconds(table, "x-message-ttl", 0)?,
             expires_ms: milliseconds(table, "x-expires", 1)?,
             dead_letter_exchange: dead_letter_exchange(table)?,
@@ -108,10 +122,12 @@ impl QueueArguments {
             length_max: count(table, "x-max-length")?,
             length_bytes_max: count(table, "x-max-length-bytes")?,
             overflow: overflow(table)?,
-            priority_max: priority_max(table)?,
+            priority_max: priority_max(table, kind)?,
             single_active_consumer: flag(table, "x-single-active-consumer")?,
-            delivery_limit: delivery_limit(table)?,
+            delivery_limit: delivery_limit(table, kind)?,
             consumer_timeout_ms: milliseconds(table, "x-consumer-timeout", 0)?,
+            delayed_retry: delayed_retry(table)?,
+            dead_letters_at_least_once: is_at_least_once(table, kind)?,
         })
     }
 }
@@ -139,12 +155,6 @@ fn check_unused(table: Table<'_>) -> Result<(), BadArgument> {
             "version",
             number.to_string().as_bytes(),
         ));
-    }
-    let strategy = "x-dead-letter-strategy";
-    if let Some(text) = string(table, strategy)?
-        && !matches!(text, b"at-most-once" | b"at-least-once")
-    {
-        return Err(invalid(strategy, "invalid_dlx_strategy".to_owned()));
     }
     count(table, "x-max-in-memory-length")?;
     count(table, "x-max-in-memory-bytes")?;
@@ -191,10 +201,45 @@ fn dead_letter_routing_key(table: Table<'_>) -> Result<Option<Name>, BadArgument
     Ok(key.map(Name::from))
 }
 
-fn priority_max(table: Table<'_>) -> Result<Option<u8>, BadArgument> {
+/// RabbitMQ: dead-letter strategy, of quorum queues at-least-once if they do not say.
+fn is_at_least_once(table: Table<'_>, kind: QueueKind) -> Result<bool, BadArgument> {
+    let name = "x-dead-letter-strategy";
+    match string(table, name)? {
+        None => Ok(kind == QueueKind::Quorum),
+        Some(b"at-least-once") => Ok(true),
+        Some(b"at-most-once") => Ok(false),
+        Some(_) => Err(invalid(name, "invalid_dlx_strategy".to_owned())),
+    }
+}
+
+/// RabbitMQ: delayed retry.
+fn delayed_retry(table: Table<'_>) -> Result<Option<DelayedRetry>, BadArgument> {
+    let (kind, min, max) = (
+        "x-delayed-retry-type",
+        "x-delayed-retry-min",
+        "x-delayed-retry-max",
+    );
+    let (min_ms, max_ms) = (milliseconds(table, min, 0)?, milliseconds(table, max, 0)?);
+    let kind = match string(table, kind)? {
+        None | Some(b"disabled") => return Ok(None),
+        Some(b"all") => RetryKind::All,
+        Some(b"failed") => RetryKind::Failed,
+        Some(b"returned") => RetryKind::Returned,
+        Some(_) => return Err(invalid(kind, "invalid_delayed_retry_type".to_owned())),
+    };
+    let min_ms = min_ms.unwrap_or(RETRY_MIN_MS);
+    Ok(Some(DelayedRetry {
+        kind,
+        min_ms,
+        max_ms: max_ms.unwrap_or(u64::MAX).max(min_ms),
+    }))
+}
+
+/// Quorum queues have the 32 priorities of RabbitMQ 4.3 without being told.
+fn priority_max(table: Table<'_>, kind: QueueKind) -> Result<Option<u8>, BadArgument> {
     let name = "x-max-priority";
     let Some(value) = count(table, name)? else {
-        return Ok(None);
+        return Ok((kind == QueueKind::Quorum).then_some(QUORUM_PRIORITY_MAX));
     };
     let priority = u8::try_from(value);
     priority
@@ -202,10 +247,14 @@ fn priority_max(table: Table<'_>) -> Result<Option<u8>, BadArgument> {
         .map_err(|_| invalid(name, format!("{{max_value_exceeded,{value}}}")))
 }
 
-/// -1 is RabbitMQ's way to say that there is no limit.
-fn delivery_limit(table: Table<'_>) -> Result<Option<u64>, BadArgument> {
+/// -1 is RabbitMQ's way to say that there is no limit, which a quorum queue has if it says nothing.
+fn delivery_limit(table: Table<'_>, kind: QueueKind) -> Result<Option<u64>, BadArgument> {
     let name = "x-delivery-limit";
-    Ok(integer(table, name)?.and_then(|limit| u64::try_from(limit).ok()))
+    let default = (kind == QueueKind::Quorum).then_some(QUORUM_DELIVERY_LIMIT);
+    match integer(table, name)? {
+        None => Ok(default),
+        Some(limit) => Ok(u64::try_from(limit).ok()),
+    }
 }
 
 fn flag(table: Table<'_>, name: &'static str) -> Result<bool, BadArgument> {
@@ -288,6 +337,12 @@ impl BadArgument {
 }
 
 const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
+/// Of quorum queues since RabbitMQ 4.0.
+const QUORUM_DELIVERY_LIMIT: u64 = 20;
+/// Of quorum queues in RabbitMQ 4.3.
+const QUORUM_PRIORITY_MAX: u8 = 31;
+/// A delayed retry without `x-delayed-retry-min`.
+const RETRY_MIN_MS: u64 = 1000;
 /// Ten years of 365 days (RabbitMQ).
 const MILLISECONDS_MAX: u64 = 315_360_000_000;
 
@@ -370,11 +425,10 @@ mod tests {
     #[test]
     fn arguments_without_effect_are_named() {
         let mut table = TableBuilder::new();
-        table.put("x-max-priority", Value::SignedInt(5));
+        table.put("x-single-active-consumer", Value::Bool(1));
         table.put("x-queue-mode", Value::string("lazy"));
-        table.put("x-expires", Value::SignedInt(1));
         let named = without_effect(table.finish().view());
-        assert_eq!(named, ["x-expires", "x-max-priority"]);
+        assert_eq!(named, ["x-single-active-consumer"]);
     }
 
     #[test]
@@ -392,6 +446,8 @@ mod tests {
             message_ttl_ms: Some(0),
             expires_ms: Some(1),
             overflow: Overflow::RejectPublish,
+            priority_max: Some(QUORUM_PRIORITY_MAX),
+            dead_letters_at_least_once: true,
             ..QueueArguments::default()
         };
         assert_eq!(arguments, expected);
