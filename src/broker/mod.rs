@@ -23,6 +23,7 @@ mod counters;
 mod delivery;
 mod error;
 pub mod exchange;
+mod history;
 mod inventory;
 pub mod journal;
 pub mod message;
@@ -65,6 +66,7 @@ pub use virtual_host::{DEFAULT_VIRTUAL_HOST, VirtualHostKey};
 
 use access::Users;
 use connection::Connection;
+use history::Replay;
 use journal::{Journal, QueueId};
 use message::Messages;
 use paging::PageWaiters;
@@ -90,6 +92,8 @@ pub struct Core {
     traffic: Traffic,
     /// Queues that can go on delivering, each in its turn.
     backlogs: VecDeque<QueueKey>,
+    /// New bindings that are to get the history of their source.
+    replays: VecDeque<Replay>,
     /// Who waits for direct replies where.
     reply_addresses: Map<Name, ChannelKey>,
     /// Moves with every change of exchanges, queues and bindings.
@@ -128,6 +132,7 @@ impl Core {
             messages: Messages::new(),
             traffic: Traffic::default(),
             backlogs: VecDeque::new(),
+            replays: VecDeque::new(),
             reply_addresses: Map::default(),
             generation: 1,
             routing: RoutingScratch::default(),

@@ -142,7 +142,7 @@ impl Channel {
         cached.persistent = properties.delivery_mode == Some(PERSISTENT);
         let persistent = cached.persistent;
         hub.core
-            .route(exchange, &keys, properties.headers, &mut cached.route);
+            .route(exchange, &keys, &properties, &mut cached.route);
 
         // What the broker must change about the message: a real reply address, and no sign of BCC.
         let without_bcc;
