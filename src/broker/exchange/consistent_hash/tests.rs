@@ -1,3 +1,5 @@
+//! Shares, their stability, and the texts for weights.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
