@@ -8,7 +8,7 @@ use super::error::Result;
 use super::message::{Message, MessageId, Messages, Traits};
 use super::outlet::{Delivery, Outlet};
 use super::queue::{Entry, Overflow, Queue, QueueKey};
-use super::routing::Route;
+use super::routing::{Aside, Route};
 use super::unacked::Unacked;
 use super::{ConsumerKey, Name};
 
@@ -45,8 +45,8 @@ impl Core {
         for &queue in &route.queues {
             self.enqueue(queue, message, traits, &mut stored, outlet);
         }
-        for &channel in &route.replies {
-            self.deliver_reply(channel, message, outlet);
+        if !route.asides.is_empty() && !self.serve_asides(route, message, outlet) {
+            return Published::Unroutable;
         }
         let mut published = Published::Taken;
         if traits.persistent && !self.holders.is_empty() {
@@ -57,6 +57,26 @@ impl Core {
             return Published::Refused;
         }
         published
+    }
+
+    /// Gives the message to who gets it beside the queues. Whether anybody got it, here or there.
+    fn serve_asides(
+        &mut self,
+        route: &Route,
+        message: &Message<'_>,
+        outlet: &mut impl Outlet,
+    ) -> bool {
+        let mut is_routed = !route.queues.is_empty();
+        for &aside in &route.asides {
+            match aside {
+                Aside::Reply(channel) => {
+                    is_routed = true;
+                    self.deliver_reply(channel, message, outlet);
+                }
+                Aside::History(exchange) => self.keep(exchange, message),
+            }
+        }
+        is_routed
     }
 
     /// A persistent message in durable queues survives the broker (AMQP 0-9-1 §3.1.2.2).
@@ -169,6 +189,7 @@ impl Core {
 
     /// The stage of the turn that empties deep queues, each a bounded part in turn.
     pub fn deliver_backlogs(&mut self, outlet: &mut impl Outlet) {
+        self.replay(outlet);
         for _ in 0..self.backlogs.len().min(BACKLOGS_PER_TURN) {
             if let Some(queue) = self.backlogs.pop_front() {
                 self.drain(queue, outlet);
@@ -177,7 +198,7 @@ impl Core {
     }
 
     pub fn has_backlogs(&self) -> bool {
-        !self.backlogs.is_empty()
+        !self.backlogs.is_empty() || self.can_replay()
     }
 
     /// Delivers up to [`DELIVERIES_PER_STEP`] messages; a queue that could go on waits for the next

@@ -26,6 +26,7 @@ mod delivery;
 mod error;
 pub mod exchange;
 mod expiry;
+mod history;
 mod inventory;
 pub mod journal;
 mod limits;
@@ -72,6 +73,7 @@ pub use virtual_host::{DEFAULT_VIRTUAL_HOST, VirtualHostKey};
 use access::Users;
 use connection::Connection;
 use dead_letter::Morgue;
+use history::Replay;
 use journal::{Journal, QueueId};
 use message::Messages;
 use paging::PageWaiters;
@@ -98,6 +100,8 @@ pub struct Core {
     traffic: Traffic,
     /// Queues that can go on delivering, each in its turn.
     backlogs: VecDeque<QueueKey>,
+    /// New bindings that are to get the history of their source.
+    replays: VecDeque<Replay>,
     /// Who waits for direct replies where.
     reply_addresses: Map<Name, ChannelKey>,
     /// Moves with every change of exchanges, queues and bindings.
@@ -142,6 +146,7 @@ impl Core {
             messages: Messages::new(),
             traffic: Traffic::default(),
             backlogs: VecDeque::new(),
+            replays: VecDeque::new(),
             reply_addresses: Map::default(),
             generation: 1,
             routing: RoutingScratch::default(),

@@ -19,7 +19,7 @@ pub mod history;
 use std::rc::Rc;
 
 use super::journal::QueueId;
-use super::message::{Body, Message, Traits};
+use super::message::{Message, OwnedMessage, Traits};
 use super::name::Name;
 use super::outlet::Outlet;
 use super::queue::{Entry, QueueKey};
@@ -30,7 +30,7 @@ use super::{Core, Published};
 use crate::wire::amqp::Table;
 use crate::wire::amqp::properties::Properties;
 
-use history::{Cycle, carbon_copies};
+use history::{Cycle, shown_keys};
 
 /// Why a message leaves its queue without being consumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -171,22 +171,15 @@ impl Core {
         let Ok(properties) = record.write_on(message.properties) else {
             return true;
         };
-        let key = origin.routing_key.as_deref().unwrap_or(message.routing_key);
-        let key = key.to_vec();
-        let body = match message.body {
-            Body::Shared(bytes) => bytes.clone(),
-            Body::Slice(slice) => bytes::Bytes::copy_from_slice(slice),
-        };
-        let letter = Message {
+        let key = origin.routing_key.as_deref();
+        let letter = OwnedMessage::of(&Message {
             exchange: &origin.exchange,
-            routing_key: &key,
+            routing_key: key.unwrap_or(message.routing_key),
             properties: &properties,
-            body: match message.body {
-                Body::Shared(_) => Body::Shared(&body),
-                Body::Slice(_) => Body::Slice(&body),
-            },
+            body: message.body,
             arrived_ms: self.now_ms,
-        };
+        });
+        let letter = letter.message();
         let mut route = std::mem::take(&mut self.morgue.route);
         let is_taken = self.find_grave(origin, &letter, &mut route)
             && !self.is_refused_by_all(&route, &letter, outlet);
@@ -217,9 +210,8 @@ impl Core {
             return false;
         };
         let headers = properties.headers.unwrap_or(Table::EMPTY);
-        let mut keys = vec![letter.routing_key];
-        keys.extend(carbon_copies(headers));
-        self.route(exchange, &keys, Some(headers), route);
+        let keys = shown_keys(letter, &properties);
+        self.route(exchange, &keys, &properties, route);
         let (queues, told) = (&self.traffic.queues, &mut self.morgue.told);
         route.queues.retain(|key| {
             let Some(cycle) = Cycle::find(headers, &queues[*key].name) else {

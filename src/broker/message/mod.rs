@@ -2,6 +2,7 @@
 
 mod attributes;
 mod block;
+mod owned;
 mod pages;
 mod table;
 
@@ -13,6 +14,7 @@ use crate::wire::amqp::properties::PropertyBlock;
 
 pub use attributes::Attributes;
 pub use block::{BLOCK_MESSAGES, INLINE_BODY_MAX};
+pub use owned::OwnedMessage;
 pub use pages::{PageOut, PageWork};
 pub use table::Messages;
 

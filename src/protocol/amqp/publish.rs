@@ -146,7 +146,7 @@ impl Channel {
         cached.traits = Traits::of(&message);
         let traits = cached.traits;
         hub.core
-            .route(exchange, &keys, properties.headers, &mut cached.route);
+            .route(exchange, &keys, &properties, &mut cached.route);
 
         // What the broker must change about the message: a real reply address, and no sign of BCC.
         let without_bcc;
