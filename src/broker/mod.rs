@@ -29,6 +29,7 @@ pub mod message;
 mod name;
 mod outlet;
 mod paging;
+pub mod policy;
 pub mod queue;
 mod recovery;
 mod routing;
@@ -68,6 +69,7 @@ use connection::Connection;
 use journal::{Journal, QueueId};
 use message::Messages;
 use paging::PageWaiters;
+use policy::{GlobalParameters, Review};
 use queue::Ready;
 use routing::RoutingScratch;
 use topology::exchange::Exchange;
@@ -112,6 +114,8 @@ pub struct Core {
     holders: Vec<QueueId>,
     /// The last command changed what is declared, in a way that must survive.
     redefined: bool,
+    global_parameters: GlobalParameters,
+    review: Review,
 }
 
 impl Core {
@@ -140,6 +144,8 @@ impl Core {
             page_waiters: Map::default(),
             holders: Vec::new(),
             redefined: false,
+            global_parameters: GlobalParameters::new(),
+            review: Review::default(),
         };
         core.add_virtual_host(DEFAULT_VIRTUAL_HOST);
         core
@@ -181,7 +187,8 @@ impl Core {
         }
     }
 
-    /// A bounded piece of the work that can wait: frees discarded messages, rewrites sparse blocks.
+    /// A bounded piece of the work that can wait: frees discarded messages, rewrites sparse blocks,
+    /// carries changed policies through.
     pub fn tidy(&mut self) {
         for _ in 0..DISCARDS_PER_TURN {
             let Some((queue, messages)) = self.discarded.last_mut() else {
@@ -194,11 +201,12 @@ impl Core {
             }
         }
         self.messages.tidy();
+        self.review_policies();
     }
 
     /// Whether [`Core::tidy`] or [`Core::deliver_backlogs`] have more to do.
     pub fn has_more_work(&self) -> bool {
-        self.has_backlogs() || !self.discarded.is_empty()
+        self.has_backlogs() || !self.discarded.is_empty() || self.is_applying_policies()
     }
 }
 

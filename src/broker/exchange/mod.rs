@@ -9,7 +9,7 @@
 
 mod destinations;
 mod direct;
-mod erlang_term;
+pub(super) mod erlang_term;
 mod fanout;
 mod headers;
 mod topic;

@@ -16,6 +16,7 @@ pub struct QueueArguments {
     pub expires_ms: Option<u64>,
     pub dead_letter_exchange: Option<Name>,
     pub dead_letter_routing_key: Option<Name>,
+    pub dead_letter_strategy: DeadLetterStrategy,
     /// `x-max-length`, messages.
     pub length_max: Option<u64>,
     /// `x-max-length-bytes`, bytes of bodies.
@@ -28,6 +29,11 @@ pub struct QueueArguments {
     pub delivery_limit: Option<u64>,
     /// `x-consumer-timeout`, milliseconds.
     pub consumer_timeout_ms: Option<u64>,
+    pub delayed_retry_type: RetryType,
+    /// `x-delayed-retry-min`, milliseconds.
+    pub delayed_retry_min_ms: Option<u64>,
+    /// `x-delayed-retry-max`, milliseconds.
+    pub delayed_retry_max_ms: Option<u64>,
 }
 
 /// `x-queue-type`.
@@ -46,6 +52,24 @@ pub enum Overflow {
     DropHead,
     RejectPublish,
     RejectPublishDlx,
+}
+
+/// `x-dead-letter-strategy`: whether a message may be lost on its way to the dead letter exchange.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeadLetterStrategy {
+    #[default]
+    AtMostOnce,
+    AtLeastOnce,
+}
+
+/// `x-delayed-retry-type`: which messages that come back wait before they are delivered again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RetryType {
+    #[default]
+    Disabled,
+    All,
+    Failed,
+    Returned,
 }
 
 /// Why an argument is refused, in RabbitMQ's words.
@@ -112,6 +136,43 @@ impl QueueArguments {
             single_active_consumer: flag(table, "x-single-active-consumer")?,
             delivery_limit: delivery_limit(table)?,
             consumer_timeout_ms: milliseconds(table, "x-consumer-timeout", 0)?,
+            dead_letter_strategy: dead_letter_strategy(table)?,
+            delayed_retry_type: delayed_retry_type(table)?,
+            delayed_retry_min_ms: milliseconds(table, "x-delayed-retry-min", 0)?,
+            delayed_retry_max_ms: milliseconds(table, "x-delayed-retry-max", 0)?,
+        })
+    }
+}
+
+impl Overflow {
+    pub fn by_name(name: &[u8]) -> Option<Self> {
+        Some(match name {
+            b"drop-head" => Overflow::DropHead,
+            b"reject-publish" => Overflow::RejectPublish,
+            b"reject-publish-dlx" => Overflow::RejectPublishDlx,
+            _ => return None,
+        })
+    }
+}
+
+impl DeadLetterStrategy {
+    pub fn by_name(name: &[u8]) -> Option<Self> {
+        Some(match name {
+            b"at-most-once" => DeadLetterStrategy::AtMostOnce,
+            b"at-least-once" => DeadLetterStrategy::AtLeastOnce,
+            _ => return None,
+        })
+    }
+}
+
+impl RetryType {
+    pub fn by_name(name: &[u8]) -> Option<Self> {
+        Some(match name {
+            b"disabled" => RetryType::Disabled,
+            b"all" => RetryType::All,
+            b"failed" => RetryType::Failed,
+            b"returned" => RetryType::Returned,
+            _ => return None,
         })
     }
 }
@@ -140,12 +201,6 @@ fn check_unused(table: Table<'_>) -> Result<(), BadArgument> {
             number.to_string().as_bytes(),
         ));
     }
-    let strategy = "x-dead-letter-strategy";
-    if let Some(text) = string(table, strategy)?
-        && !matches!(text, b"at-most-once" | b"at-least-once")
-    {
-        return Err(invalid(strategy, "invalid_dlx_strategy".to_owned()));
-    }
     count(table, "x-max-in-memory-length")?;
     count(table, "x-max-in-memory-bytes")?;
     Ok(())
@@ -162,12 +217,28 @@ fn kind(table: Table<'_>) -> Result<QueueKind, BadArgument> {
 
 fn overflow(table: Table<'_>) -> Result<Overflow, BadArgument> {
     let name = "x-overflow";
-    match string(table, name)? {
-        None | Some(b"drop-head") => Ok(Overflow::DropHead),
-        Some(b"reject-publish") => Ok(Overflow::RejectPublish),
-        Some(b"reject-publish-dlx") => Ok(Overflow::RejectPublishDlx),
-        Some(_) => Err(invalid(name, "invalid_overflow".to_owned())),
-    }
+    let Some(text) = string(table, name)? else {
+        return Ok(Overflow::default());
+    };
+    Overflow::by_name(text).ok_or_else(|| invalid(name, "invalid_overflow".to_owned()))
+}
+
+fn dead_letter_strategy(table: Table<'_>) -> Result<DeadLetterStrategy, BadArgument> {
+    let name = "x-dead-letter-strategy";
+    let Some(text) = string(table, name)? else {
+        return Ok(DeadLetterStrategy::default());
+    };
+    let strategy = DeadLetterStrategy::by_name(text);
+    strategy.ok_or_else(|| invalid(name, "invalid_dlx_strategy".to_owned()))
+}
+
+fn delayed_retry_type(table: Table<'_>) -> Result<RetryType, BadArgument> {
+    let name = "x-delayed-retry-type";
+    let Some(text) = string(table, name)? else {
+        return Ok(RetryType::default());
+    };
+    let retry_type = RetryType::by_name(text);
+    retry_type.ok_or_else(|| invalid(name, "invalid_delayed_retry_type".to_owned()))
 }
 
 fn dead_letter_exchange(table: Table<'_>) -> Result<Option<Name>, BadArgument> {
@@ -289,7 +360,7 @@ impl BadArgument {
 
 const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
 /// Ten years of 365 days (RabbitMQ).
-const MILLISECONDS_MAX: u64 = 315_360_000_000;
+pub const MILLISECONDS_MAX: u64 = 315_360_000_000;
 
 #[cfg(test)]
 mod tests {

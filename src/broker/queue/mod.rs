@@ -14,6 +14,7 @@ use super::connection::ConnectionKey;
 use super::counters::QueueCounters;
 use super::journal::QueueId;
 use super::name::Name;
+use super::policy::Applied;
 use super::topology::BindingSet;
 use super::virtual_host::VirtualHostKey;
 use crate::slots::Key;
@@ -32,7 +33,11 @@ pub struct Queue {
     pub owner: Option<ConnectionKey>,
     /// As they came: shown, and compared when it is declared again.
     pub declared_arguments: OwnedTable,
+    /// What holds now: the declared arguments and the policies together.
     pub arguments: QueueArguments,
+    pub policies: Applied,
+    /// That of its virtual host's policies when these were found.
+    pub policy_revision: u64,
     pub bindings: BindingSet,
     pub ready: Ready,
     /// Deliveries of its messages that wait for their ack.

@@ -5,6 +5,7 @@ use crate::broker::error::{Error, Result, named};
 use crate::broker::exchange::Router;
 use crate::broker::journal::Definition;
 use crate::broker::name::Name;
+use crate::broker::policy::Applied;
 use crate::broker::virtual_host::VirtualHostKey;
 use crate::slots::Key;
 use crate::wire::amqp::field_table::{OwnedTable, Table, Value};
@@ -24,8 +25,12 @@ pub struct Exchange {
     /// Cannot be published to by clients (RabbitMQ).
     pub internal: bool,
     pub arguments: OwnedTable,
-    /// RabbitMQ: alternate exchange. Gets what this one can route nowhere; need not exist.
+    /// RabbitMQ: alternate exchange. Gets what this one can route nowhere; need not exist. From the
+    /// arguments, or else from the policy.
     pub alternate: Option<Name>,
+    pub policies: Applied,
+    /// That of its virtual host's policies when these were found.
+    pub policy_revision: u64,
     pub router: Router<Destination>,
     pub outgoing: BindingSet,
     /// Bindings of which it is the destination.
@@ -150,6 +155,8 @@ impl Core {
         alternate: Option<Name>,
     ) -> ExchangeKey {
         let name = Name::from(declaration.name);
+        let (policies, policy_revision) =
+            self.policies_for_exchange(declaration.virtual_host, &name);
         let key = self.exchanges.insert(Exchange {
             name: name.clone(),
             virtual_host: declaration.virtual_host,
@@ -157,7 +164,9 @@ impl Core {
             auto_delete: declaration.auto_delete,
             internal: declaration.internal,
             arguments: OwnedTable::from(declaration.arguments),
-            alternate,
+            alternate: alternate.or_else(|| policies.settings().alternate_exchange.clone()),
+            policies,
+            policy_revision,
             router,
             outgoing: BindingSet::default(),
             incoming: BindingSet::default(),
@@ -270,6 +279,14 @@ fn alternate_exchange(
             other.type_name(),
             named("exchange", declaration.name, virtual_host)
         ))),
+    }
+}
+
+/// The alternate exchange that an exchange was declared with.
+pub(in crate::broker) fn declared_alternate(arguments: Table<'_>) -> Option<Name> {
+    match arguments.get(ALTERNATE_EXCHANGE) {
+        Some(Value::LongString(name)) => Some(Name::from(name)),
+        _ => None,
     }
 }
 

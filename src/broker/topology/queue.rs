@@ -173,6 +173,13 @@ impl Core {
             );
         }
         let name = Name::from(declaration.name);
+        let (policies, policy_revision) =
+            self.policies_for_queue(declaration.virtual_host, &name, arguments.kind);
+        let arguments = match policies.is_empty() {
+            true => arguments,
+            false => QueueArguments::effective(declaration.arguments, policies.settings())
+                .unwrap_or(arguments),
+        };
         let owner = declaration.exclusive.then_some(declaration.connection);
         let key = self.traffic.queues.insert(Queue {
             name: name.clone(),
@@ -182,6 +189,8 @@ impl Core {
             owner,
             declared_arguments: OwnedTable::from(declaration.arguments),
             arguments,
+            policies,
+            policy_revision,
             bindings: BindingSet::default(),
             ready: Ready::default(),
             unacked: 0,
