@@ -1,5 +1,6 @@
 //! Messages: what one is, what names it, and the table that holds them all ([`Messages`]).
 
+mod attributes;
 mod block;
 mod pages;
 mod table;
@@ -8,6 +9,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
+pub use attributes::Attributes;
 pub use block::{BLOCK_MESSAGES, INLINE_BODY_MAX};
 pub use pages::{PageOut, PageWork};
 pub use table::Messages;
@@ -20,6 +22,8 @@ pub struct Message<'a> {
     /// Property flags and property list as the publisher encoded them (AMQP 0-9-1 §4.2.6.1).
     pub properties: &'a [u8],
     pub body: Body<'a>,
+    /// When the broker got it, in Unix milliseconds.
+    pub arrived_ms: u64,
 }
 
 #[derive(Clone, Copy)]
