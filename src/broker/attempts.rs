@@ -8,7 +8,7 @@
 use super::Core;
 use super::dead_letter::Reason;
 use super::message::{Message, MessageId};
-use super::queue::{Entry, QueueKey, Ready, RetryKind};
+use super::queue::{Entry, QueueKey, Ready, RetryType};
 use super::schedule::Task;
 use crate::wire::amqp::properties::Properties;
 use crate::wire::amqp::{Table, TableBuilder};
@@ -77,18 +77,24 @@ impl Core {
 
     /// How long the message has to wait before the next try, if the queue says so.
     fn retry_delay(&self, key: QueueKey, attempts: Attempts, how: Return) -> Option<u64> {
-        let retry = self.traffic.queues[key].arguments.delayed_retry?;
-        let applies = match retry.kind {
-            RetryKind::All => true,
-            RetryKind::Failed => how == Return::Failed,
-            RetryKind::Returned => how == Return::Unused,
+        let arguments = &self.traffic.queues[key].arguments;
+        let applies = match arguments.delayed_retry_type {
+            RetryType::Disabled => false,
+            RetryType::All => true,
+            RetryType::Failed => how == Return::Failed,
+            RetryType::Returned => how == Return::Unused,
         };
+        if !applies {
+            return None;
+        }
         let times = match how {
             Return::Failed => attempts.failed,
             Return::Unused => attempts.acquired,
         };
-        let delay_ms = retry.min_ms.saturating_mul(u64::from(times.max(1)));
-        (applies && delay_ms > 0).then(|| delay_ms.min(retry.max_ms))
+        let min_ms = arguments.delayed_retry_min_ms.unwrap_or(RETRY_MIN_MS);
+        let max_ms = arguments.delayed_retry_max_ms.unwrap_or(u64::MAX);
+        let delay_ms = min_ms.saturating_mul(u64::from(times.max(1)));
+        Some(delay_ms.min(max_ms)).filter(|delay_ms| *delay_ms > 0)
     }
 
     fn put_off(&mut self, key: QueueKey, entry: Entry, delay_ms: u64) {
@@ -188,5 +194,7 @@ pub(super) fn with_counts(message: &Message<'_>, attempts: Attempts) -> Vec<u8> 
 
 const DELIVERY_COUNT: &[u8] = b"x-delivery-count";
 const ACQUIRED_COUNT: &[u8] = b"x-acquired-count";
+/// What a retry takes at least if nobody says.
+const RETRY_MIN_MS: u64 = 1000;
 /// Messages of one queue that become ready again in one go.
 const RETRIES_PER_TASK: usize = 256;

@@ -34,6 +34,7 @@ pub mod message;
 mod name;
 mod outlet;
 mod paging;
+pub mod policy;
 pub mod queue;
 mod recovery;
 mod routing;
@@ -77,6 +78,7 @@ use history::Replay;
 use journal::{Journal, QueueId};
 use message::Messages;
 use paging::PageWaiters;
+use policy::{GlobalParameters, Review};
 use queue::Ready;
 use routing::RoutingScratch;
 use schedule::Schedule;
@@ -130,6 +132,8 @@ pub struct Core {
     morgue: Morgue,
     /// Queues that did not take the message being published.
     refusals: usize,
+    global_parameters: GlobalParameters,
+    review: Review,
 }
 
 impl Core {
@@ -163,6 +167,8 @@ impl Core {
             schedule: Schedule::default(),
             morgue: Morgue::default(),
             refusals: 0,
+            global_parameters: GlobalParameters::new(),
+            review: Review::default(),
         };
         core.add_virtual_host(DEFAULT_VIRTUAL_HOST);
         core
@@ -204,7 +210,8 @@ impl Core {
         }
     }
 
-    /// A bounded piece of the work that can wait: frees discarded messages, rewrites sparse blocks.
+    /// A bounded piece of the work that can wait: frees discarded messages, rewrites sparse blocks,
+    /// carries changed policies through.
     pub fn tidy(&mut self) {
         for _ in 0..DISCARDS_PER_TURN {
             let Some((queue, messages)) = self.discarded.last_mut() else {
@@ -217,6 +224,7 @@ impl Core {
             }
         }
         self.messages.tidy();
+        self.review_policies();
     }
 
     /// Whether [`Core::tidy`] or [`Core::deliver_backlogs`] have more to do.
@@ -225,6 +233,7 @@ impl Core {
             || !self.discarded.is_empty()
             || !self.morgue.dying.is_empty()
             || self.next_deadline().is_some_and(|due| due <= self.now_ms)
+            || self.is_applying_policies()
     }
 }
 

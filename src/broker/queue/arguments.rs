@@ -16,6 +16,7 @@ pub struct QueueArguments {
     pub expires_ms: Option<u64>,
     pub dead_letter_exchange: Option<Name>,
     pub dead_letter_routing_key: Option<Name>,
+    pub dead_letter_strategy: DeadLetterStrategy,
     /// `x-max-length`, messages.
     pub length_max: Option<u64>,
     /// `x-max-length-bytes`, bytes of bodies.
@@ -28,29 +29,11 @@ pub struct QueueArguments {
     pub delivery_limit: Option<u64>,
     /// `x-consumer-timeout`, milliseconds.
     pub consumer_timeout_ms: Option<u64>,
-    /// `x-delayed-retry-type`, `-min`, `-max`.
-    pub delayed_retry: Option<DelayedRetry>,
-    /// `x-dead-letter-strategy`: what no queue takes is tried again.
-    pub dead_letters_at_least_once: bool,
-}
-
-/// How long a message that was given back waits for the next try: the shortest time as often as it was
-/// given back, and no longer than the longest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DelayedRetry {
-    pub kind: RetryKind,
-    pub min_ms: u64,
-    pub max_ms: u64,
-}
-
-/// `x-delayed-retry-type`: which messages wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RetryKind {
-    All,
-    /// Those that count as failed.
-    Failed,
-    /// Those that do not.
-    Returned,
+    pub delayed_retry_type: RetryType,
+    /// `x-delayed-retry-min`, milliseconds.
+    pub delayed_retry_min_ms: Option<u64>,
+    /// `x-delayed-retry-max`, milliseconds.
+    pub delayed_retry_max_ms: Option<u64>,
 }
 
 /// `x-queue-type`.
@@ -69,6 +52,24 @@ pub enum Overflow {
     DropHead,
     RejectPublish,
     RejectPublishDlx,
+}
+
+/// `x-dead-letter-strategy`: whether a message may be lost on its way to the dead letter exchange.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeadLetterStrategy {
+    #[default]
+    AtMostOnce,
+    AtLeastOnce,
+}
+
+/// `x-delayed-retry-type`: which messages that come back wait before they are delivered again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RetryType {
+    #[default]
+    Disabled,
+    All,
+    Failed,
+    Returned,
 }
 
 /// Why an argument is refused, in RabbitMQ's words.
@@ -126,8 +127,43 @@ impl QueueArguments {
             single_active_consumer: flag(table, "x-single-active-consumer")?,
             delivery_limit: delivery_limit(table, kind)?,
             consumer_timeout_ms: milliseconds(table, "x-consumer-timeout", 0)?,
-            delayed_retry: delayed_retry(table)?,
-            dead_letters_at_least_once: is_at_least_once(table, kind)?,
+            dead_letter_strategy: dead_letter_strategy(table, kind)?,
+            delayed_retry_type: delayed_retry_type(table)?,
+            delayed_retry_min_ms: milliseconds(table, "x-delayed-retry-min", 0)?,
+            delayed_retry_max_ms: milliseconds(table, "x-delayed-retry-max", 0)?,
+        })
+    }
+}
+
+impl Overflow {
+    pub fn by_name(name: &[u8]) -> Option<Self> {
+        Some(match name {
+            b"drop-head" => Overflow::DropHead,
+            b"reject-publish" => Overflow::RejectPublish,
+            b"reject-publish-dlx" => Overflow::RejectPublishDlx,
+            _ => return None,
+        })
+    }
+}
+
+impl DeadLetterStrategy {
+    pub fn by_name(name: &[u8]) -> Option<Self> {
+        Some(match name {
+            b"at-most-once" => DeadLetterStrategy::AtMostOnce,
+            b"at-least-once" => DeadLetterStrategy::AtLeastOnce,
+            _ => return None,
+        })
+    }
+}
+
+impl RetryType {
+    pub fn by_name(name: &[u8]) -> Option<Self> {
+        Some(match name {
+            b"disabled" => RetryType::Disabled,
+            b"all" => RetryType::All,
+            b"failed" => RetryType::Failed,
+            b"returned" => RetryType::Returned,
+            _ => return None,
         })
     }
 }
@@ -172,12 +208,35 @@ fn kind(table: Table<'_>) -> Result<QueueKind, BadArgument> {
 
 fn overflow(table: Table<'_>) -> Result<Overflow, BadArgument> {
     let name = "x-overflow";
-    match string(table, name)? {
-        None | Some(b"drop-head") => Ok(Overflow::DropHead),
-        Some(b"reject-publish") => Ok(Overflow::RejectPublish),
-        Some(b"reject-publish-dlx") => Ok(Overflow::RejectPublishDlx),
-        Some(_) => Err(invalid(name, "invalid_overflow".to_owned())),
-    }
+    let Some(text) = string(table, name)? else {
+        return Ok(Overflow::default());
+    };
+    Overflow::by_name(text).ok_or_else(|| invalid(name, "invalid_overflow".to_owned()))
+}
+
+/// Of a quorum queue that does not say, at-least-once.
+fn dead_letter_strategy(
+    table: Table<'_>,
+    kind: QueueKind,
+) -> Result<DeadLetterStrategy, BadArgument> {
+    let name = "x-dead-letter-strategy";
+    let Some(text) = string(table, name)? else {
+        return Ok(match kind {
+            QueueKind::Quorum => DeadLetterStrategy::AtLeastOnce,
+            QueueKind::Classic | QueueKind::Stream => DeadLetterStrategy::AtMostOnce,
+        });
+    };
+    let strategy = DeadLetterStrategy::by_name(text);
+    strategy.ok_or_else(|| invalid(name, "invalid_dlx_strategy".to_owned()))
+}
+
+fn delayed_retry_type(table: Table<'_>) -> Result<RetryType, BadArgument> {
+    let name = "x-delayed-retry-type";
+    let Some(text) = string(table, name)? else {
+        return Ok(RetryType::default());
+    };
+    let retry_type = RetryType::by_name(text);
+    retry_type.ok_or_else(|| invalid(name, "invalid_delayed_retry_type".to_owned()))
 }
 
 fn dead_letter_exchange(table: Table<'_>) -> Result<Option<Name>, BadArgument> {
@@ -199,40 +258,6 @@ fn dead_letter_routing_key(table: Table<'_>) -> Result<Option<Name>, BadArgument
         return Err(invalid(name, "routing_key_but_no_dlx_defined".to_owned()));
     }
     Ok(key.map(Name::from))
-}
-
-/// RabbitMQ: dead-letter strategy, of quorum queues at-least-once if they do not say.
-fn is_at_least_once(table: Table<'_>, kind: QueueKind) -> Result<bool, BadArgument> {
-    let name = "x-dead-letter-strategy";
-    match string(table, name)? {
-        None => Ok(kind == QueueKind::Quorum),
-        Some(b"at-least-once") => Ok(true),
-        Some(b"at-most-once") => Ok(false),
-        Some(_) => Err(invalid(name, "invalid_dlx_strategy".to_owned())),
-    }
-}
-
-/// RabbitMQ: delayed retry.
-fn delayed_retry(table: Table<'_>) -> Result<Option<DelayedRetry>, BadArgument> {
-    let (kind, min, max) = (
-        "x-delayed-retry-type",
-        "x-delayed-retry-min",
-        "x-delayed-retry-max",
-    );
-    let (min_ms, max_ms) = (milliseconds(table, min, 0)?, milliseconds(table, max, 0)?);
-    let kind = match string(table, kind)? {
-        None | Some(b"disabled") => return Ok(None),
-        Some(b"all") => RetryKind::All,
-        Some(b"failed") => RetryKind::Failed,
-        Some(b"returned") => RetryKind::Returned,
-        Some(_) => return Err(invalid(kind, "invalid_delayed_retry_type".to_owned())),
-    };
-    let min_ms = min_ms.unwrap_or(RETRY_MIN_MS);
-    Ok(Some(DelayedRetry {
-        kind,
-        min_ms,
-        max_ms: max_ms.unwrap_or(u64::MAX).max(min_ms),
-    }))
 }
 
 /// Quorum queues have the 32 priorities of RabbitMQ 4.3 without being told.
@@ -341,10 +366,8 @@ const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
 const QUORUM_DELIVERY_LIMIT: u64 = 20;
 /// Of quorum queues in RabbitMQ 4.3.
 const QUORUM_PRIORITY_MAX: u8 = 31;
-/// A delayed retry without `x-delayed-retry-min`.
-const RETRY_MIN_MS: u64 = 1000;
 /// Ten years of 365 days (RabbitMQ).
-const MILLISECONDS_MAX: u64 = 315_360_000_000;
+pub const MILLISECONDS_MAX: u64 = 315_360_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -447,7 +470,7 @@ mod tests {
             expires_ms: Some(1),
             overflow: Overflow::RejectPublish,
             priority_max: Some(QUORUM_PRIORITY_MAX),
-            dead_letters_at_least_once: true,
+            dead_letter_strategy: DeadLetterStrategy::AtLeastOnce,
             ..QueueArguments::default()
         };
         assert_eq!(arguments, expected);

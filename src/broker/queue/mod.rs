@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 pub use agenda::Agenda;
-pub use arguments::{Overflow, QueueArguments, QueueKind, RetryKind};
+pub use arguments::{DeadLetterStrategy, Overflow, QueueArguments, QueueKind, RetryType};
 pub use dispatch::Dispatch;
 pub use entry::Entry;
 pub use lifetimes::Lifetimes;
@@ -27,6 +27,7 @@ use super::dead_letter::Origin;
 use super::journal::QueueId;
 use super::message::{Message, MessageId, Traits};
 use super::name::Name;
+use super::policy::Applied;
 use super::topology::BindingSet;
 use super::virtual_host::VirtualHostKey;
 use crate::slots::Key;
@@ -45,6 +46,7 @@ pub struct Queue {
     pub owner: Option<ConnectionKey>,
     /// As they came: shown, and compared when it is declared again.
     pub declared_arguments: OwnedTable,
+    /// What holds now: the declared arguments and the policies together.
     pub arguments: QueueArguments,
     /// Messages go in and out by no other rules than those of every queue: no limits, no times, no
     /// priorities. Follows from `arguments`.
@@ -53,6 +55,9 @@ pub struct Queue {
     pub counts_attempts: bool,
     /// Where its dead letters go. Follows from `arguments`.
     pub origin: Option<Rc<Origin>>,
+    pub policies: Applied,
+    /// That of its virtual host's policies when these were found.
+    pub policy_revision: u64,
     pub bindings: BindingSet,
     pub ready: Ready,
     /// Deliveries of its messages that wait for their ack.
@@ -106,6 +111,8 @@ impl Queue {
             owner: None,
             declared_arguments,
             arguments,
+            policies: Applied::default(),
+            policy_revision: 0,
             is_plain: true,
             counts_attempts: false,
             origin: None,
@@ -139,14 +146,14 @@ impl Queue {
             && arguments.priority_max.is_none();
         self.counts_attempts = arguments.kind == QueueKind::Quorum
             || arguments.delivery_limit.is_some()
-            || arguments.delayed_retry.is_some();
+            || arguments.delayed_retry_type != RetryType::Disabled;
         self.origin = arguments.dead_letter_exchange.as_ref().map(|exchange| {
             Rc::new(Origin {
                 queue: self.name.clone(),
                 virtual_host: self.virtual_host,
                 exchange: exchange.clone(),
                 routing_key: arguments.dead_letter_routing_key.clone(),
-                at_least_once: arguments.dead_letters_at_least_once,
+                at_least_once: arguments.dead_letter_strategy == DeadLetterStrategy::AtLeastOnce,
             })
         });
     }

@@ -179,11 +179,20 @@ impl Core {
             );
         }
         let name = Name::from(declaration.name);
+        let (policies, policy_revision) =
+            self.policies_for_queue(declaration.virtual_host, &name, arguments.kind);
+        let arguments = match policies.is_empty() {
+            true => arguments,
+            false => QueueArguments::effective(declaration.arguments, policies.settings())
+                .unwrap_or(arguments),
+        };
         let owner = declaration.exclusive.then_some(declaration.connection);
         let key = self.traffic.queues.insert(Queue {
             durable: declaration.durable,
             auto_delete: declaration.auto_delete,
             owner,
+            policies,
+            policy_revision,
             ..Queue::new(
                 name.clone(),
                 declaration.virtual_host,
