@@ -33,7 +33,9 @@ impl Core {
         if queue.arguments.kind == QueueKind::Classic {
             refuse_stream_argument("x-stream-offset", request.arguments.view(), described)?;
         }
-        if queue.exclusively_consumed || (request.exclusive && !queue.dispatch.is_empty()) {
+        // Waiting for the active consumer to go and being alone exclude each other (RabbitMQ).
+        let cannot_be_alone = queue.dispatch.is_single_active() || !queue.dispatch.is_empty();
+        if queue.exclusively_consumed || (request.exclusive && cannot_be_alone) {
             let text = format!("{} in exclusive use", described());
             return Err(Error::AccessRefused(text));
         }
@@ -154,7 +156,7 @@ impl Core {
         let Some(queue) = self.traffic.queues.get_mut(consumer.queue) else {
             return;
         };
-        queue
+        let has_successor = queue
             .dispatch
             .remove(key, consumer.priority, consumer.suspended);
         if consumer.exclusive {
@@ -162,6 +164,8 @@ impl Core {
         }
         if queue.auto_delete && queue.dispatch.is_empty() {
             self.remove_queue(consumer.queue);
+        } else if has_successor {
+            self.traffic.list(consumer.queue);
         }
     }
 

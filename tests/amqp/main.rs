@@ -22,5 +22,6 @@ mod queues;
 mod reply_to;
 mod settle;
 mod shutdown;
+mod single_active;
 mod topics;
 mod transactions;

@@ -89,7 +89,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "x-max-length",
     "x-max-length-bytes",
     "x-max-priority",
-    "x-single-active-consumer",
     "x-delivery-limit",
     "x-consumer-timeout",
 ];

@@ -174,6 +174,10 @@ impl Core {
         }
         let name = Name::from(declaration.name);
         let owner = declaration.exclusive.then_some(declaration.connection);
+        let dispatch = match arguments.single_active_consumer {
+            true => Dispatch::with_single_active(),
+            false => Dispatch::default(),
+        };
         let key = self.traffic.queues.insert(Queue {
             name: name.clone(),
             virtual_host: declaration.virtual_host,
@@ -185,7 +189,7 @@ impl Core {
             bindings: BindingSet::default(),
             ready: Ready::default(),
             unacked: 0,
-            dispatch: Dispatch::default(),
+            dispatch,
             exclusively_consumed: false,
             id: None,
             awaited_block: None,
