@@ -27,6 +27,10 @@ pub struct Consumer {
     pub unacked: u32,
     /// Not in its queue's line because it could not take a message.
     pub suspended: bool,
+    /// How long it may hold a delivery (RabbitMQ: consumer timeout).
+    pub timeout_ms: Option<u64>,
+    /// Its deliveries are more than handed over: they are timed.
+    pub watched: bool,
     pub arguments: OwnedTable,
 }
 

@@ -188,6 +188,7 @@ impl Core {
                 queue: key,
                 consumer: ConsumerKey::NONE,
             });
+            self.time_gotten(channel_key, key, delivery_tag);
         }
         if let Some(message) = self.messages.get(entry.message()) {
             answer(Got {

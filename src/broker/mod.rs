@@ -16,6 +16,7 @@
 //! for the caller to carry out behind its answer.
 
 pub mod access;
+mod ack_clock;
 mod channel;
 mod connection;
 mod consumer;
@@ -46,6 +47,7 @@ use foldhash::fast::FixedState;
 
 use crate::slots::Slots;
 
+pub use ack_clock::OverdueChannel;
 pub use channel::ChannelKey;
 pub use connection::ConnectionKey;
 pub use consumer::{ConsumeRequest, ConsumerKey};
@@ -81,6 +83,8 @@ type Map<K, V> = HashMap<K, V, FixedState>;
 pub struct Core {
     pub users: Users,
     pub counters: Counters,
+    /// For consumers and queues that do not say themselves (RabbitMQ: `consumer_timeout`).
+    pub consumer_timeout_ms: Option<u64>,
     virtual_hosts: Slots<VirtualHost>,
     virtual_host_names: Map<Name, VirtualHostKey>,
     exchanges: Slots<Exchange>,
@@ -120,6 +124,7 @@ impl Core {
         let mut core = Core {
             users: Users::with_guest(),
             counters: Counters::default(),
+            consumer_timeout_ms: None,
             virtual_hosts: Slots::new(),
             virtual_host_names: Map::default(),
             exchanges: Slots::new(),
@@ -150,6 +155,11 @@ impl Core {
         let key = self.virtual_hosts.insert(VirtualHost::new(name.clone()));
         self.virtual_host_names.insert(name, key);
         self.predeclare_exchanges(key);
+    }
+
+    /// The time, for whatever is timed from here on (monotonic ms).
+    pub fn set_monotonic_time(&mut self, now_ms: u64) {
+        self.traffic.now_ms = now_ms;
     }
 
     /// Whether [`Core::deliver_fresh`] or [`Core::take_effects`] have something to do.

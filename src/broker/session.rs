@@ -55,6 +55,7 @@ impl Core {
         }
         if let Some(connection) = self.connections.remove(key) {
             self.sockets.remove(&connection.socket);
+            self.traffic.ack_deadlines.remove(&connection.socket);
         }
         self.counters.connections_closed += 1;
     }
@@ -71,6 +72,7 @@ impl Core {
             consumer_unacked: 0,
             consumers: BTreeSet::new(),
             consumer_tags: BTreeMap::new(),
+            ack_clocks: None,
             reply_consumer: None,
         });
         self.connections[connection].channels.push(key);

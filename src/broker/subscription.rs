@@ -5,7 +5,7 @@ use super::channel::{ChannelKey, ReplyConsumer};
 use super::consumer::{ConsumeRequest, Consumer, ConsumerKey};
 use super::error::{Error, Result, named};
 use super::name::Name;
-use super::queue::arguments::QueueKind;
+use super::queue::arguments::{QueueKind, consumer_timeout};
 use super::topology::queue::refuse_stream_argument;
 use crate::wire::amqp::Table;
 
@@ -35,6 +35,12 @@ impl Core {
         }
         // Waiting for the active consumer to go and being alone exclude each other (RabbitMQ).
         let cannot_be_alone = queue.dispatch.is_single_active() || !queue.dispatch.is_empty();
+        let own_timeout = consumer_timeout(request.arguments.view())
+            .map_err(|bad| Error::PreconditionFailed(bad.describe(described())))?;
+        let timeout_ms = own_timeout
+            .or(queue.arguments.consumer_timeout_ms)
+            .or(self.consumer_timeout_ms)
+            .filter(|timeout_ms| *timeout_ms > 0);
         if queue.exclusively_consumed || (request.exclusive && cannot_be_alone) {
             let text = format!("{} in exclusive use", described());
             return Err(Error::AccessRefused(text));
@@ -54,6 +60,8 @@ impl Core {
             prefetch: channel.consumer_prefetch,
             unacked: 0,
             suspended: false,
+            timeout_ms,
+            watched: timeout_ms.is_some(),
             arguments: request.arguments,
         });
         channel.consumers.insert(key);

@@ -3,10 +3,12 @@
 
 use crate::slots::Slots;
 
+use super::Map;
+use super::ack_clock::Timed;
 use super::channel::{Channel, ChannelKey};
 use super::consumer::{Consumer, ConsumerKey};
 use super::message::Message;
-use super::outlet::{Delivery, Outlet};
+use super::outlet::{Delivery, Outlet, SocketKey};
 use super::queue::{Entry, Queue, QueueKey};
 use super::unacked::Unacked;
 
@@ -17,6 +19,10 @@ pub(super) struct Traffic {
     pub channels: Slots<Channel>,
     /// Queues that may have both messages and takers since the last [`Traffic::take_fresh`].
     fresh: Vec<QueueKey>,
+    /// The time as the turn began (monotonic ms).
+    pub now_ms: u64,
+    /// When to look for overdue deliveries ([`super::Core::time_out`]).
+    pub ack_deadlines: Map<SocketKey, u64>,
 }
 
 impl Traffic {
@@ -76,6 +82,26 @@ impl Traffic {
             redelivered,
             message: *message,
         });
+        if consumer.watched {
+            self.watch(consumer_key, delivery_tag, entry.is_some());
+        }
+    }
+
+    /// The rest of [`Traffic::hand_over`] for watched consumers.
+    #[cold]
+    fn watch(&mut self, key: ConsumerKey, delivery_tag: u64, is_unacked: bool) {
+        let consumer = &self.consumers[key];
+        if let Some(timeout_ms) = consumer.timeout_ms
+            && is_unacked
+        {
+            self.start_clock(&Timed {
+                channel: consumer.channel,
+                queue: consumer.queue,
+                consumer: key,
+                delivery_tag,
+                timeout_ms,
+            });
+        }
     }
 
     /// A delivery left its consumer's hands: counts go down, and who waited for credit may go on.
@@ -83,12 +109,15 @@ impl Traffic {
         if let Some(queue) = self.queues.get_mut(unacked.queue) {
             queue.unacked -= 1;
         }
-        if unacked.consumer == ConsumerKey::NONE {
-            return;
-        }
         let Some(channel) = self.channels.get_mut(channel_key) else {
             return;
         };
+        if let Some(clocks) = &mut channel.ack_clocks {
+            clocks.stop(unacked);
+        }
+        if unacked.consumer == ConsumerKey::NONE {
+            return;
+        }
         let was_full = !channel.has_credit();
         channel.consumer_unacked -= 1;
         if let Some(consumer) = self.consumers.get_mut(unacked.consumer) {

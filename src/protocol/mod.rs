@@ -5,6 +5,7 @@
 //! network) follows this order in each turn:
 //!
 //! ```text
+//!   Hub::set_time
 //!   for each readable socket:  Machine::on_bytes, then Machine::on_turn_end
 //!   Hub::settle                deliver from backlogs, carry out effects, look at memory
 //!   for each woken socket:     Machine::on_woken
@@ -85,8 +86,10 @@ pub struct Hub {
 
 impl Hub {
     pub fn new(config: Config, entropy: Entropy) -> Self {
+        let mut core = Core::new();
+        core.consumer_timeout_ms = config.limits.consumer_timeout_ms;
         Hub {
-            core: Core::new(),
+            core,
             outboxes: Outboxes::new(config.limits.outbox_bytes_max),
             config,
             entropy,
@@ -109,6 +112,11 @@ impl Hub {
     fn begin_store(&mut self, next_message: MessageId, next_queue: QueueId) {
         self.core.begin_journal(next_message, next_queue);
         self.has_store = true;
+    }
+
+    /// Comes first in each turn.
+    pub fn set_time(&mut self, now: Now) {
+        self.core.set_monotonic_time(now.monotonic_ms);
     }
 
     /// The stages of a turn that belong to nobody's connection, each bounded.
@@ -354,9 +362,9 @@ impl Machine {
     }
 
     /// When [`Machine::on_timeout`] is due, in monotonic milliseconds. It may move later unseen.
-    pub fn next_deadline(&self) -> Option<u64> {
+    pub fn next_deadline(&self, hub: &Hub) -> Option<u64> {
         match self {
-            Machine::Amqp(connection) => connection.next_deadline(),
+            Machine::Amqp(connection) => connection.next_deadline(hub),
         }
     }
 

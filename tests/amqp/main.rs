@@ -9,6 +9,7 @@ mod blocked;
 mod channels;
 mod confirms;
 mod consume;
+mod consumer_timeout;
 mod crowd;
 mod exchanges;
 mod flow_control;

@@ -26,7 +26,7 @@ pub struct QueueArguments {
     pub single_active_consumer: bool,
     /// `x-delivery-limit`; `None` is no limit.
     pub delivery_limit: Option<u64>,
-    /// `x-consumer-timeout`, milliseconds.
+    /// `x-consumer-timeout`, milliseconds; 0 is none, whatever the broker was told.
     pub consumer_timeout_ms: Option<u64>,
 }
 
@@ -90,7 +90,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "x-max-length-bytes",
     "x-max-priority",
     "x-delivery-limit",
-    "x-consumer-timeout",
 ];
 
 pub const QUEUE_TYPE: &str = "x-queue-type";
@@ -110,7 +109,7 @@ impl QueueArguments {
             priority_max: priority_max(table)?,
             single_active_consumer: flag(table, "x-single-active-consumer")?,
             delivery_limit: delivery_limit(table)?,
-            consumer_timeout_ms: milliseconds(table, "x-consumer-timeout", 0)?,
+            consumer_timeout_ms: consumer_timeout(table)?,
         })
     }
 }
@@ -199,6 +198,11 @@ fn priority_max(table: Table<'_>) -> Result<Option<u8>, BadArgument> {
     priority
         .map(Some)
         .map_err(|_| invalid(name, format!("{{max_value_exceeded,{value}}}")))
+}
+
+/// `x-consumer-timeout` in milliseconds, of a queue or a consumer.
+pub fn consumer_timeout(table: Table<'_>) -> Result<Option<u64>, BadArgument> {
+    milliseconds(table, "x-consumer-timeout", 0)
 }
 
 /// -1 is RabbitMQ's way to say that there is no limit.

@@ -11,7 +11,7 @@
 //! `Closing` waits for `connection.close-ok` and reads over everything else (§2.2.4). `Refused` waits a
 //! while before it hangs up, so that guessing passwords takes time (RabbitMQ).
 
-use crate::broker::{ConnectionKey, Name, SocketKey, VirtualHostKey};
+use crate::broker::{ConnectionKey, Name, OverdueChannel, SocketKey, VirtualHostKey};
 use crate::protocol::{Hub, Now, Peer};
 use crate::wire::amqp::frame::{self, ContentHeader, Frame};
 use crate::wire::amqp::method::{Method, basic, channel as channel_class, connection as class};
@@ -191,6 +191,7 @@ impl Connection {
             self.finish(hub);
             return;
         }
+        self.time_out_deliveries(hub, now);
         let is_held = self.blocked || self.awaits_page || self.awaits_store;
         let is_overdue = hub.outboxes.is_overdue(self.socket);
         let sent = hub.outboxes.total(self.socket);
@@ -219,9 +220,14 @@ impl Connection {
         }
     }
 
-    pub fn next_deadline(&self) -> Option<u64> {
+    pub fn next_deadline(&self, hub: &Hub) -> Option<u64> {
         let heartbeat = self.heartbeat.as_ref().map(Heartbeat::deadline_ms);
-        self.deadline_ms.into_iter().chain(heartbeat).min()
+        let deadlines = [
+            self.deadline_ms,
+            heartbeat,
+            hub.core.ack_deadline(self.socket),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
     #[inline]
@@ -482,6 +488,24 @@ impl Connection {
         }
     }
 
+    /// RabbitMQ: consumer timeout. What the broker could not just take back costs its channel.
+    fn time_out_deliveries(&mut self, hub: &mut Hub, now: Now) {
+        let deadline = hub.core.ack_deadline(self.socket);
+        let Some(session) = &self.session else {
+            return;
+        };
+        if deadline.is_none_or(|due| due > now.monotonic_ms) {
+            return;
+        }
+        for channel in hub.core.time_out(session.connection) {
+            if let Ok(at) = self.find_channel(channel.number) {
+                let exception = acknowledgement_timed_out(&channel);
+                self.after_channel(at, Err(exception), (0, 0), hub, now);
+            }
+        }
+        hub.after_command();
+    }
+
     fn open_channel(&mut self, at: usize, frame: &Frame<'_>, hub: &mut Hub) -> Result<()> {
         let session = self.session.as_ref().expect("running since it was opened");
         if frame.kind != frame::METHOD {
@@ -631,6 +655,15 @@ fn is_known_header(header: &[u8; 8]) -> bool {
     header == &PROTOCOL_HEADER
         || header == b"AMQP\x01\x01\x00\x09"
         || header == b"AMQP\x01\x01\x09\x01"
+}
+
+fn acknowledgement_timed_out(overdue: &OverdueChannel) -> Exception {
+    let text = format!(
+        "delivery acknowledgement on channel {} timed out. Timeout value used: {} ms. This timeout \
+         value can be configured, see consumers doc guide to learn more",
+        overdue.number, overdue.timeout_ms
+    );
+    Exception::new(ReplyCode::PreconditionFailed, text)
 }
 
 fn describe_header(header: &[u8; 8]) -> String {
