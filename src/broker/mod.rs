@@ -21,6 +21,7 @@ mod channel;
 mod connection;
 mod consumer;
 mod counters;
+pub mod dead_letter;
 mod delivery;
 mod error;
 pub mod exchange;
