@@ -166,7 +166,7 @@ impl Traffic {
     /// A delivery was made that is to be settled in time.
     #[cold]
     pub fn start_clock(&mut self, timed: &Timed) {
-        let now_ms = self.now_ms;
+        let now_ms = self.monotonic_ms;
         let channel = &mut self.channels[timed.channel];
         let clocks = channel.ack_clocks.get_or_insert_default();
         let clock = clocks.clocks.entry(holder(timed.consumer, timed.queue));
@@ -179,7 +179,7 @@ impl Traffic {
     /// Takes out the channel's clocks that have run down, and sees to it that the others are looked
     /// at again.
     fn take_overdue(&mut self, key: ChannelKey) -> Vec<(Holder, AckClock)> {
-        let now_ms = self.now_ms;
+        let now_ms = self.monotonic_ms;
         let Some(channel) = self.channels.get_mut(key) else {
             return Vec::new();
         };

@@ -160,7 +160,7 @@ impl Core {
 
     /// The time, for whatever is timed from here on (monotonic ms).
     pub fn set_monotonic_time(&mut self, now_ms: u64) {
-        self.traffic.now_ms = now_ms;
+        self.traffic.monotonic_ms = now_ms;
     }
 
     /// Whether [`Core::deliver_fresh`] or [`Core::take_effects`] have something to do.

@@ -20,7 +20,7 @@ pub(super) struct Traffic {
     /// Queues that may have both messages and takers since the last [`Traffic::take_fresh`].
     fresh: Vec<QueueKey>,
     /// The time as the turn began (monotonic ms).
-    pub now_ms: u64,
+    pub monotonic_ms: u64,
     /// When to look for overdue deliveries ([`super::Core::time_out`]).
     pub ack_deadlines: Map<SocketKey, u64>,
 }

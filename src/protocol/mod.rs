@@ -5,7 +5,7 @@
 //! network) follows this order in each turn:
 //!
 //! ```text
-//!   Hub::set_time
+//!   Hub::begin_turn            the time
 //!   for each readable socket:  Machine::on_bytes, then Machine::on_turn_end
 //!   Hub::settle                deliver from backlogs, carry out effects, look at memory
 //!   for each woken socket:     Machine::on_woken
@@ -114,8 +114,8 @@ impl Hub {
         self.has_store = true;
     }
 
-    /// Comes first in each turn.
-    pub fn set_time(&mut self, now: Now) {
+    /// The time as the turn begins: what is done in it is done then.
+    pub fn begin_turn(&mut self, now: Now) {
         self.core.set_monotonic_time(now.monotonic_ms);
     }
 

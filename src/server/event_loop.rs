@@ -118,7 +118,7 @@ impl EventLoop {
         self.poll()?;
         self.turns += 1;
         let now = self.clock.now();
-        self.hub.set_time(now);
+        self.hub.begin_turn(now);
         self.obey(now);
         self.hear_from_store();
         self.accept(now);

@@ -142,7 +142,7 @@ impl World {
 
     /// One turn of the loop, with its stages in their order.
     pub fn turn(&mut self) {
-        self.hub.set_time(self.now);
+        self.hub.begin_turn(self.now);
         for index in 0..self.clients.len() {
             self.read(index);
         }

@@ -246,7 +246,7 @@ impl World {
             false => self.random.between(0, 20),
         };
         self.now_ms += step as u64;
-        self.hub.set_time(self.now());
+        self.hub.begin_turn(self.now());
         self.step_ms = self.step_ms.max(step as u64);
         self.log_turn();
         for number in 0..self.sockets.len() {
