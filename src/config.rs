@@ -71,6 +71,8 @@ pub struct ServerIdentity {
     /// Clients compare this with RabbitMQ's versions, so it is one.
     pub version: String,
     pub cluster_name: String,
+    /// RabbitMQ: node name, as traces show it.
+    pub node_name: String,
 }
 
 impl Default for Config {
@@ -115,6 +117,7 @@ impl Default for ServerIdentity {
             product: "RabbitMQ".to_owned(),
             version: "3.13.7".to_owned(),
             cluster_name: "leveret".to_owned(),
+            node_name: "leveret@localhost".to_owned(),
         }
     }
 }

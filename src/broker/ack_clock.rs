@@ -143,7 +143,7 @@ impl Core {
         let channel = &mut self.traffic.channels[channel_key];
         channel.consumer_tags.remove(&consumer.tag);
         channel.consumers.remove(&key);
-        self.effects.push(cancelled);
+        self.traffic.effects.push(cancelled);
         self.remove_consumer(key);
         let channel = &mut self.traffic.channels[channel_key];
         let taken = channel.unacked.take_all_of(key);

@@ -175,6 +175,7 @@ impl Core {
             }
         };
         let queue = &mut self.traffic.queues[key];
+        let traced = self.virtual_hosts[queue.virtual_host].traced;
         queue.ready.pop();
         queue.counters.delivered += 1;
         let (id, left) = (queue.id, queue.ready.len());
@@ -197,6 +198,11 @@ impl Core {
                 left,
                 message,
             });
+            if traced {
+                let redelivered = entry.redelivered();
+                self.traffic
+                    .note_traced(channel_key, key, redelivered, &message);
+            }
         }
         if no_ack {
             self.let_go(id, entry.message());

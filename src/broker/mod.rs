@@ -38,6 +38,7 @@ mod session;
 mod settlement;
 mod subscription;
 pub mod topology;
+mod trace;
 mod traffic;
 mod unacked;
 mod virtual_host;
@@ -63,6 +64,7 @@ pub use queue::QueueKey;
 pub use routing::Route;
 pub use settlement::Settlement;
 pub use subscription::REPLY_TO;
+pub use trace::{TracedDelivery, TracedPublish};
 pub use unacked::Unacked;
 pub use virtual_host::{DEFAULT_VIRTUAL_HOST, VirtualHostKey};
 
@@ -86,6 +88,8 @@ pub struct Core {
     pub counters: Counters,
     /// For consumers and queues that do not say themselves (RabbitMQ: `consumer_timeout`).
     pub consumer_timeout_ms: Option<u64>,
+    /// How traces name this broker (RabbitMQ: node name).
+    pub node_name: Name,
     virtual_hosts: Slots<VirtualHost>,
     virtual_host_names: Map<Name, VirtualHostKey>,
     exchanges: Slots<Exchange>,
@@ -100,7 +104,6 @@ pub struct Core {
     /// Moves with every change of exchanges, queues and bindings.
     generation: u64,
     routing: RoutingScratch,
-    effects: Vec<Effect>,
     /// Messages of purged and deleted queues, freed bit by bit; with the queue that the store must
     /// take them from.
     discarded: Vec<(Option<QueueId>, Ready)>,
@@ -126,6 +129,7 @@ impl Core {
             users: Users::with_guest(),
             counters: Counters::default(),
             consumer_timeout_ms: None,
+            node_name: Name::from(""),
             virtual_hosts: Slots::new(),
             virtual_host_names: Map::default(),
             exchanges: Slots::new(),
@@ -137,7 +141,6 @@ impl Core {
             reply_addresses: Map::default(),
             generation: 1,
             routing: RoutingScratch::default(),
-            effects: Vec::new(),
             discarded: Vec::new(),
             journal: None,
             next_queue_id: 1,
@@ -166,12 +169,12 @@ impl Core {
     /// Whether [`Core::deliver_fresh`] or [`Core::take_effects`] have something to do.
     #[inline]
     pub fn is_settled(&self) -> bool {
-        !self.traffic.has_fresh() && self.effects.is_empty()
+        !self.traffic.has_fresh() && self.traffic.effects.is_empty()
     }
 
     /// What the last commands mean for others than who gave them, in their order.
     pub fn take_effects(&mut self) -> Vec<Effect> {
-        std::mem::take(&mut self.effects)
+        std::mem::take(&mut self.traffic.effects)
     }
 
     /// Routes found at another generation may be wrong.

@@ -27,12 +27,14 @@ impl Core {
         socket: SocketKey,
         virtual_host: VirtualHostKey,
         user: Name,
+        name: Name,
         wants_cancel_notify: bool,
     ) -> ConnectionKey {
         let key = self.connections.insert(Connection {
             socket,
             virtual_host,
             user,
+            name,
             channels: Vec::new(),
             exclusive_queues: BTreeSet::new(),
             wants_cancel_notify,

@@ -27,6 +27,7 @@ impl Core {
         self.check_consumer_tag(channel_key, request.tag)?;
         let queue_key = self.accessible_queue(channel_key, queue)?;
         let queue = &mut self.traffic.queues[queue_key];
+        let traced = self.virtual_hosts[queue.virtual_host].traced;
         let virtual_host = &self.virtual_hosts[queue.virtual_host].name;
         let described = || named("queue", &queue.name, virtual_host);
         let priority = consumer_priority(request.arguments.view(), described)?;
@@ -61,7 +62,8 @@ impl Core {
             unacked: 0,
             suspended: false,
             timeout_ms,
-            watched: timeout_ms.is_some(),
+            traced,
+            watched: traced || timeout_ms.is_some(),
             arguments: request.arguments,
         });
         channel.consumers.insert(key);

@@ -8,7 +8,7 @@ use super::ack_clock::Timed;
 use super::channel::{Channel, ChannelKey};
 use super::consumer::{Consumer, ConsumerKey};
 use super::message::Message;
-use super::outlet::{Delivery, Outlet, SocketKey};
+use super::outlet::{Delivery, Effect, Outlet, SocketKey};
 use super::queue::{Entry, Queue, QueueKey};
 use super::unacked::Unacked;
 
@@ -19,6 +19,8 @@ pub(super) struct Traffic {
     pub channels: Slots<Channel>,
     /// Queues that may have both messages and takers since the last [`Traffic::take_fresh`].
     fresh: Vec<QueueKey>,
+    /// What the last commands mean for others.
+    pub effects: Vec<Effect>,
     /// The time as the turn began (monotonic ms).
     pub monotonic_ms: u64,
     /// When to look for overdue deliveries ([`super::Core::time_out`]).
@@ -83,24 +85,41 @@ impl Traffic {
             message: *message,
         });
         if consumer.watched {
-            self.watch(consumer_key, delivery_tag, entry.is_some());
+            self.watch(
+                consumer_key,
+                delivery_tag,
+                entry.is_some(),
+                redelivered,
+                message,
+            );
         }
     }
 
     /// The rest of [`Traffic::hand_over`] for watched consumers.
     #[cold]
-    fn watch(&mut self, key: ConsumerKey, delivery_tag: u64, is_unacked: bool) {
+    fn watch(
+        &mut self,
+        key: ConsumerKey,
+        delivery_tag: u64,
+        is_unacked: bool,
+        redelivered: bool,
+        message: &Message<'_>,
+    ) {
         let consumer = &self.consumers[key];
+        let (channel, queue, traced) = (consumer.channel, consumer.queue, consumer.traced);
         if let Some(timeout_ms) = consumer.timeout_ms
             && is_unacked
         {
             self.start_clock(&Timed {
-                channel: consumer.channel,
-                queue: consumer.queue,
+                channel,
+                queue,
                 consumer: key,
                 delivery_tag,
                 timeout_ms,
             });
+        }
+        if traced {
+            self.note_traced(channel, queue, redelivered, message);
         }
     }
 

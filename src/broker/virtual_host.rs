@@ -13,6 +13,8 @@ pub struct VirtualHost {
     pub name: Name,
     pub exchanges: Map<Name, ExchangeKey>,
     pub queues: Map<Name, QueueKey>,
+    /// RabbitMQ: firehose.
+    pub traced: bool,
 }
 
 impl VirtualHost {
@@ -21,6 +23,7 @@ impl VirtualHost {
             name,
             exchanges: Map::default(),
             queues: Map::default(),
+            traced: false,
         }
     }
 }

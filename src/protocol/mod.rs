@@ -22,7 +22,7 @@ use std::collections::VecDeque;
 
 use crate::broker::journal::{Journal, QueueId};
 use crate::broker::message::{MessageId, PageWork};
-use crate::broker::{Core, Effect};
+use crate::broker::{Core, Effect, Name};
 use crate::config::Config;
 use crate::wire::amqp::method::basic;
 
@@ -88,6 +88,7 @@ impl Hub {
     pub fn new(config: Config, entropy: Entropy) -> Self {
         let mut core = Core::new();
         core.consumer_timeout_ms = config.limits.consumer_timeout_ms;
+        core.node_name = Name::from(config.server.node_name.as_str());
         Hub {
             core,
             outboxes: Outboxes::new(config.limits.outbox_bytes_max),
@@ -200,7 +201,7 @@ impl Hub {
     pub fn on_page(&mut self, block: u64, encoded: &[u8]) {
         let waiting = self.core.page_in(block, encoded);
         self.woken.extend(waiting);
-        self.core.deliver_fresh(&mut self.outboxes);
+        self.after_command();
     }
 
     /// The store ran out of disk, or has room again.
@@ -254,6 +255,13 @@ impl Hub {
         if self.core.is_settled() {
             return;
         }
+        self.carry_out_effects();
+        self.core.deliver_fresh(&mut self.outboxes);
+        // Traces of what was delivered just now; they are not traced again.
+        self.carry_out_effects();
+    }
+
+    fn carry_out_effects(&mut self) {
         for effect in self.core.take_effects() {
             match effect {
                 Effect::ConsumerCancelled {
@@ -267,9 +275,11 @@ impl Hub {
                     };
                     self.outboxes.send(socket, channel, &cancel);
                 }
+                Effect::Traced(delivery) => {
+                    self.core.trace_delivery(&delivery, &mut self.outboxes);
+                }
             }
         }
-        self.core.deliver_fresh(&mut self.outboxes);
     }
 
     /// Sixteen bytes that nobody can guess, as a name can hold them.

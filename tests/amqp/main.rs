@@ -25,4 +25,5 @@ mod settle;
 mod shutdown;
 mod single_active;
 mod topics;
+mod tracing;
 mod transactions;

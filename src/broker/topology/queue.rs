@@ -288,7 +288,7 @@ impl Core {
         channel.consumer_tags.remove(&consumer.tag);
         let connection = self.connections.get(channel.connection);
         if connection.is_some_and(|connection| connection.wants_cancel_notify) {
-            self.effects.push(Effect::ConsumerCancelled {
+            self.traffic.effects.push(Effect::ConsumerCancelled {
                 socket: consumer.socket,
                 channel: consumer.channel_number,
                 consumer_tag: consumer.tag,
