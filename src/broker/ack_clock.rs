@@ -101,7 +101,7 @@ impl Core {
                     Holder::Consumer(consumer)
                         if notifies && self.traffic.consumers.contains(consumer) =>
                     {
-                        self.take_back(channel_key, consumer);
+                        self.take_back(channel_key, consumer, clock.timeout_ms);
                     }
                     _ => {
                         to_close.push(OverdueChannel {
@@ -133,8 +133,16 @@ impl Core {
     }
 
     /// Cancels the consumer, and gives its deliveries back to their queue.
-    fn take_back(&mut self, channel_key: ChannelKey, key: ConsumerKey) {
+    fn take_back(&mut self, channel_key: ChannelKey, key: ConsumerKey, timeout_ms: u64) {
         let consumer = &self.traffic.consumers[key];
+        log::warn!(
+            "consumer '{}' on channel {} of {}, queue '{}': delivery acknowledgement timed out. \
+             Timeout value used: {timeout_ms} ms",
+            consumer.tag,
+            consumer.channel_number,
+            self.connections[self.traffic.channels[channel_key].connection].name,
+            self.traffic.queues[consumer.queue].name,
+        );
         let cancelled = Effect::ConsumerCancelled {
             socket: consumer.socket,
             channel: consumer.channel_number,

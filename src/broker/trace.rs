@@ -240,9 +240,8 @@ impl Event<'_> {
             Event::Delivered { queue, .. } => [b"deliver.", *queue].concat(),
         };
         if key.len() > ROUTING_KEY_MAX {
-            let is_inside_character = |at: &usize| key[*at] & 0xc0 == 0x80;
-            let end = (0..=ROUTING_KEY_MAX).rev();
-            let end = end.skip_while(is_inside_character).next();
+            let is_between_characters = |at: &usize| key[*at] & 0xc0 != 0x80;
+            let end = (0..=ROUTING_KEY_MAX).rev().find(is_between_characters);
             key.truncate(end.unwrap_or(ROUTING_KEY_MAX));
         }
         key

@@ -335,6 +335,31 @@ fn a_timeout_that_makes_no_sense_is_refused() {
 }
 
 #[test]
+fn acks_that_a_blocked_connection_sent_in_time_are_in_time() {
+    let broker = TestBroker::start();
+    let mut client = broker.connect();
+    declare(&mut client, "q", TIMEOUT_MS);
+    client.consume("q", "c");
+    client.publish("", "q", "m");
+    client.expect_delivery();
+    let mut witness = broker.connect();
+    declare(&mut witness, "other", 2 * TIMEOUT_MS);
+    witness.consume("other", "w");
+    witness.publish("", "other", "m");
+    witness.expect_delivery();
+    broker.block("low on memory");
+    client.expect_nothing();
+    client.publish("", "nowhere", "m");
+    client.expect_on(0, "connection.blocked");
+    client.ack(1);
+    expect_cancel(&mut witness, "w");
+    broker.unblock();
+    client.expect_on(0, "connection.unblocked");
+    client.expect_nothing();
+    assert_eq!(client.counts("q"), (0, 1));
+}
+
+#[test]
 fn a_lost_connection_leaves_nothing_to_time() {
     let broker = TestBroker::start();
     let mut client = broker.connect();

@@ -192,7 +192,7 @@ impl Connection {
             return;
         }
         self.time_out_deliveries(hub, now);
-        let is_held = self.blocked || self.awaits_page || self.awaits_store;
+        let is_held = self.is_held();
         let is_overdue = hub.outboxes.is_overdue(self.socket);
         let sent = hub.outboxes.total(self.socket);
         let Some(heartbeat) = &mut self.heartbeat else {
@@ -222,19 +222,18 @@ impl Connection {
 
     pub fn next_deadline(&self, hub: &Hub) -> Option<u64> {
         let heartbeat = self.heartbeat.as_ref().map(Heartbeat::deadline_ms);
-        let deadlines = [
-            self.deadline_ms,
-            heartbeat,
-            hub.core.ack_deadline(self.socket),
-        ];
+        let ack_deadline = match self.is_held() {
+            // Its acks may be there, unread.
+            true => None,
+            false => hub.core.ack_deadline(self.socket),
+        };
+        let deadlines = [self.deadline_ms, heartbeat, ack_deadline];
         deadlines.into_iter().flatten().min()
     }
 
     #[inline]
     pub fn wants_read(&self, hub: &Hub) -> bool {
-        !(self.blocked || self.awaits_page || self.awaits_store)
-            && self.state != State::Finished
-            && !hub.outboxes.is_overdue(self.socket)
+        !self.is_held() && self.state != State::Finished && !hub.outboxes.is_overdue(self.socket)
     }
 
     pub fn wants_close(&self) -> bool {
@@ -488,13 +487,19 @@ impl Connection {
         }
     }
 
+    /// It is not read from, for a reason that is not its own.
+    #[inline]
+    fn is_held(&self) -> bool {
+        self.blocked || self.awaits_page || self.awaits_store
+    }
+
     /// RabbitMQ: consumer timeout. What the broker could not just take back costs its channel.
     fn time_out_deliveries(&mut self, hub: &mut Hub, now: Now) {
         let deadline = hub.core.ack_deadline(self.socket);
         let Some(session) = &self.session else {
             return;
         };
-        if deadline.is_none_or(|due| due > now.monotonic_ms) {
+        if self.is_held() || deadline.is_none_or(|due| due > now.monotonic_ms) {
             return;
         }
         for channel in hub.core.time_out(session.connection) {
