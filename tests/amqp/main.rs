@@ -10,6 +10,7 @@ mod channels;
 mod confirms;
 mod consume;
 mod crowd;
+mod exchange_types;
 mod exchanges;
 mod flow_control;
 mod frames;

@@ -77,7 +77,11 @@ impl QueueArguments {
 impl Core {
     /// Called after [`QueueArguments`] of a queue changed by a policy: what follows at once from a
     /// lower limit or another time belongs here.
-    pub(in crate::broker) fn settings_changed(&mut self, _queue: QueueKey) {}
+    pub(in crate::broker) fn settings_changed(&mut self, queue: QueueKey) {
+        self.traffic.queues[queue].follow_arguments();
+        self.renew_lease(queue);
+        self.drop_excess(queue);
+    }
 }
 
 fn limit(own: &mut Option<u64>, set: Option<u64>) {

@@ -8,6 +8,7 @@ use crate::broker::topology::binding::{BindRequest, Destination};
 use crate::broker::topology::exchange::ExchangeDeclaration;
 use crate::broker::topology::queue::QueueDeclaration;
 use crate::slots::Key;
+use crate::wire::amqp::Properties;
 use crate::wire::amqp::field_table::{OwnedTable, TableBuilder, Value};
 
 const LONG: fn(i64) -> Value<'static> = Value::Long;
@@ -125,7 +126,8 @@ impl Bench {
 
     fn route(&mut self, exchange: ExchangeKey) -> Vec<QueueKey> {
         let mut route = Route::default();
-        self.core.route(exchange, &[b"key"], None, &mut route);
+        self.core
+            .route(exchange, &[b"key"], &Properties::default(), &mut route);
         route.queues
     }
 
