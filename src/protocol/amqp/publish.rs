@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::broker::message::{INLINE_BODY_MAX, Traits};
-use crate::broker::{Body, Message, Published, REPLY_TO, Route};
+use crate::broker::{Body, Message, Published, REPLY_TO, Route, TracedPublish};
 use crate::protocol::Hub;
 use crate::wire::amqp::method::basic;
 use crate::wire::amqp::properties::{self, NO_PROPERTIES, Properties, parse_expiration};
@@ -165,6 +165,17 @@ impl Channel {
             message.properties = &changed;
             // The block that came is not the block that goes: the route is for this message alone.
             cached.forget();
+        }
+        if hub.core.is_traced(session.virtual_host) {
+            cached.forget();
+            let publish = TracedPublish {
+                channel: self.key,
+                keys: &keys,
+                properties: &properties,
+                message: &message,
+                route: &cached.route,
+            };
+            hub.core.trace_publish(&publish, &mut hub.outboxes);
         }
         self.forward(publication.mandatory, traits, &message, hub);
         Ok(())
