@@ -19,6 +19,11 @@ impl Hub {
                 log::warn!("{damage}");
             }
         }
+        for note in &recovered.notes {
+            if let Err(why) = self.core.recover_setting(note) {
+                log::error!("could not set again, {why}: {note:?}");
+            }
+        }
         for definition in &recovered.definitions {
             if let Err(why) = self.core.recover_definition(definition) {
                 log::error!("could not declare again, {why}: {definition:?}");
