@@ -1,23 +1,120 @@
 //! A broker that survives: what it writes down, and how it comes back from that.
 
+use std::cmp::Reverse;
+use std::collections::binary_heap::PeekMut;
+use std::collections::{BTreeMap, BinaryHeap};
+
 use super::Core;
+use super::attempts::NotedAttempts;
+use super::delays::DELAY_QUEUE_PREFIX;
 use super::journal::{
-    Definition, Journal, QueueId, StoredBinding, StoredDestination, StoredExchange, StoredQueue,
+    Definition, Journal, Note, NoteKind, QueueId, StoredBinding, StoredDestination, StoredExchange,
+    StoredQueue,
 };
-use super::message::MessageId;
-use super::queue::{PackedIds, Ready};
+use super::message::{Attributes, MessageId};
+use super::queue::{Entry, Ids, PackedIds, Queue, QueueKey};
 use super::topology::binding::{BindRequest, Binding, Destination};
 use super::topology::exchange::{Exchange, ExchangeDeclaration};
 use super::topology::queue::QueueDeclaration;
 use super::virtual_host::VirtualHostKey;
 use crate::slots::Key;
 
+/// The messages of a durable queue as they were when the broker was stopped.
+pub struct RecoveredMessages {
+    pub queue: QueueId,
+    pub messages: PackedIds,
+    /// Those that may have been delivered, and perhaps others that are not there any more.
+    pub redelivered: PackedIds,
+    /// All up to this one may have been delivered.
+    pub redelivered_up_to: Option<MessageId>,
+}
+
+/// Walks over the messages of one recovered queue.
+struct Reader<'a> {
+    key: QueueKey,
+    messages: Ids<'a>,
+    /// By priority, in a queue that has them.
+    urgent: BTreeMap<u8, PackedIds>,
+    /// Those that wait for another try, and until when.
+    put_off: Vec<(u64, Entry)>,
+}
+
+/// What is noted about messages that were given back.
+#[derive(Default)]
+pub struct RecoveredFailures {
+    noted: BTreeMap<(QueueId, MessageId), NotedAttempts>,
+}
+
+impl RecoveredFailures {
+    /// Takes a note of [`NoteKind::Failure`](super::journal::NoteKind); one that is no such note is
+    /// passed over.
+    pub fn add(&mut self, key: &[u8], value: &[u8]) {
+        let key = Note::read_failure_key(key);
+        if let Some((key, noted)) = key.zip(NotedAttempts::decode(value)) {
+            self.noted.insert(key, noted);
+        }
+    }
+}
+
+impl<'a> Reader<'a> {
+    fn new(key: QueueKey, queue: &Queue, recovered: &'a RecoveredMessages) -> Self {
+        let mut urgent = BTreeMap::new();
+        if queue.arguments.priority_max.is_some() {
+            urgent.insert(0, PackedIds::default());
+        }
+        Reader {
+            key,
+            messages: recovered.messages.iter(),
+            urgent,
+            put_off: Vec::new(),
+        }
+    }
+
+    fn take(
+        &mut self,
+        message: MessageId,
+        attributes: Attributes,
+        queue: &mut Queue,
+        failures: &mut RecoveredFailures,
+    ) {
+        queue.ready.body_bytes += u64::from(attributes.body_size);
+        let max = queue.arguments.priority_max.unwrap_or(0);
+        let priority = attributes.priority.min(max);
+        if !self.urgent.is_empty() {
+            self.urgent.entry(priority).or_default().push(message);
+        }
+        let entry = Entry::with_priority(message, priority);
+        if let Some(expires_ms) = queue.expiry(attributes.arrived_ms, attributes.expiration_ms) {
+            let lifetimes = queue.lifetimes.get_or_insert_default();
+            lifetimes.recover(expires_ms, entry);
+        }
+        if !failures.noted.is_empty()
+            && let Some(id) = queue.id
+            && let Some(noted) = failures.noted.remove(&(id, message))
+        {
+            queue.attempts.insert(message, noted.attempts);
+            if noted.until_ms > 0 {
+                self.put_off.push((noted.until_ms, entry));
+            }
+        }
+    }
+}
+
 impl Core {
     /// From now on what must survive is written down. Comes after everything was recovered.
     pub fn begin_journal(&mut self, next_message: MessageId, next_queue: QueueId) {
         self.messages.begin_at(next_message);
         self.next_queue_id = next_queue.0;
-        self.journal = Some(Journal::default());
+        let mut journal = Journal::default();
+        let outdated = std::mem::take(&mut self.outdated_failures);
+        journal
+            .notes
+            .extend(outdated.into_iter().map(|(queue, message)| Note {
+                kind: NoteKind::Failure,
+                key: Note::failure_key(queue, message),
+                value: None,
+            }));
+        self.journal = Some(journal);
         self.redefined = false;
     }
 
@@ -73,18 +170,82 @@ impl Core {
         }
     }
 
-    /// Gives a recovered queue its messages.
+    /// Gives recovered queues their messages. `attributes` are those of all messages, ascending.
     pub fn recover_messages(
         &mut self,
-        queue: QueueId,
-        messages: PackedIds,
-        redelivered: PackedIds,
-        redelivered_up_to: Option<MessageId>,
+        queues: Vec<RecoveredMessages>,
+        attributes: impl Iterator<Item = (MessageId, Attributes)>,
+        mut failures: RecoveredFailures,
     ) {
-        if let Some(&key) = self.queue_ids.get(&queue) {
-            self.traffic.queues[key].ready =
-                Ready::recovered(messages, redelivered, redelivered_up_to);
+        let queues = queues.into_iter().filter_map(|recovered| {
+            let key = *self.queue_ids.get(&recovered.queue)?;
+            Some((key, recovered))
+        });
+        let queues: Vec<_> = queues.collect();
+        let mut readers: Vec<_> = queues
+            .iter()
+            .map(|(key, recovered)| Reader::new(*key, &self.traffic.queues[*key], recovered))
+            .collect();
+        // The queues in the order of their next messages.
+        let mut next: BinaryHeap<_> = readers
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(at, reader)| Some(Reverse((reader.messages.next()?, at))))
+            .collect();
+        for (message, attributes) in attributes {
+            self.messages.recover_size(message, attributes.body_size);
+            while let Some(mut first) = next.peek_mut()
+                && first.0.0 <= message
+            {
+                let Reverse((id, at)) = *first;
+                let reader = &mut readers[at];
+                if id == message {
+                    let queue = &mut self.traffic.queues[reader.key];
+                    reader.take(message, attributes, queue, &mut failures);
+                }
+                match reader.messages.next() {
+                    Some(id) => *first = Reverse((id, at)),
+                    None => drop(PeekMut::pop(first)),
+                }
+            }
         }
+        self.messages.recover_last_sizes();
+        let readers = readers.into_iter();
+        let found: Vec<_> = readers.map(|it| (it.urgent, it.put_off)).collect();
+        for ((key, recovered), (urgent, put_off)) in queues.into_iter().zip(found) {
+            self.fill_recovered(key, recovered, urgent);
+            self.recover_put_off(key, put_off);
+        }
+        self.outdated_failures = failures.noted.into_keys().collect();
+    }
+
+    fn recover_put_off(&mut self, key: QueueKey, put_off: Vec<(u64, Entry)>) {
+        let now_ms = self.now_ms;
+        for (until_ms, entry) in put_off.into_iter().filter(|(at, _)| *at > now_ms) {
+            let queue = &mut self.traffic.queues[key];
+            if queue.ready.remove(entry).is_some() {
+                self.uncount_body(key, entry.message());
+                self.wait_until(key, entry, until_ms);
+            }
+        }
+    }
+
+    fn fill_recovered(
+        &mut self,
+        key: QueueKey,
+        recovered: RecoveredMessages,
+        lines: BTreeMap<u8, PackedIds>,
+    ) {
+        let ready = &mut self.traffic.queues[key].ready;
+        let (redelivered, up_to) = (recovered.redelivered, recovered.redelivered_up_to);
+        if lines.is_empty() {
+            ready.recover(0, recovered.messages, redelivered, up_to);
+        } else {
+            for (priority, messages) in lines {
+                ready.recover(priority, messages, redelivered.clone(), up_to);
+            }
+        }
+        self.schedule_expiry(key);
     }
 
     /// A block of messages as the store has it: how many queues hold which of its slots.
@@ -177,6 +338,13 @@ impl Core {
 
     fn recover_queue(&mut self, queue: &StoredQueue) -> Result<(), String> {
         let virtual_host = self.recovered_virtual_host(&queue.virtual_host)?;
+        if queue.name.starts_with(DELAY_QUEUE_PREFIX) {
+            let key = self.recovered_delay_queue(virtual_host, &queue.name);
+            let key = key.map_err(|error| error.to_string())?;
+            self.traffic.queues[key].id = Some(queue.id);
+            self.queue_ids.insert(queue.id, key);
+            return Ok(());
+        }
         self.next_queue_id = queue.id.0;
         self.declare_queue(&QueueDeclaration {
             virtual_host,

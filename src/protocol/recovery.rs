@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::broker::journal::QueueId;
+use crate::broker::journal::{NoteKind, QueueId};
 use crate::broker::queue::PackedIds;
+use crate::broker::{RecoveredFailures, RecoveredMessages};
 use crate::protocol::Hub;
 use crate::store::{Recovered, Redelivered};
 
@@ -16,6 +17,11 @@ impl Hub {
                 log::error!("{damage}");
             } else {
                 log::warn!("{damage}");
+            }
+        }
+        for note in &recovered.notes {
+            if let Err(why) = self.core.recover_setting(note) {
+                log::error!("could not set again, {why}: {note:?}");
             }
         }
         for definition in &recovered.definitions {
@@ -31,20 +37,35 @@ impl Hub {
                     .recover_block(block, counts.filter(|(_, count)| *count > 0));
             }
         }
-        self.recover_queues(recovered.queues, recovered.redelivered);
+        let attributes = recovered.attributes.iter();
+        let queues = messages_of(recovered.queues, recovered.redelivered);
+        let mut failures = RecoveredFailures::default();
+        for note in &recovered.notes {
+            if let (NoteKind::Failure, Some(value)) = (note.kind, &note.value) {
+                failures.add(&note.key, value);
+            }
+        }
+        self.core.recover_messages(queues, attributes, failures);
         self.begin_store(recovered.next_message, recovered.next_queue);
     }
+}
 
-    fn recover_queues(&mut self, queues: Vec<(QueueId, PackedIds)>, redelivered: Redelivered) {
-        let (is_any, exactly) = match redelivered {
-            Redelivered::Any => (true, Vec::new()),
-            Redelivered::Exactly(all) => (false, all),
-        };
-        let mut exactly: BTreeMap<_, _> = exactly.into_iter().collect();
-        for (queue, messages) in queues {
-            let flagged = exactly.remove(&queue).unwrap_or_default();
-            let up_to = messages.last().filter(|_| is_any);
-            self.core.recover_messages(queue, messages, flagged, up_to);
-        }
-    }
+fn messages_of(
+    queues: Vec<(QueueId, PackedIds)>,
+    redelivered: Redelivered,
+) -> Vec<RecoveredMessages> {
+    let (is_any, exactly) = match redelivered {
+        Redelivered::Any => (true, Vec::new()),
+        Redelivered::Exactly(all) => (false, all),
+    };
+    let mut exactly: BTreeMap<_, _> = exactly.into_iter().collect();
+    let queues = queues
+        .into_iter()
+        .map(|(queue, messages)| RecoveredMessages {
+            queue,
+            redelivered: exactly.remove(&queue).unwrap_or_default(),
+            redelivered_up_to: messages.last().filter(|_| is_any),
+            messages,
+        });
+    queues.collect()
 }

@@ -270,7 +270,7 @@ impl<'a> MessageRuns<'a> {
             set,
         };
         self.last = self.last.checked_add(stride.checked_mul(count)?)?;
-        let valid = stride > 0 && count > 0 && set < self.set_count && self.last <= u64::MAX >> 1;
+        let valid = stride > 0 && count > 0 && set < self.set_count && self.last <= u64::MAX >> 9;
         valid.then_some(run)
     }
 }
