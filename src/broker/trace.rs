@@ -8,6 +8,7 @@
 use super::Core;
 use super::channel::ChannelKey;
 use super::connection::ConnectionKey;
+use super::dead_letter::history::shown_keys;
 use super::error::Result;
 use super::message::{Message, OwnedMessage, Traits};
 use super::name::Name;
@@ -16,7 +17,7 @@ use super::queue::QueueKey;
 use super::routing::Route;
 use super::traffic::Traffic;
 use super::virtual_host::VirtualHostKey;
-use crate::wire::amqp::field_table::{Table, Value};
+use crate::wire::amqp::field_table::Value;
 use crate::wire::amqp::properties::Properties;
 use crate::wire::amqp::{ArrayBuilder, TableBuilder};
 
@@ -101,14 +102,8 @@ impl Core {
         let Ok(properties) = Properties::decode(message.properties) else {
             return;
         };
-        let mut keys = vec![message.routing_key];
         // Those of BCC are gone for good.
-        if let Some(Value::Array(cc)) = properties.headers.unwrap_or(Table::EMPTY).get("CC") {
-            keys.extend(cc.iter().filter_map(|value| match value {
-                Value::LongString(key) => Some(key),
-                _ => None,
-            }));
-        }
+        let keys = shown_keys(&message, &properties);
         let report = Report {
             connection: delivery.connection,
             channel: delivery.channel,
@@ -268,6 +263,7 @@ const ROUTING_KEY_MAX: usize = 255;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::amqp::Table;
 
     #[test]
     fn long_routing_keys_are_cut_between_characters() {
