@@ -313,14 +313,15 @@ impl Core {
                 queue.lend(entry.message(), expires_ms, true);
             }
             let counted = counted(queue, entry, &message);
+            let message = Message {
+                properties: counted.as_deref().unwrap_or(message.properties),
+                ..message
+            };
             answer(Got {
                 delivery_tag,
                 redelivered: entry.redelivered(),
                 left,
-                message: Message {
-                    properties: counted.as_deref().unwrap_or(message.properties),
-                    ..message
-                },
+                message,
             });
             if self.virtual_hosts[queue.virtual_host].traced {
                 self.traffic
