@@ -25,8 +25,8 @@ use std::path::PathBuf;
 
 pub use keys::{Change, Effect};
 pub use section::{
-    Access, Category, Format, Log, LoginFrom, TcpOptions, Tls, TlsOptions, TlsVersion, Verify,
-    Watermark, Watermarks,
+    Access, CATEGORIES, Category, Format, Log, LoginFrom, TcpOptions, Tls, TlsOptions, TlsVersion,
+    Verify, Watermark, Watermarks,
 };
 
 /// What the broker is told before it starts.

@@ -155,6 +155,13 @@ impl Hub {
         self.outside_alarm.as_deref().or(own)
     }
 
+    /// All batches up to the first number are stored, those up to the second were given to the store.
+    /// `None` in a broker without one.
+    pub fn store_progress(&self) -> Option<(u64, u64)> {
+        self.has_store
+            .then(|| (self.stored_up_to, self.next_batch - 1))
+    }
+
     /// What the store is to do next, as one batch; none if there is nothing. In a broker without a
     /// store there never is.
     pub fn take_store_work(&mut self) -> Option<StoreWork> {
