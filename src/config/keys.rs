@@ -568,28 +568,28 @@ pub(super) static KEYS: &[Key] = &[
         "vm_memory_high_watermark.absolute",
         ABSOLUTE,
         [watermarks.memory],
-        "Publishers are blocked when the broker takes more memory than this, ..."
+        "Publishers are blocked when the broker takes more memory than this."
     ),
     plain!(
         NotYet,
         "vm_memory_high_watermark.relative",
         RELATIVE,
         [watermarks.memory],
-        "... or than this share of what it may have. Wins if both are given."
+        "The same as a share of the memory it may have; wins over .absolute."
     ),
     plain!(
         NotYet,
         "disk_free_limit.absolute",
         ABSOLUTE,
         [watermarks.disk_free],
-        "Publishers are blocked when less than this is free on the disk, ..."
+        "Publishers are blocked when less than this is free on the data directory's disk."
     ),
     plain!(
         NotYet,
         "disk_free_limit.relative",
         RELATIVE,
         [watermarks.disk_free],
-        "... or less than this share of the machine's memory. Wins if both are given."
+        "The same as a share of the machine's memory; wins over .absolute."
     ),
     plain!(
         Reload,

@@ -14,7 +14,7 @@ pub(super) fn reason(key: &str) -> Option<&'static str> {
 }
 
 /// A star stands for any end.
-const KNOWN: [(&str, &[&str]); 14] = [
+const KNOWN: [(&str, &[&str]); 15] = [
     (
         "one thread serves all connections",
         &[
@@ -102,16 +102,25 @@ const KNOWN: [(&str, &[&str]); 14] = [
     (
         "the log goes to the console and a file; rotate the file from outside and send SIGHUP",
         &[
-            "log.exchange*",
-            "log.syslog*",
-            "log.journald*",
-            "log.console.*",
-            "log.file.*",
-            "log.*.file",
-            "log.connection.*",
-            "log.channel.*",
-            "log.queue.*",
-            "log.default.*",
+            "log.exchange",
+            "log.exchange.*",
+            "log.syslog",
+            "log.syslog.*",
+            "log.journald",
+            "log.journald.*",
+            "log.console.stdio",
+            "log.console.use_colors",
+            "log.console.color_esc_seqs.*",
+            "log.console.formatter.*",
+            "log.file.formatter.*",
+            "log.file.rotation.*",
+            "log.default.rotation.*",
+            "log.connection.file",
+            "log.connection.rotation.*",
+            "log.channel.file",
+            "log.channel.rotation.*",
+            "log.queue.file",
+            "log.queue.rotation.*",
             "log.mirroring.*",
             "log.federation.*",
             "log.upgrade.*",
@@ -151,16 +160,54 @@ const KNOWN: [(&str, &[&str]); 14] = [
     (
         "TLS follows its library in this",
         &[
-            "ssl_options*",
+            "ssl_options.bypass_pem_cache",
+            "ssl_options.ciphers.*",
+            "ssl_options.client_renegotiation",
+            "ssl_options.crl_check",
+            "ssl_options.dh",
+            "ssl_options.dhfile",
+            "ssl_options.honor_cipher_order",
+            "ssl_options.honor_ecc_order",
+            "ssl_options.log_alert",
+            "ssl_options.log_level",
+            "ssl_options.psk_identity",
+            "ssl_options.reuse_sessions",
+            "ssl_options.secure_renegotiate",
             "ssl_allow_poodle_attack",
             "ssl_cert_login_san_*",
             "definitions.*",
         ],
     ),
     (
+        "certificates and keys are read from files",
+        &[
+            "ssl_options.cacerts.*",
+            "ssl_options.cert",
+            "ssl_options.key.*",
+        ],
+    ),
+    (
         "it has no counterpart here",
         &[
-            "tcp_listen_options*",
+            "listeners.ssl",
+            "ssl_options",
+            "tcp_listen_options",
+            "tcp_listen_options.fd",
+            "tcp_listen_options.port",
+            "tcp_listen_options.buffer",
+            "tcp_listen_options.delay_send",
+            "tcp_listen_options.dontroute",
+            "tcp_listen_options.exit_on_close",
+            "tcp_listen_options.high_msgq_watermark",
+            "tcp_listen_options.high_watermark",
+            "tcp_listen_options.linger.on",
+            "tcp_listen_options.linger.timeout",
+            "tcp_listen_options.low_msgq_watermark",
+            "tcp_listen_options.low_watermark",
+            "tcp_listen_options.priority",
+            "tcp_listen_options.send_timeout",
+            "tcp_listen_options.send_timeout_close",
+            "tcp_listen_options.tos",
             "product.*",
             "total_memory_available_override_value",
             "queue_deletion_*",
@@ -192,7 +239,14 @@ mod tests {
         ] {
             assert!(reason(key).is_some(), "{key}");
         }
-        for key in ["heartbeats", "num_acceptors", "", "log", "listener.tcp.1"] {
+        for key in [
+            "heartbeats",
+            "num_acceptors",
+            "",
+            "log",
+            "listener.tcp.1",
+            "ssl_options.certfil",
+        ] {
             assert_eq!(reason(key), None, "{key}");
         }
     }

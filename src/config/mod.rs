@@ -167,7 +167,7 @@ impl Default for Limits {
             outbox_bytes_max: 256 << 10,
             read_bytes_max: 128 << 10,
             turn_bytes_max: 1 << 20,
-            stop_timeout_ms: 5_000,
+            stop_timeout_ms: 4_000,
             messages_bytes_budget: 32 << 20,
             messages_bytes_max: 1 << 30,
         }

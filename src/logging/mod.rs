@@ -6,7 +6,7 @@ mod line;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use leveret::Config;
@@ -161,7 +161,7 @@ fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-fn could_not_open(path: &PathBuf, error: &io::Error) -> io::Error {
+fn could_not_open(path: &Path, error: &io::Error) -> io::Error {
     let text = format!("could not open the log file {}: {error}", path.display());
     io::Error::new(error.kind(), text)
 }
