@@ -47,12 +47,13 @@ fn listener(lookup: &impl Fn(&str) -> Option<String>) -> Option<Setting> {
 const NODE_PORT: &str = "RABBITMQ_NODE_PORT";
 const NODE_IP_ADDRESS: &str = "RABBITMQ_NODE_IP_ADDRESS";
 
-const VARIABLES: [(&str, &str); 6] = [
+const VARIABLES: [(&str, &str); 7] = [
     ("RABBITMQ_DEFAULT_USER", "default_user"),
     ("RABBITMQ_DEFAULT_PASS", "default_pass"),
     ("RABBITMQ_DEFAULT_VHOST", "default_vhost"),
     ("RABBITMQ_LOG_BASE", "log.dir"),
     ("RABBITMQ_PID_FILE", "pid_file"),
+    ("RABBITMQ_NODENAME", "node_name"),
     ("LEVERET_DATA_DIR", "data_dir"),
 ];
 

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! section      parts of Config: TLS, TCP, log, access, watermarks
-//! keys         the table: the only place where a key is defined
+//! table, keys  a row a key: the only place where it is defined
 //! values       the kinds of values in it, both ways
 //! known        RabbitMQ's keys that have no meaning here
 //! syntax       rabbitmq.conf's `key = value`
@@ -19,6 +19,7 @@ mod known;
 mod section;
 pub mod sources;
 pub mod syntax;
+mod table;
 mod values;
 
 use std::path::PathBuf;
@@ -92,10 +93,11 @@ pub struct Limits {
     pub connections_max: Option<u32>,
     /// Channels of the whole broker (RabbitMQ: `channel_max_per_node`).
     pub channels_max: Option<u32>,
-    /// A delivery that is not settled after this closes its channel (RabbitMQ: `consumer_timeout`).
-    pub consumer_timeout_ms: Option<u64>,
     /// Largest message body; a larger one closes its channel (406; RabbitMQ: `max_message_size`).
     pub message_size_max_bytes: u64,
+    /// A delivery that is unacked for longer ends its consumer, or its channel (RabbitMQ:
+    /// `consumer_timeout`). Queues and consumers may say otherwise (`x-consumer-timeout`).
+    pub consumer_timeout_ms: Option<u64>,
     /// Bytes waiting for one socket beyond which it gets no more deliveries and is not read.
     pub outbox_bytes_max: usize,
     /// Bytes read from one socket in one turn of the loop; the rest waits on the ready list.
@@ -123,6 +125,8 @@ pub struct ServerIdentity {
     /// Clients compare this with RabbitMQ's versions, so it is one.
     pub version: String,
     pub cluster_name: String,
+    /// RabbitMQ: node name, as traces show it.
+    pub node_name: String,
 }
 
 impl Default for Config {
@@ -162,12 +166,12 @@ impl Default for Limits {
             closing_timeout_ms: 30_000,
             connections_max: None,
             channels_max: None,
-            consumer_timeout_ms: Some(1_800_000),
             message_size_max_bytes: 128 << 20,
+            consumer_timeout_ms: None,
             outbox_bytes_max: 256 << 10,
             read_bytes_max: 128 << 10,
             turn_bytes_max: 1 << 20,
-            stop_timeout_ms: 4_000,
+            stop_timeout_ms: 3_000,
             messages_bytes_budget: 32 << 20,
             messages_bytes_max: 1 << 30,
         }
@@ -180,6 +184,7 @@ impl Default for ServerIdentity {
             product: "RabbitMQ".to_owned(),
             version: "3.13.7".to_owned(),
             cluster_name: "leveret".to_owned(),
+            node_name: "leveret@localhost".to_owned(),
         }
     }
 }

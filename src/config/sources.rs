@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use log::Level;
 
-use super::keys::{self, Effect, KEYS, Key};
+use super::keys::{self, Effect, Key};
 use super::syntax::quoted;
+use super::table::KEYS;
 use super::{Config, known};
 
 /// A value for a key, as somebody wrote it.

@@ -22,6 +22,9 @@ pub enum Command {
     /// Take over what may change while the broker runs ([`Effect::Reload`](crate::config::Effect));
     /// the rest stays as it was.
     Reconfigure(Box<Config>),
+    /// Begin or end the tracing of a virtual host (RabbitMQ: firehose). One that does not exist is
+    /// logged and left alone.
+    Trace { virtual_host: String, on: bool },
 }
 
 /// Sends commands to a loop on another thread. Cloning is cheap.

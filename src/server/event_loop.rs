@@ -80,6 +80,8 @@ impl EventLoop {
         let addresses = listeners.addresses();
         let limits = config.limits.clone();
         let mut hub = Hub::new(config.clone(), entropy::of_system());
+        let clock = Clock::start();
+        hub.begin_turn(clock.now());
         let store = match &config.data_dir {
             Some(directory) => {
                 let handle = handle.clone();
@@ -91,7 +93,7 @@ impl EventLoop {
         let event_loop = EventLoop {
             poll,
             events: Events::with_capacity(EVENTS_PER_TURN),
-            clock: Clock::start(),
+            clock,
             scratch: vec![0; limits.read_bytes_max.max(READ_BYTES_MIN) + SCRATCH_ROOM].into(),
             limits,
             hub,
@@ -145,6 +147,7 @@ impl EventLoop {
         self.turns += 1;
         let now = self.clock.now();
         self.watchdog.fire_due(now.monotonic_ms);
+        self.hub.begin_turn(now);
         self.obey(now);
         self.hear_from_store();
         self.accept(now);
@@ -205,7 +208,9 @@ impl EventLoop {
         if has_more_work {
             return Some(Duration::ZERO);
         }
+        let due = self.hub.next_deadline();
         let deadlines = [
+            due.map(|unix_ms| self.clock.monotonic_at(unix_ms)),
             self.timers.next_due(),
             self.listeners.next_deadline(),
             self.watchdog.next_due(),
@@ -240,9 +245,10 @@ impl EventLoop {
                 Command::Block(reason) => self.hub.set_blocked(Some(&reason)),
                 Command::Unblock => self.hub.set_blocked(None),
                 Command::Reconfigure(wanted) => {
-                    self.hub.config.reload(&wanted);
+                    self.hub.reconfigure(&wanted);
                     self.limits = self.hub.config.limits.clone();
                 }
+                Command::Trace { virtual_host, on } => self.trace(&virtual_host, on),
             }
         }
     }
@@ -250,6 +256,14 @@ impl EventLoop {
     fn reload(&self) {
         if let Some(reloader) = &self.reloader {
             reloader.start(self.handle.clone(), Arc::clone(&self.notifier));
+        }
+    }
+
+    fn trace(&mut self, virtual_host: &str, on: bool) {
+        match self.hub.core.set_tracing(virtual_host.as_bytes(), on) {
+            Ok(()) if on => log::info!("vhost '{virtual_host}': tracing enabled"),
+            Ok(()) => log::info!("vhost '{virtual_host}': tracing disabled"),
+            Err(error) => log::warn!("tracing: {error}"),
         }
     }
 

@@ -24,5 +24,6 @@ mod load;
 mod paged_gets;
 mod peer;
 mod program;
+mod stalled_disk;
 mod stamp;
 mod verify;

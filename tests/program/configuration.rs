@@ -75,14 +75,14 @@ fn a_bad_value_on_the_command_line_is_a_usage_error() {
 fn an_unknown_key_is_warned_of_with_its_place() {
     let home = home(&[(
         "odd.conf",
-        "heartbeats = 30\nnum_acceptors.tcp = 10\nconsumer_timeout = 5000\n",
+        "heartbeats = 30\nnum_acceptors.tcp = 10\nconnection_max = 5000\n",
     )]);
     let program = Program::start_in(home, leveret(&[&LOCAL[..], &["-c", "odd.conf"]].concat()));
     let log = program.stop();
     for line in [
         "WARN  leveret: odd.conf:1: unknown key heartbeats, ignored",
         "INFO  leveret: odd.conf:2: num_acceptors.tcp has no effect: one thread serves all connections",
-        "WARN  leveret: odd.conf:3: consumer_timeout is accepted, but has no effect yet",
+        "WARN  leveret: odd.conf:3: connection_max is accepted, but has no effect yet",
     ] {
         assert!(log.contains(line), "{line} is not in\n{log}");
     }
