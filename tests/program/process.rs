@@ -121,8 +121,12 @@ impl Drop for Program {
 pub fn leveret(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
     command.args(arguments);
-    for variable in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID"] {
-        command.env_remove(variable);
+    for (variable, _) in std::env::vars_os() {
+        let name = variable.to_string_lossy();
+        let prefixes = ["RABBITMQ_", "LEVERET_", "NOTIFY_", "WATCHDOG_", "LISTEN_"];
+        if prefixes.iter().any(|prefix| name.starts_with(prefix)) {
+            command.env_remove(&variable);
+        }
     }
     command
 }
