@@ -178,7 +178,7 @@ impl Core {
             }
             Destination::Exchange(_) => return,
         }
-        self.publish(&route, message, Traits::of(message), outlet);
+        self.publish(&route, message, &Traits::of(message), outlet);
     }
 }
 

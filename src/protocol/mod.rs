@@ -272,7 +272,7 @@ impl Hub {
     /// Gives a message to the queues on its route, and where it dies at once, to those of its dead
     /// letters: they have to be stored before it is confirmed.
     #[inline]
-    fn publish(&mut self, route: &Route, message: &Message<'_>, traits: Traits) -> Published {
+    fn publish(&mut self, route: &Route, message: &Message<'_>, traits: &Traits) -> Published {
         let published = self
             .core
             .publish(route, message, traits, &mut self.outboxes);
