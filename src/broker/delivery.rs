@@ -1,11 +1,13 @@
 //! Messages through the core: publish into queues, deliver to consumers, get one by hand.
 
 use super::Core;
+use super::attempts::with_counts;
 use super::channel::ChannelKey;
+use super::dead_letter::Reason;
 use super::error::Result;
-use super::message::{Message, MessageId, Messages};
+use super::message::{Message, MessageId, Messages, Traits};
 use super::outlet::{Delivery, Outlet};
-use super::queue::{Entry, QueueKey};
+use super::queue::{Entry, Overflow, Queue, QueueKey};
 use super::routing::{Aside, Route};
 use super::unacked::Unacked;
 use super::{ConsumerKey, Name};
@@ -17,6 +19,8 @@ pub enum Published {
     Taken,
     /// The same, and the journal has it for those where it must survive.
     Journaled,
+    /// Some queue on its route did not take it (RabbitMQ: `reject-publish`).
+    Refused,
     /// No queue was on its route.
     Unroutable,
 }
@@ -29,25 +33,30 @@ impl Core {
         &mut self,
         route: &Route,
         message: &Message<'_>,
-        persistent: bool,
+        traits: Traits,
         outlet: &mut impl Outlet,
     ) -> Published {
         self.counters.published += 1;
+        self.refusals = 0;
         if route.is_empty() {
             return Published::Unroutable;
         }
-        let mut stored = Stored::default();
+        let mut stored = Stored::at(self.now_ms);
         for &queue in &route.queues {
-            self.enqueue(queue, message, &mut stored, outlet);
+            self.enqueue(queue, message, traits, &mut stored, outlet);
         }
         if !route.asides.is_empty() && !self.serve_asides(route, message, outlet) {
             return Published::Unroutable;
         }
-        if persistent && !self.holders.is_empty() {
-            return self.journal(message, &stored);
+        let mut published = Published::Taken;
+        if traits.persistent && !self.holders.is_empty() {
+            published = self.journal(message, &stored);
         }
         self.holders.clear();
-        Published::Taken
+        if self.refusals > 0 {
+            return Published::Refused;
+        }
+        published
     }
 
     /// Gives the message to who gets it beside the queues. Whether anybody got it, here or there.
@@ -72,11 +81,10 @@ impl Core {
 
     /// A persistent message in durable queues survives the broker (AMQP 0-9-1 §3.1.2.2).
     fn journal(&mut self, message: &Message<'_>, stored: &Stored) -> Published {
-        if let (Some(journal), Some(id)) = (&mut self.journal, stored.0) {
-            journal.append(id, &self.holders, message);
+        if let (Some(journal), Some(id)) = (&mut self.journal, stored.id) {
+            journal.append(id, &self.holders, &stored.stamped(message));
             self.messages.mark_stored(id);
         }
-        self.holders.clear();
         Published::Journaled
     }
 
@@ -85,6 +93,7 @@ impl Core {
         &mut self,
         key: QueueKey,
         message: &Message<'_>,
+        traits: Traits,
         stored: &mut Stored,
         outlet: &mut impl Outlet,
     ) {
@@ -93,6 +102,9 @@ impl Core {
             return;
         };
         queue.counters.published += 1;
+        if !queue.is_plain || traits.expiration_ms.is_some() {
+            return self.enqueue_by_rules(key, message, traits, stored, outlet);
+        }
         let id = queue.id;
         if queue.ready.is_empty()
             && let Some(consumer) = self.traffic.next_taker(key, outlet)
@@ -107,14 +119,69 @@ impl Core {
             return;
         }
         self.holders.extend(id);
-        let message = stored.hold(&mut self.messages, message);
-        self.traffic.queues[key].ready.push(message);
+        let id = stored.hold(&mut self.messages, message);
+        let ready = &mut self.traffic.queues[key].ready;
+        ready.push(Entry::new(id));
+        ready.body_bytes += message.body.len() as u64;
+    }
+
+    /// [`Core::enqueue`] where a limit, a time or a priority has to be looked at.
+    fn enqueue_by_rules(
+        &mut self,
+        key: QueueKey,
+        message: &Message<'_>,
+        traits: Traits,
+        stored: &mut Stored,
+        outlet: &mut impl Outlet,
+    ) {
+        let queue = &self.traffic.queues[key];
+        if queue.refuses(message.body.len()) {
+            self.refusals += 1;
+            if queue.arguments.overflow == Overflow::RejectPublishDlx {
+                let entry = Entry::new(stored.hold(&mut self.messages, message));
+                self.die_outside(key, entry, Reason::MaxLength);
+            }
+            return;
+        }
+        let (id, priority) = (queue.id, queue.priority_of(traits));
+        let expires_ms = queue.expiry(self.now_ms, traits.expiration_ms);
+        if queue.ready.is_empty()
+            && let Some(consumer) = self.traffic.next_taker(key, outlet)
+        {
+            let entry = (!self.traffic.consumers[consumer].no_ack).then(|| {
+                let id = stored.hold(&mut self.messages, message);
+                Entry::with_priority(id, priority)
+            });
+            if let Some(entry) = entry {
+                self.holders.extend(id);
+                let queue = &mut self.traffic.queues[key];
+                queue.lend(entry.message(), expires_ms, false);
+            }
+            self.traffic
+                .hand_over(key, consumer, message, false, entry, outlet);
+            return;
+        }
+        let entry = Entry::with_priority(stored.hold(&mut self.messages, message), priority);
+        if expires_ms.is_some_and(|at| at <= self.now_ms) {
+            return self.die_outside(key, entry, Reason::Expired);
+        }
+        self.holders.extend(id);
+        let ready = &mut self.traffic.queues[key].ready;
+        ready.push(entry);
+        ready.body_bytes += message.body.len() as u64;
+        if let Some(expires_ms) = expires_ms {
+            self.track_expiry(key, entry, expires_ms);
+        }
+        self.drop_excess(key);
     }
 
     /// Delivers from queues that became deliverable by the last command; a few messages each, the
     /// rest when its turn comes ([`Core::deliver_backlogs`]).
     #[inline]
     pub fn deliver_fresh(&mut self, outlet: &mut impl Outlet) {
+        if !self.morgue.dying.is_empty() {
+            self.bury(outlet);
+        }
         while let Some(queue) = self.traffic.next_fresh() {
             self.drain(queue, outlet);
         }
@@ -159,8 +226,20 @@ impl Core {
         let Some(message) = self.messages.get(entry.message()) else {
             return self.pass_absent(key, entry);
         };
-        self.traffic.queues[key].ready.pop();
+        let queue = &mut self.traffic.queues[key];
+        queue.ready.pop();
+        let size = message.body.len() as u64;
+        queue.ready.body_bytes = queue.ready.body_bytes.saturating_sub(size);
         let no_ack = self.traffic.consumers[consumer].no_ack;
+        let counted = counted(queue, entry, &message);
+        let message = Message {
+            properties: counted.as_deref().unwrap_or(message.properties),
+            ..message
+        };
+        if !no_ack && queue.lifetimes.is_some() {
+            let expires_ms = queue.expiry_of(&message);
+            queue.lend(entry.message(), expires_ms, true);
+        }
         self.traffic.hand_over(
             key,
             consumer,
@@ -170,6 +249,7 @@ impl Core {
             outlet,
         );
         if no_ack {
+            self.forget_message(key, entry.message());
             let id = self.traffic.queues[key].id;
             self.let_go(id, entry.message());
         }
@@ -186,6 +266,7 @@ impl Core {
         answer: impl FnOnce(Got<'_>),
     ) -> Result<Getting> {
         let key = self.accessible_queue(channel_key, queue)?;
+        self.renew_lease(key);
         let entry = match self.next_present(key) {
             Ok(Some(entry)) => entry,
             Ok(None) => return Ok(Getting::Empty),
@@ -195,8 +276,10 @@ impl Core {
                 return Ok(Getting::Later);
             }
         };
+        let size = u64::from(self.messages.body_size(entry.message()));
         let queue = &mut self.traffic.queues[key];
         queue.ready.pop();
+        queue.ready.body_bytes = queue.ready.body_bytes.saturating_sub(size);
         queue.counters.delivered += 1;
         let (id, left) = (queue.id, queue.ready.len());
         let channel = &mut self.traffic.channels[channel_key];
@@ -211,14 +294,23 @@ impl Core {
             });
         }
         if let Some(message) = self.messages.get(entry.message()) {
+            if !no_ack && queue.lifetimes.is_some() {
+                let expires_ms = queue.expiry_of(&message);
+                queue.lend(entry.message(), expires_ms, true);
+            }
+            let counted = counted(queue, entry, &message);
             answer(Got {
                 delivery_tag,
                 redelivered: entry.redelivered(),
                 left,
-                message,
+                message: Message {
+                    properties: counted.as_deref().unwrap_or(message.properties),
+                    ..message
+                },
             });
         }
         if no_ack {
+            self.forget_message(key, entry.message());
             self.let_go(id, entry.message());
         }
         Ok(Getting::Got)
@@ -270,20 +362,53 @@ pub struct Got<'a> {
 
 /// The copy of a message being published: made when the first queue or consumer must hold it, and
 /// held once by each.
-#[derive(Default)]
-struct Stored(Option<MessageId>);
+struct Stored {
+    id: Option<MessageId>,
+    /// When the message came.
+    arrived_ms: u64,
+}
 
 impl Stored {
     #[inline]
+    fn at(arrived_ms: u64) -> Self {
+        Stored {
+            id: None,
+            arrived_ms,
+        }
+    }
+
+    /// The message with its time of arrival.
+    #[inline]
+    fn stamped<'a>(&self, message: &Message<'a>) -> Message<'a> {
+        Message {
+            arrived_ms: self.arrived_ms,
+            ..*message
+        }
+    }
+
+    #[inline]
     fn hold(&mut self, messages: &mut Messages, message: &Message<'_>) -> MessageId {
-        match self.0 {
+        match self.id {
             Some(id) => {
                 messages.retain(id);
                 id
             }
-            None => *self.0.insert(messages.insert(message)),
+            None => {
+                let id = messages.insert(&self.stamped(message));
+                *self.id.insert(id)
+            }
         }
     }
+}
+
+/// The properties of a message that was given back before, in a queue that counts that.
+#[inline]
+fn counted(queue: &Queue, entry: Entry, message: &Message<'_>) -> Option<Vec<u8>> {
+    if queue.attempts.is_empty() {
+        return None;
+    }
+    let attempts = queue.attempts.get(&entry.message())?;
+    Some(with_counts(message, *attempts))
 }
 
 /// Messages delivered from one queue before the next queue has its turn.

@@ -10,16 +10,15 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-
 use super::Core;
-use super::message::{Body, Message, MessageId};
+use super::dead_letter::history::shown_keys;
+use super::message::{Message, MessageId, OwnedMessage, Traits};
 use super::outlet::Outlet;
-use super::queue::Ready;
+use super::queue::{Entry, Ready};
 use super::routing::Route;
 use super::topology::binding::Destination;
 use super::topology::exchange::ExchangeKey;
-use crate::wire::amqp::{Properties, Value};
+use crate::wire::amqp::Properties;
 
 /// The last messages of an exchange, oldest first.
 pub struct History {
@@ -76,14 +75,18 @@ impl Core {
         {
             self.messages.release(oldest);
         }
-        history.kept.push_back(self.messages.insert(message));
+        let message = Message {
+            arrived_ms: self.now_ms,
+            ..*message
+        };
+        history.kept.push_back(self.messages.insert(&message));
     }
 
     /// Leaves the history of an exchange that is gone to [`Core::tidy`].
     pub(super) fn discard_history(&mut self, history: &History) {
         let mut messages = Ready::default();
         for message in &history.kept {
-            messages.push(*message);
+            messages.push(Entry::new(*message));
         }
         self.discard(None, messages);
     }
@@ -146,7 +149,11 @@ impl Core {
             }
             *budget -= 1;
             // One that could not be read back is passed over.
-            if let Some(copy) = self.messages.get(id).map(|message| Copied::of(&message)) {
+            if let Some(copy) = self
+                .messages
+                .get(id)
+                .map(|message| OwnedMessage::of(&message))
+            {
                 self.replay_one(replay.destination, &copy.message(), outlet);
             }
             replay.next = MessageId::from_bits(id.to_bits() + 1);
@@ -167,66 +174,12 @@ impl Core {
         match destination {
             Destination::Queue(queue) => route.queues.push(queue),
             Destination::Exchange(key) if self.exchanges.contains(key) => {
-                let keys = keys(message, &properties);
+                let keys = shown_keys(message, &properties);
                 self.route(key, &keys, &properties, &mut route);
             }
             Destination::Exchange(_) => return,
         }
-        let persistent = properties.delivery_mode == Some(2);
-        self.publish(&route, message, persistent, outlet);
-    }
-}
-
-/// The keys that the message was published with, as far as it shows them (RabbitMQ: CC).
-fn keys<'a>(message: &Message<'a>, properties: &Properties<'a>) -> Vec<&'a [u8]> {
-    let headers = properties.headers.unwrap_or_default();
-    let further = headers.get("CC").and_then(|value| value.as_array());
-    let further = further.into_iter().flat_map(|array| array.iter());
-    let further = further.filter_map(|value| match value {
-        Value::LongString(key) => Some(key),
-        _ => None,
-    });
-    std::iter::once(message.routing_key)
-        .chain(further)
-        .collect()
-}
-
-/// A message taken out of the table, which changes while the message is published.
-struct Copied {
-    exchange: Box<[u8]>,
-    routing_key: Box<[u8]>,
-    properties: Box<[u8]>,
-    body: CopiedBody,
-}
-
-enum CopiedBody {
-    Slice(Box<[u8]>),
-    Shared(Bytes),
-}
-
-impl Copied {
-    fn of(message: &Message<'_>) -> Self {
-        Copied {
-            exchange: message.exchange.into(),
-            routing_key: message.routing_key.into(),
-            properties: message.properties.into(),
-            body: match message.body {
-                Body::Slice(slice) => CopiedBody::Slice(slice.into()),
-                Body::Shared(bytes) => CopiedBody::Shared(bytes.clone()),
-            },
-        }
-    }
-
-    fn message(&self) -> Message<'_> {
-        Message {
-            exchange: &self.exchange,
-            routing_key: &self.routing_key,
-            properties: &self.properties,
-            body: match &self.body {
-                CopiedBody::Slice(slice) => Body::Slice(slice),
-                CopiedBody::Shared(bytes) => Body::Shared(bytes),
-            },
-        }
+        self.publish(&route, message, Traits::of(message), outlet);
     }
 }
 

@@ -12,11 +12,12 @@ use super::message::{Body, Message, MessageId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueId(pub u64);
 
-/// Operations in their order, by kind. Within a batch definitions come first, then messages, then
+/// Operations in their order, by kind. Within a batch definitions come first, then notes, messages and
 /// acks; all of a batch is stored when its number is under the watermark.
 #[derive(Debug, Default)]
 pub struct Journal {
     pub definitions: Vec<Definition>,
+    pub notes: Vec<Note>,
     /// Encoded by [`Journal::append`], read by [`StoredMessages`].
     pub messages: Vec<u8>,
     /// Copies of messages that are done with, one for each queue that had it.
@@ -80,9 +81,79 @@ pub enum StoredDestination {
     Exchange(Box<[u8]>),
 }
 
+/// A fact under a key: the last value that was noted is what a start finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    pub kind: NoteKind,
+    pub key: Box<[u8]>,
+    /// `None` takes it back.
+    pub value: Option<Box<[u8]>>,
+}
+
+/// What a note is about. Keys and values are up to whoever writes them, but for [`NoteKind::Failure`]'s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum NoteKind {
+    Policy = 1,
+    OperatorPolicy = 2,
+    Parameter = 3,
+    GlobalParameter = 4,
+    VirtualHost = 5,
+    User = 6,
+    Permission = 7,
+    TopicPermission = 8,
+    Limit = 9,
+    /// How often a message of a queue was given back, and when last; the key is [`Note::failure_key`].
+    /// Goes with its queue.
+    Failure = 10,
+    Deduplication = 11,
+}
+
+impl Note {
+    /// Queue and message, eight bytes each, big endian: so those of a queue stand together.
+    pub fn failure_key(queue: QueueId, message: MessageId) -> Box<[u8]> {
+        [queue.0, message.to_bits()]
+            .map(u64::to_be_bytes)
+            .concat()
+            .into()
+    }
+
+    /// The queue and the message of a failure's key.
+    pub fn read_failure_key(key: &[u8]) -> Option<(QueueId, MessageId)> {
+        let (queue, rest) = key.split_first_chunk::<8>()?;
+        let message = u64::from_be_bytes(rest.try_into().ok()?);
+        let message = (message <= MessageId::MAX).then(|| MessageId::from_bits(message));
+        Some((QueueId(u64::from_be_bytes(*queue)), message?))
+    }
+}
+
+impl NoteKind {
+    const ALL: [NoteKind; 11] = [
+        NoteKind::Policy,
+        NoteKind::OperatorPolicy,
+        NoteKind::Parameter,
+        NoteKind::GlobalParameter,
+        NoteKind::VirtualHost,
+        NoteKind::User,
+        NoteKind::Permission,
+        NoteKind::TopicPermission,
+        NoteKind::Limit,
+        NoteKind::Failure,
+        NoteKind::Deduplication,
+    ];
+
+    /// The kind with this number.
+    pub fn from_byte(byte: u8) -> Option<NoteKind> {
+        NoteKind::ALL.into_iter().find(|kind| *kind as u8 == byte)
+    }
+}
+
 impl Journal {
     pub fn is_empty(&self) -> bool {
-        self.definitions.is_empty() && self.messages.is_empty() && self.acks.is_empty()
+        self.definitions.is_empty()
+            && self.notes.is_empty()
+            && self.messages.is_empty()
+            && self.acks.is_empty()
     }
 
     /// What was written down so far. The next batch is expected to be about as large.
@@ -102,8 +173,8 @@ impl Journal {
 
     /// Adds a message for these queues. Ids must grow from call to call.
     ///
-    /// All numbers little endian: size of what follows (4 bytes), id (8), count of queues (4), queue
-    /// ids (8 each), lengths of exchange and routing key (1 each), properties (4), body (4), and these
+    /// All numbers little endian: size of what follows (4 bytes), id (8), time of arrival (8), count
+    /// of queues (4), queue ids (8 each), lengths of exchange and routing key (1 each), properties (4), body (4), and these
     /// four.
     pub fn append(&mut self, id: MessageId, queues: &[QueueId], message: &Message<'_>) {
         let body = message.body.as_slice();
@@ -122,6 +193,7 @@ impl Journal {
         out.reserve((4 + size).max(expected));
         out.extend_from_slice(&(size as u32).to_le_bytes());
         out.extend_from_slice(&id.to_bits().to_le_bytes());
+        out.extend_from_slice(&message.arrived_ms.to_le_bytes());
         out.extend_from_slice(&(queues.len() as u32).to_le_bytes());
         for queue in queues {
             out.extend_from_slice(&queue.0.to_le_bytes());
@@ -142,7 +214,7 @@ impl Journal {
 pub struct StoredMessage<'a> {
     pub id: MessageId,
     /// Eight bytes, little endian, for each.
-    queues: &'a [u8],
+    pub queue_bytes: &'a [u8],
     pub message: Message<'a>,
     /// All of it, without the leading size.
     pub encoded: &'a [u8],
@@ -152,6 +224,7 @@ impl<'a> StoredMessage<'a> {
     /// Reads one message without its leading size; `None` if that is not what the bytes are.
     pub fn decode(encoded: &'a [u8]) -> Option<Self> {
         let (id, rest) = encoded.split_first_chunk::<8>()?;
+        let (arrived_ms, rest) = rest.split_first_chunk::<8>()?;
         let (count, rest) = rest.split_first_chunk::<4>()?;
         let queues_size = (u32::from_le_bytes(*count) as usize).checked_mul(8)?;
         let (queues, rest) = rest.split_at_checked(queues_size)?;
@@ -167,19 +240,20 @@ impl<'a> StoredMessage<'a> {
         let id = u64::from_le_bytes(*id);
         (id <= MessageId::MAX).then_some(StoredMessage {
             id: MessageId::from_bits(id),
-            queues,
+            queue_bytes: queues,
             message: Message {
                 exchange,
                 routing_key,
                 properties,
                 body: Body::Slice(rest),
+                arrived_ms: u64::from_le_bytes(*arrived_ms),
             },
             encoded,
         })
     }
 
     pub fn queues(&self) -> impl ExactSizeIterator<Item = QueueId> + 'a {
-        let (ids, _) = self.queues.as_chunks::<8>();
+        let (ids, _) = self.queue_bytes.as_chunks::<8>();
         ids.iter().map(|id| QueueId(u64::from_le_bytes(*id)))
     }
 }
@@ -208,11 +282,24 @@ impl<'a> Iterator for StoredMessages<'a> {
 
 const EXPECTED_BYTES_MAX: usize = 1 << 20;
 /// What a message takes without queue ids, names, properties and body.
-const MESSAGE_FIXED_SIZE: usize = 8 + 4 + 1 + 1 + 4 + 4;
+const MESSAGE_FIXED_SIZE: usize = 8 + 8 + 4 + 1 + 1 + 4 + 4;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kinds_of_notes_and_keys_of_failures_are_read_as_written() {
+        for kind in NoteKind::ALL {
+            assert_eq!(NoteKind::from_byte(kind as u8), Some(kind));
+        }
+        assert_eq!(NoteKind::from_byte(0), None);
+        let (queue, message) = (QueueId(7), MessageId::from_bits(300));
+        let key = Note::failure_key(queue, message);
+        assert_eq!(Note::read_failure_key(&key), Some((queue, message)));
+        assert_eq!(Note::read_failure_key(&key[1..]), None);
+        assert_eq!(Note::read_failure_key(&[0xff; 16]), None);
+    }
 
     #[test]
     fn messages_are_read_as_they_were_appended() {
@@ -223,6 +310,7 @@ mod tests {
             routing_key: b"key",
             properties: &[0, 0],
             body: Body::Slice(body),
+            arrived_ms: 1_790_000_000_123,
         };
         journal.append(
             MessageId::from_bits(1),
@@ -238,6 +326,7 @@ mod tests {
             [QueueId(5), QueueId(9)]
         );
         assert_eq!(read[0].message.body.as_slice(), body);
+        assert_eq!(read[0].message.arrived_ms, 1_790_000_000_123);
         assert_eq!(read[1].message.routing_key, b"key");
         assert!(read[1].message.body.is_empty());
         for cut in 0..read[1].encoded.len() {

@@ -16,23 +16,29 @@
 //! for the caller to carry out behind its answer.
 
 pub mod access;
+mod attempts;
 mod channel;
 mod connection;
 mod consumer;
 mod counters;
+pub mod dead_letter;
 mod delivery;
 mod error;
 pub mod exchange;
+mod expiry;
 mod history;
 mod inventory;
 pub mod journal;
+mod limits;
 pub mod message;
 mod name;
 mod outlet;
 mod paging;
+pub mod policy;
 pub mod queue;
 mod recovery;
 mod routing;
+mod schedule;
 mod session;
 mod settlement;
 mod subscription;
@@ -58,6 +64,7 @@ pub use message::{Body, Message};
 pub use name::Name;
 pub use outlet::{Delivery, Effect, Outlet, Socket, SocketKey};
 pub use queue::QueueKey;
+pub use recovery::RecoveredMessages;
 pub use routing::Route;
 pub use settlement::Settlement;
 pub use subscription::REPLY_TO;
@@ -66,12 +73,15 @@ pub use virtual_host::{DEFAULT_VIRTUAL_HOST, VirtualHostKey};
 
 use access::Users;
 use connection::Connection;
+use dead_letter::Morgue;
 use history::Replay;
 use journal::{Journal, QueueId};
 use message::Messages;
 use paging::PageWaiters;
+use policy::{GlobalParameters, Review};
 use queue::Ready;
 use routing::RoutingScratch;
+use schedule::Schedule;
 use topology::exchange::Exchange;
 use traffic::Traffic;
 use virtual_host::VirtualHost;
@@ -116,6 +126,14 @@ pub struct Core {
     holders: Vec<QueueId>,
     /// The last command changed what is declared, in a way that must survive.
     redefined: bool,
+    /// Milliseconds since 1970.
+    now_ms: u64,
+    schedule: Schedule,
+    morgue: Morgue,
+    /// Queues that did not take the message being published.
+    refusals: usize,
+    global_parameters: GlobalParameters,
+    review: Review,
 }
 
 impl Core {
@@ -145,6 +163,12 @@ impl Core {
             page_waiters: Map::default(),
             holders: Vec::new(),
             redefined: false,
+            now_ms: 0,
+            schedule: Schedule::default(),
+            morgue: Morgue::default(),
+            refusals: 0,
+            global_parameters: GlobalParameters::new(),
+            review: Review::default(),
         };
         core.add_virtual_host(DEFAULT_VIRTUAL_HOST);
         core
@@ -160,7 +184,7 @@ impl Core {
     /// Whether [`Core::deliver_fresh`] or [`Core::take_effects`] have something to do.
     #[inline]
     pub fn is_settled(&self) -> bool {
-        !self.traffic.has_fresh() && self.effects.is_empty()
+        !self.traffic.has_fresh() && self.effects.is_empty() && self.morgue.dying.is_empty()
     }
 
     /// What the last commands mean for others than who gave them, in their order.
@@ -186,7 +210,8 @@ impl Core {
         }
     }
 
-    /// A bounded piece of the work that can wait: frees discarded messages, rewrites sparse blocks.
+    /// A bounded piece of the work that can wait: frees discarded messages, rewrites sparse blocks,
+    /// carries changed policies through.
     pub fn tidy(&mut self) {
         for _ in 0..DISCARDS_PER_TURN {
             let Some((queue, messages)) = self.discarded.last_mut() else {
@@ -199,11 +224,16 @@ impl Core {
             }
         }
         self.messages.tidy();
+        self.review_policies();
     }
 
     /// Whether [`Core::tidy`] or [`Core::deliver_backlogs`] have more to do.
     pub fn has_more_work(&self) -> bool {
-        self.has_backlogs() || !self.discarded.is_empty()
+        self.has_backlogs()
+            || !self.discarded.is_empty()
+            || !self.morgue.dying.is_empty()
+            || self.next_deadline().is_some_and(|due| due <= self.now_ms)
+            || self.is_applying_policies()
     }
 }
 

@@ -90,7 +90,7 @@ impl Core {
         }
         self.remove_reply_consumer(key);
         while let Some(taken) = self.traffic.channels[key].unacked.take_oldest(u64::MAX) {
-            self.finish(key, &taken, Settlement::Requeued);
+            self.finish(key, &taken, Settlement::Failed);
         }
         self.traffic.channels.remove(key);
         if let Some(connection) = self.connections.get_mut(connection) {

@@ -57,6 +57,7 @@ impl Core {
         channel.consumers.insert(key);
         channel.consumer_tags.insert(tag, key);
         queue.dispatch.add(key, priority);
+        self.renew_lease(queue_key);
         self.traffic.list(queue_key);
         Ok(())
     }
@@ -162,6 +163,8 @@ impl Core {
         }
         if queue.auto_delete && queue.dispatch.is_empty() {
             self.remove_queue(consumer.queue);
+        } else {
+            self.renew_lease(consumer.queue);
         }
     }
 

@@ -5,6 +5,7 @@
 //! network) follows this order in each turn:
 //!
 //! ```text
+//!   Hub::begin_turn            the time
 //!   for each readable socket:  Machine::on_bytes, then Machine::on_turn_end
 //!   Hub::settle                deliver from backlogs, carry out effects, look at memory
 //!   for each woken socket:     Machine::on_woken
@@ -20,8 +21,8 @@ mod recovery;
 use std::collections::VecDeque;
 
 use crate::broker::journal::{Journal, QueueId};
-use crate::broker::message::{MessageId, PageWork};
-use crate::broker::{Core, Effect};
+use crate::broker::message::{MessageId, PageWork, Traits};
+use crate::broker::{Core, Effect, Message, Published, Route};
 use crate::config::Config;
 use crate::wire::amqp::method::basic;
 
@@ -111,8 +112,19 @@ impl Hub {
         self.has_store = true;
     }
 
+    /// The time as the turn begins: what is done in it is done then.
+    pub fn begin_turn(&mut self, now: Now) {
+        self.core.set_time(now.unix_ms);
+    }
+
+    /// When [`Hub::settle`] has something to do, in milliseconds since 1970.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.core.next_deadline()
+    }
+
     /// The stages of a turn that belong to nobody's connection, each bounded.
     pub fn settle(&mut self) {
+        self.core.fire_due();
         for socket in self.outboxes.take_relieved() {
             self.core.on_room(socket);
         }
@@ -238,6 +250,22 @@ impl Hub {
 
     fn wake_when_stored(&mut self, socket: SocketKey) {
         self.awaiting_store.push(socket);
+    }
+
+    /// Gives a message to the queues on its route, and where it dies at once, to those of its dead
+    /// letters: they have to be stored before it is confirmed.
+    #[inline]
+    fn publish(&mut self, route: &Route, message: &Message<'_>, traits: Traits) -> Published {
+        let published = self
+            .core
+            .publish(route, message, traits, &mut self.outboxes);
+        if published == Published::Taken && traits.persistent && !self.core.is_settled() {
+            self.core.deliver_fresh(&mut self.outboxes);
+            if self.core.has_journal() {
+                return Published::Journaled;
+            }
+        }
+        published
     }
 
     /// Carries out what a command meant for others, behind its answer.

@@ -3,19 +3,25 @@
 use std::fmt;
 use std::ops::Range;
 
-use crate::broker::journal::{Definition, QueueId};
+use crate::broker::journal::{Definition, Note, QueueId};
 use crate::broker::message::{BLOCK_MESSAGES, MessageId};
 use crate::broker::queue::PackedIds;
+
+use super::attributes::PackedAttributes;
 
 /// The state that was stored.
 #[derive(Debug)]
 pub struct Recovered {
     /// In an order that can be replayed.
     pub definitions: Vec<Definition>,
+    /// The last value of each key; by kind and key.
+    pub notes: Vec<Note>,
     /// Messages that were not acked, for each queue that has any; ascending.
     pub queues: Vec<(QueueId, PackedIds)>,
     /// How many queues have each message; blocks ascending.
     pub references: Vec<References>,
+    /// Of each message that somebody needs.
+    pub attributes: PackedAttributes,
     pub redelivered: Redelivered,
     /// The first of a block; no message ever had this id or a higher one.
     pub next_message: MessageId,

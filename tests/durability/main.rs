@@ -25,5 +25,6 @@ mod load;
 mod paged_gets;
 mod peer;
 mod program;
+mod stalled_disk;
 mod stamp;
 mod verify;

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use leveret::broker::journal::{
-    Definition, Journal, QueueId, StoredBinding, StoredDestination, StoredExchange, StoredQueue,
+    Definition, Journal, Note, NoteKind, QueueId, StoredBinding, StoredDestination, StoredExchange,
+    StoredQueue,
 };
-use leveret::broker::message::{Body, Message, MessageId};
+use leveret::broker::message::{Attributes, Body, Message, MessageId};
 use leveret::store::Recovered;
+use leveret::wire::amqp::properties::Properties;
 use leveret::wire::amqp::{OwnedTable, Table};
 
 /// The state after some batches.
@@ -16,6 +18,7 @@ pub struct Declared {
     pub exchanges: BTreeSet<u64>,
     /// Exchange and queue.
     pub bindings: BTreeSet<(u64, u64)>,
+    pub notes: BTreeMap<(NoteKind, Vec<u8>), Vec<u8>>,
 }
 
 /// Unacked copies, and what the bodies are made of.
@@ -29,6 +32,7 @@ pub struct Held {
 #[derive(Clone, Default, Debug)]
 pub struct Change {
     pub definitions: Vec<Declaration>,
+    pub notes: Vec<Note>,
     /// Id, queues, salt and size of the body.
     pub messages: Vec<(u64, Vec<u64>, u64, usize)>,
     /// Queue, message.
@@ -52,6 +56,10 @@ impl Declared {
                 Declaration::Queue(id) => drop(self.queues.insert(id)),
                 Declaration::DeleteQueue(id) => {
                     self.queues.remove(&id);
+                    let key = id.to_be_bytes();
+                    self.notes.retain(|(kind, of), _| {
+                        *kind != NoteKind::Failure || !of.starts_with(&key)
+                    });
                     self.bindings.retain(|(_, queue)| *queue != id);
                 }
                 Declaration::Exchange(id) => drop(self.exchanges.insert(id)),
@@ -63,6 +71,19 @@ impl Declared {
                 Declaration::Unbind(exchange, queue) => {
                     self.bindings.remove(&(exchange, queue));
                 }
+            }
+        }
+        for note in change.notes.iter().cloned() {
+            let failed = Note::read_failure_key(&note.key);
+            if note.kind == NoteKind::Failure
+                && failed.is_some_and(|(queue, _)| !self.queues.contains(&queue.0))
+            {
+                continue;
+            }
+            let key = (note.kind, note.key.into_vec());
+            match note.value {
+                Some(value) => drop(self.notes.insert(key, value.into_vec())),
+                None => drop(self.notes.remove(&key)),
             }
         }
     }
@@ -86,6 +107,13 @@ impl Declared {
                 }
                 other => panic!("{other:?} is no state"),
             }
+        }
+        let keys = recovered.notes.iter().map(|note| (note.kind, &note.key));
+        assert!(keys.is_sorted_by(|a, b| a < b));
+        for note in recovered.notes.iter().cloned() {
+            let value = note.value.expect("only what is noted is found");
+            let key = (note.kind, note.key.into_vec());
+            declared.notes.insert(key, value.into_vec());
         }
         declared
     }
@@ -142,7 +170,21 @@ impl Held {
             }
         }
         assert_eq!(counts, counted, "references do not add up");
+        let described = recovered.attributes.iter().map(|(id, _)| id.to_bits());
+        assert!(
+            described.eq(counts.into_keys()),
+            "attributes are those of other messages"
+        );
         held
+    }
+
+    /// Attributes are those of the bodies, as far as these are known.
+    pub fn check_attributes(&self, recovered: &Recovered) {
+        for (id, found) in recovered.attributes.iter() {
+            if let Some((salt, size)) = self.bodies.get(&id.to_bits()) {
+                assert_eq!(found, attributes(*salt, *size), "attributes of {id:?}");
+            }
+        }
     }
 }
 
@@ -152,14 +194,26 @@ impl Change {
         for declaration in &self.definitions {
             journal.definitions.push(definition(*declaration));
         }
+        journal.notes = self.notes.clone();
         for (id, queues, salt, size) in &self.messages {
             let queues: Vec<_> = queues.iter().map(|queue| QueueId(*queue)).collect();
             let body = body(*id, *salt, *size);
+            let attributes = attributes(*salt, *size);
+            let expiration = attributes.expiration_ms.map(|ms| ms.to_string());
+            let mut properties = Vec::new();
+            Properties {
+                content_type: Some(b"text/plain"),
+                priority: Some(attributes.priority).filter(|priority| *priority > 0),
+                expiration: expiration.as_deref().map(str::as_bytes),
+                ..Properties::default()
+            }
+            .encode(&mut properties);
             let message = Message {
                 exchange: b"x",
                 routing_key: &id.to_le_bytes(),
-                properties: &[0, 0],
+                properties: &properties,
                 body: Body::Slice(&body),
+                arrived_ms: attributes.arrived_ms,
             };
             journal.append(MessageId::from_bits(*id), &queues, &message);
         }
@@ -179,6 +233,16 @@ pub fn body(id: u64, salt: u64, size: usize) -> Vec<u8> {
         .repeat(size / 16 + 1);
     bytes.truncate(size);
     bytes
+}
+
+/// What a start must know of a message. The clock goes back now and then.
+pub fn attributes(salt: u64, size: usize) -> Attributes {
+    Attributes {
+        arrived_ms: 1_790_000_000_000 + salt / 3 - salt % 100 / 99 * 50,
+        body_size: size as u32,
+        priority: if salt % 5 == 4 { (salt % 11) as u8 } else { 0 },
+        expiration_ms: (salt % 7 == 6).then_some(salt % 13 * 1000),
+    }
 }
 
 fn definition(declaration: Declaration) -> Definition {

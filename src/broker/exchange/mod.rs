@@ -11,7 +11,7 @@ mod consistent_hash;
 mod delayed;
 mod destinations;
 mod direct;
-mod erlang_term;
+pub(super) mod erlang_term;
 mod fanout;
 mod hash;
 mod headers;

@@ -1,6 +1,8 @@
 //! Messages: what one is, what names it, and the table that holds them all ([`Messages`]).
 
+mod attributes;
 mod block;
+mod owned;
 mod pages;
 mod table;
 
@@ -8,7 +10,11 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use crate::wire::amqp::properties::PropertyBlock;
+
+pub use attributes::Attributes;
 pub use block::{BLOCK_MESSAGES, INLINE_BODY_MAX};
+pub use owned::OwnedMessage;
 pub use pages::{PageOut, PageWork};
 pub use table::Messages;
 
@@ -20,7 +26,38 @@ pub struct Message<'a> {
     /// Property flags and property list as the publisher encoded them (AMQP 0-9-1 §4.2.6.1).
     pub properties: &'a [u8],
     pub body: Body<'a>,
+    /// When the broker got it, in Unix milliseconds.
+    pub arrived_ms: u64,
 }
+
+/// What a message's properties tell its queues to do with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traits {
+    /// It is to survive the broker, in queues that do (`delivery_mode` 2).
+    pub persistent: bool,
+    pub priority: u8,
+    /// How long it may wait to be taken, in milliseconds (`expiration`).
+    pub expiration_ms: Option<u64>,
+}
+
+impl Traits {
+    pub fn of(message: &Message<'_>) -> Self {
+        let Attributes {
+            priority,
+            expiration_ms,
+            ..
+        } = message.attributes();
+        let mode = PropertyBlock::new(message.properties).delivery_mode();
+        Traits {
+            persistent: mode == Ok(Some(PERSISTENT)),
+            priority,
+            expiration_ms,
+        }
+    }
+}
+
+/// `delivery_mode` of messages that survive (AMQP 0-9-1 §1.8).
+const PERSISTENT: u8 = 2;
 
 #[derive(Clone, Copy)]
 pub enum Body<'a> {
@@ -52,8 +89,9 @@ impl<'a> Body<'a> {
 pub struct MessageId(u64);
 
 impl MessageId {
-    /// Ids stay below this, so that a queue can keep one bit beside them.
-    pub const MAX: u64 = u64::MAX >> 1;
+    /// Ids stay at or below this, so that a queue can keep a priority and a flag beside them: enough
+    /// for a century at ten million messages a second.
+    pub const MAX: u64 = u64::MAX >> 9;
 
     pub fn to_bits(self) -> u64 {
         self.0
@@ -73,7 +111,7 @@ impl MessageId {
         self.0 / BLOCK_MESSAGES as u64
     }
 
-    pub(super) fn slot(self) -> usize {
+    pub fn slot(self) -> usize {
         self.0 as usize % BLOCK_MESSAGES
     }
 }

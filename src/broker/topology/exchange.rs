@@ -6,6 +6,7 @@ use crate::broker::exchange::{Refused, Router};
 use crate::broker::history::History;
 use crate::broker::journal::Definition;
 use crate::broker::name::Name;
+use crate::broker::policy::Applied;
 use crate::broker::virtual_host::VirtualHostKey;
 use crate::slots::Key;
 use crate::wire::amqp::field_table::{OwnedTable, Table, Value};
@@ -25,8 +26,12 @@ pub struct Exchange {
     /// Cannot be published to by clients (RabbitMQ).
     pub internal: bool,
     pub arguments: OwnedTable,
-    /// RabbitMQ: alternate exchange. Gets what this one can route nowhere; need not exist.
+    /// RabbitMQ: alternate exchange. Gets what this one can route nowhere; need not exist. From the
+    /// arguments, or else from the policy.
     pub alternate: Option<Name>,
+    pub policies: Applied,
+    /// That of its virtual host's policies when these were found.
+    pub policy_revision: u64,
     pub router: Router<Destination>,
     /// RabbitMQ: recent history exchange.
     pub history: Option<Box<History>>,
@@ -158,6 +163,8 @@ impl Core {
         alternate: Option<Name>,
     ) -> ExchangeKey {
         let name = Name::from(declaration.name);
+        let (policies, policy_revision) =
+            self.policies_for_exchange(declaration.virtual_host, &name);
         let key = self.exchanges.insert(Exchange {
             name: name.clone(),
             virtual_host: declaration.virtual_host,
@@ -165,8 +172,10 @@ impl Core {
             auto_delete: declaration.auto_delete,
             internal: declaration.internal,
             arguments: OwnedTable::from(declaration.arguments),
-            alternate,
             history: History::of_length(router.history_length()),
+            alternate: alternate.or_else(|| policies.settings().alternate_exchange.clone()),
+            policies,
+            policy_revision,
             router,
             outgoing: BindingSet::default(),
             incoming: BindingSet::default(),
@@ -289,6 +298,14 @@ fn refused(refused: Refused) -> Error {
     match refused {
         Refused::UnknownType(text) => Error::CommandInvalid(text),
         Refused::BadArgument(text) => Error::PreconditionFailed(text),
+    }
+}
+
+/// The alternate exchange that an exchange was declared with.
+pub(in crate::broker) fn declared_alternate(arguments: Table<'_>) -> Option<Name> {
+    match arguments.get(ALTERNATE_EXCHANGE) {
+        Some(Value::LongString(name)) => Some(Name::from(name)),
+        _ => None,
     }
 }
 

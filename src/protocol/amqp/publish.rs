@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 
-use crate::broker::message::INLINE_BODY_MAX;
+use crate::broker::message::{INLINE_BODY_MAX, Traits};
 use crate::broker::{Body, Message, Published, REPLY_TO, Route};
 use crate::protocol::Hub;
 use crate::wire::amqp::method::basic;
-use crate::wire::amqp::properties::{self, NO_PROPERTIES, Properties};
+use crate::wire::amqp::properties::{self, NO_PROPERTIES, Properties, parse_expiration};
 use crate::wire::amqp::{ReplyCode, Table, TableBuilder, Value};
 
 use super::channel::{Channel, Mode};
@@ -32,6 +32,7 @@ impl<'a> Publication<'a> {
                 routing_key: method.routing_key,
                 properties,
                 body: Body::Slice(body),
+                arrived_ms: 0,
             },
         }
     }
@@ -55,8 +56,8 @@ pub struct RouteCache {
     /// headers needs the same block to go the same way.
     properties: Vec<u8>,
     has_headers: bool,
-    /// They say that messages are to survive (`delivery_mode` 2).
-    persistent: bool,
+    /// What they say, unless there are none.
+    traits: Traits,
     /// Its generation is 0, which the topology's never is, when nothing is remembered.
     route: Route,
 }
@@ -107,8 +108,11 @@ impl Channel {
         {
             return self.publish_with_care(session, publication, hub);
         }
-        let persistent = self.route.persistent && message.properties != NO_PROPERTIES;
-        self.forward(publication.mandatory, persistent, message, hub);
+        let traits = match message.properties == NO_PROPERTIES {
+            true => Traits::default(),
+            false => self.route.traits,
+        };
+        self.forward(publication.mandatory, traits, message, hub);
         Ok(())
     }
 
@@ -139,8 +143,8 @@ impl Channel {
         let cached = &mut self.route;
         cached.remember(&message, properties.headers.is_some());
         replace(&mut cached.properties, message.properties);
-        cached.persistent = properties.delivery_mode == Some(PERSISTENT);
-        let persistent = cached.persistent;
+        cached.traits = Traits::of(&message);
+        let traits = cached.traits;
         hub.core
             .route(exchange, &keys, &properties, &mut cached.route);
 
@@ -162,28 +166,29 @@ impl Channel {
             // The block that came is not the block that goes: the route is for this message alone.
             cached.forget();
         }
-        self.forward(publication.mandatory, persistent, &message, hub);
+        self.forward(publication.mandatory, traits, &message, hub);
         Ok(())
     }
 
     /// Gives the message to the broker along the remembered route, now or when its transaction
     /// commits.
     #[inline]
-    fn forward(&mut self, mandatory: bool, persistent: bool, message: &Message<'_>, hub: &mut Hub) {
+    fn forward(&mut self, mandatory: bool, traits: Traits, message: &Message<'_>, hub: &mut Hub) {
         let route = &self.route.route;
         if let Mode::Transaction(transaction) = &mut self.mode {
-            transaction.add(mandatory, persistent, route, message);
+            transaction.add(mandatory, traits, route, message);
             return;
         }
-        let published = hub
-            .core
-            .publish(route, message, persistent, &mut hub.outboxes);
+        let published = hub.publish(route, message, traits);
         if published == Published::Unroutable && mandatory {
             self.return_message(message, hub);
         }
         if let Mode::Confirm(confirms) = &mut self.mode {
-            let journaled = published == Published::Journaled;
-            confirms.draw(journaled.then(|| hub.await_batch()));
+            match published {
+                Published::Journaled => confirms.draw(Some(hub.await_batch())),
+                Published::Refused => confirms.draw_refused(),
+                Published::Taken | Published::Unroutable => confirms.draw(None),
+            }
         }
     }
 
@@ -230,37 +235,6 @@ fn check_expiration(properties: &Properties<'_>) -> Result<()> {
             String::from_utf8_lossy(expiration)
         ),
     ))
-}
-
-/// The milliseconds, or RabbitMQ's word for what is wrong.
-fn parse_expiration(text: &[u8]) -> std::result::Result<u64, String> {
-    let (negative, digits) = match text {
-        [b'-', rest @ ..] => (true, rest),
-        [b'+', rest @ ..] => (false, rest),
-        _ => (false, text),
-    };
-    let count = digits
-        .iter()
-        .take_while(|byte| byte.is_ascii_digit())
-        .count();
-    let (digits, leftover) = digits.split_at(count);
-    if digits.is_empty() {
-        return Err("no_integer".to_owned());
-    }
-    if !leftover.is_empty() {
-        let leftover = String::from_utf8_lossy(leftover);
-        return Err(format!("{{leftover_string,\"{leftover}\"}}"));
-    }
-    let shown = String::from_utf8_lossy(digits);
-    let shown = match shown.trim_start_matches('0') {
-        "" => "0",
-        digits => digits,
-    };
-    match shown.parse::<u64>() {
-        _ if negative && shown != "0" => Err(format!("{{value_negative,-{shown}}}")),
-        Ok(milliseconds) if milliseconds <= EXPIRATION_MAX_MS => Ok(milliseconds),
-        _ => Err(format!("{{value_too_large,{shown}}}")),
-    }
 }
 
 /// RabbitMQ: sender-selected distribution. Further routing keys in an array of strings.
@@ -313,15 +287,10 @@ fn replace(buffer: &mut Vec<u8>, with: &[u8]) {
     buffer.extend_from_slice(with);
 }
 
-/// `delivery_mode` of messages that survive (AMQP 0-9-1 §1.8).
-const PERSISTENT: u8 = 2;
-/// Ten years of 365 days (RabbitMQ).
-const EXPIRATION_MAX_MS: u64 = 315_360_000_000;
-
 /// A message that is kept before it is published (in a transaction).
 pub(super) struct OwnedPublication {
     pub mandatory: bool,
-    pub persistent: bool,
+    pub traits: Traits,
     pub route: Route,
     exchange: Box<[u8]>,
     routing_key: Box<[u8]>,
@@ -330,10 +299,10 @@ pub(super) struct OwnedPublication {
 }
 
 impl OwnedPublication {
-    pub fn new(mandatory: bool, persistent: bool, route: &Route, message: &Message<'_>) -> Self {
+    pub fn new(mandatory: bool, traits: Traits, route: &Route, message: &Message<'_>) -> Self {
         OwnedPublication {
             mandatory,
-            persistent,
+            traits,
             route: route.clone(),
             exchange: message.exchange.into(),
             routing_key: message.routing_key.into(),
@@ -354,6 +323,7 @@ impl OwnedPublication {
                 0..=INLINE_BODY_MAX => Body::Slice(&self.body),
                 _ => Body::Shared(&self.body),
             },
+            arrived_ms: 0,
         }
     }
 }
@@ -375,28 +345,6 @@ mod tests {
                 other[at] ^= 1;
                 assert!(!is_same(name, &other));
             }
-        }
-    }
-
-    #[test]
-    fn expirations_are_parsed_as_rabbitmq_does() {
-        for (text, parsed) in [
-            ("0", Ok(0)),
-            ("60000", Ok(60_000)),
-            ("+5", Ok(5)),
-            ("007", Ok(7)),
-            ("", Err("no_integer")),
-            ("abc", Err("no_integer")),
-            ("12.5", Err("{leftover_string,\".5\"}")),
-            ("-1", Err("{value_negative,-1}")),
-            ("315360000001", Err("{value_too_large,315360000001}")),
-            (
-                "99999999999999999999999",
-                Err("{value_too_large,99999999999999999999999}"),
-            ),
-        ] {
-            let expected = parsed.map_err(str::to_owned);
-            assert_eq!(parse_expiration(text.as_bytes()), expected, "{text}");
         }
     }
 }
