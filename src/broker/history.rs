@@ -193,7 +193,7 @@ mod tests {
     use crate::broker::topology::binding::BindRequest;
     use crate::broker::topology::exchange::ExchangeDeclaration;
     use crate::broker::topology::queue::QueueDeclaration;
-    use crate::broker::{DEFAULT_VIRTUAL_HOST, QueueKey};
+    use crate::broker::{Body, DEFAULT_VIRTUAL_HOST, QueueKey};
     use crate::slots::Key;
     use crate::wire::amqp::{Table, TableBuilder};
 
@@ -253,10 +253,11 @@ mod tests {
                 routing_key: b"k",
                 properties: &[0, 0],
                 body: Body::Slice(&number.to_be_bytes()),
+                arrived_ms: 0,
             };
             let properties = Properties::default();
             core.route(exchange, &[b"k"], &properties, &mut route);
-            core.publish(&route, &message, false, &mut Nobody);
+            core.publish(&route, &message, Traits::of(&message), &mut Nobody);
         }
     }
 
