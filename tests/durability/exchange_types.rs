@@ -8,8 +8,10 @@ use crate::support::RawClient;
 
 const QUEUES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
+type Argument = Option<(&'static str, &'static str)>;
+
 /// Name, type, argument.
-const EXCHANGES: [(&str, &str, Option<(&str, &str)>); 7] = [
+const EXCHANGES: [(&str, &str, Argument); 7] = [
     ("hash", "x-consistent-hash", Some(("hash-header", "h"))),
     ("ring", "x-consistent-hash", Some(("x-algorithm", "ring"))),
     ("modulus", "x-modulus-hash", None),
@@ -23,7 +25,7 @@ const EXCHANGES: [(&str, &str, Option<(&str, &str)>); 7] = [
     ),
 ];
 
-fn declare(client: &mut RawClient, name: &str, kind: &str, argument: Option<(&str, &str)>) {
+fn declare(client: &mut RawClient, name: &str, kind: &str, argument: Argument) {
     let mut arguments = TableBuilder::new();
     if let Some((name, value)) = argument {
         arguments.put(name, Value::string(value));
