@@ -276,23 +276,12 @@ impl Core {
                 return Ok(Getting::Later);
             }
         };
-        let size = u64::from(self.messages.body_size(entry.message()));
+        self.uncount_body(key, entry.message());
         let queue = &mut self.traffic.queues[key];
         queue.ready.pop();
-        queue.ready.body_bytes = queue.ready.body_bytes.saturating_sub(size);
         queue.counters.delivered += 1;
         let (id, left) = (queue.id, queue.ready.len());
-        let channel = &mut self.traffic.channels[channel_key];
-        let delivery_tag = channel.next_delivery_tag();
-        if !no_ack {
-            queue.unacked += 1;
-            channel.unacked.push(Unacked {
-                delivery_tag,
-                entry,
-                queue: key,
-                consumer: ConsumerKey::NONE,
-            });
-        }
+        let delivery_tag = self.traffic.channels[channel_key].next_delivery_tag();
         if let Some(message) = self.messages.get(entry.message()) {
             if !no_ack && queue.lifetimes.is_some() {
                 let expires_ms = queue.expiry_of(&message);
@@ -308,12 +297,36 @@ impl Core {
                     ..message
                 },
             });
+            if self.virtual_hosts[queue.virtual_host].traced {
+                self.traffic
+                    .note_traced(channel_key, key, entry.redelivered(), &message);
+            }
         }
         if no_ack {
             self.forget_message(key, entry.message());
             self.let_go(id, entry.message());
+        } else {
+            self.hold_gotten(channel_key, delivery_tag, key, entry);
         }
         Ok(Getting::Got)
+    }
+
+    /// A message taken by hand waits for its ack.
+    fn hold_gotten(
+        &mut self,
+        channel_key: ChannelKey,
+        delivery_tag: u64,
+        key: QueueKey,
+        entry: Entry,
+    ) {
+        self.traffic.queues[key].unacked += 1;
+        self.traffic.channels[channel_key].unacked.push(Unacked {
+            delivery_tag,
+            entry,
+            queue: key,
+            consumer: ConsumerKey::NONE,
+        });
+        self.time_gotten(channel_key, key, delivery_tag);
     }
 
     /// Hands an answer to the channel that asked (RabbitMQ: direct reply-to). Answers are delivered at

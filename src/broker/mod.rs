@@ -16,6 +16,7 @@
 //! for the caller to carry out behind its answer.
 
 pub mod access;
+mod ack_clock;
 mod attempts;
 mod channel;
 mod connection;
@@ -43,6 +44,7 @@ mod session;
 mod settlement;
 mod subscription;
 pub mod topology;
+mod trace;
 mod traffic;
 mod unacked;
 mod virtual_host;
@@ -53,6 +55,7 @@ use foldhash::fast::FixedState;
 
 use crate::slots::Slots;
 
+pub use ack_clock::OverdueChannel;
 pub use channel::ChannelKey;
 pub use connection::ConnectionKey;
 pub use consumer::{ConsumeRequest, ConsumerKey};
@@ -64,10 +67,11 @@ pub use message::{Body, Message};
 pub use name::Name;
 pub use outlet::{Delivery, Effect, Outlet, Socket, SocketKey};
 pub use queue::QueueKey;
-pub use recovery::RecoveredMessages;
+pub use recovery::{RecoveredFailures, RecoveredMessages};
 pub use routing::Route;
 pub use settlement::Settlement;
 pub use subscription::REPLY_TO;
+pub use trace::{TracedDelivery, TracedPublish};
 pub use unacked::Unacked;
 pub use virtual_host::{DEFAULT_VIRTUAL_HOST, VirtualHostKey};
 
@@ -76,7 +80,7 @@ use connection::Connection;
 use dead_letter::Morgue;
 use history::Replay;
 use journal::{Journal, QueueId};
-use message::Messages;
+use message::{MessageId, Messages};
 use paging::PageWaiters;
 use policy::{GlobalParameters, Review};
 use queue::Ready;
@@ -93,6 +97,10 @@ type Map<K, V> = HashMap<K, V, FixedState>;
 pub struct Core {
     pub users: Users,
     pub counters: Counters,
+    /// For consumers and queues that do not say themselves (RabbitMQ: `consumer_timeout`).
+    pub consumer_timeout_ms: Option<u64>,
+    /// How traces name this broker (RabbitMQ: node name).
+    pub node_name: Name,
     virtual_hosts: Slots<VirtualHost>,
     virtual_host_names: Map<Name, VirtualHostKey>,
     exchanges: Slots<Exchange>,
@@ -109,7 +117,6 @@ pub struct Core {
     /// Moves with every change of exchanges, queues and bindings.
     generation: u64,
     routing: RoutingScratch,
-    effects: Vec<Effect>,
     /// Messages of purged and deleted queues, freed bit by bit; with the queue that the store must
     /// take them from.
     discarded: Vec<(Option<QueueId>, Ready)>,
@@ -130,6 +137,8 @@ pub struct Core {
     now_ms: u64,
     schedule: Schedule,
     morgue: Morgue,
+    /// What was noted about messages that are not there any more.
+    outdated_failures: Vec<(QueueId, MessageId)>,
     /// Queues that did not take the message being published.
     refusals: usize,
     global_parameters: GlobalParameters,
@@ -142,6 +151,8 @@ impl Core {
         let mut core = Core {
             users: Users::with_guest(),
             counters: Counters::default(),
+            consumer_timeout_ms: None,
+            node_name: Name::from(""),
             virtual_hosts: Slots::new(),
             virtual_host_names: Map::default(),
             exchanges: Slots::new(),
@@ -154,7 +165,6 @@ impl Core {
             reply_addresses: Map::default(),
             generation: 1,
             routing: RoutingScratch::default(),
-            effects: Vec::new(),
             discarded: Vec::new(),
             journal: None,
             next_queue_id: 1,
@@ -166,6 +176,7 @@ impl Core {
             now_ms: 0,
             schedule: Schedule::default(),
             morgue: Morgue::default(),
+            outdated_failures: Vec::new(),
             refusals: 0,
             global_parameters: GlobalParameters::new(),
             review: Review::default(),
@@ -181,15 +192,20 @@ impl Core {
         self.predeclare_exchanges(key);
     }
 
+    /// The time, for whatever is timed from here on (monotonic ms).
+    pub fn set_monotonic_time(&mut self, now_ms: u64) {
+        self.traffic.monotonic_ms = now_ms;
+    }
+
     /// Whether [`Core::deliver_fresh`] or [`Core::take_effects`] have something to do.
     #[inline]
     pub fn is_settled(&self) -> bool {
-        !self.traffic.has_fresh() && self.effects.is_empty() && self.morgue.dying.is_empty()
+        !self.traffic.has_fresh() && self.traffic.effects.is_empty() && self.morgue.dying.is_empty()
     }
 
     /// What the last commands mean for others than who gave them, in their order.
     pub fn take_effects(&mut self) -> Vec<Effect> {
-        std::mem::take(&mut self.effects)
+        std::mem::take(&mut self.traffic.effects)
     }
 
     /// Routes found at another generation may be wrong.

@@ -37,11 +37,12 @@ impl Core {
         settlement: Settlement,
     ) -> Result<()> {
         if !multiple {
-            let taken = self.traffic.channels[channel]
-                .unacked
-                .take(delivery_tag)
-                .ok_or_else(|| unknown_delivery_tag(delivery_tag))?;
-            self.finish(channel, &taken, settlement);
+            let taken = self.traffic.channels[channel].unacked.take(delivery_tag);
+            match taken {
+                Some(taken) => self.finish(channel, &taken, settlement),
+                None if self.is_forgiven(channel, delivery_tag) => {}
+                None => return Err(unknown_delivery_tag(delivery_tag)),
+            }
             return Ok(());
         }
         let last = self.last_tag(channel, delivery_tag)?;
@@ -63,8 +64,11 @@ impl Core {
         let last = self.last_tag(channel, delivery_tag);
         let unacked = &mut self.traffic.channels[channel].unacked;
         if !multiple {
-            let taken = unacked.take(delivery_tag);
-            into.push(taken.ok_or_else(|| unknown_delivery_tag(delivery_tag))?);
+            match unacked.take(delivery_tag) {
+                Some(taken) => into.push(taken),
+                None if self.is_forgiven(channel, delivery_tag) => {}
+                None => return Err(unknown_delivery_tag(delivery_tag)),
+            }
             return Ok(());
         }
         let last = last?;
@@ -144,6 +148,7 @@ impl Core {
         match delivery_tag {
             0 => Ok(u64::MAX),
             tag if self.traffic.channels[channel].unacked.contains(tag) => Ok(tag),
+            tag if self.is_forgiven(channel, tag) => Ok(tag),
             tag => Err(unknown_delivery_tag(tag)),
         }
     }

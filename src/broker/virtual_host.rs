@@ -16,6 +16,8 @@ pub struct VirtualHost {
     pub queues: Map<Name, QueueKey>,
     pub(super) policies: Policies,
     pub(super) parameters: Parameters,
+    /// RabbitMQ: firehose.
+    pub traced: bool,
 }
 
 impl VirtualHost {
@@ -26,6 +28,7 @@ impl VirtualHost {
             queues: Map::default(),
             policies: Policies::default(),
             parameters: Parameters::new(),
+            traced: false,
         }
     }
 }

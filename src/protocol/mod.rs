@@ -22,7 +22,7 @@ use std::collections::VecDeque;
 
 use crate::broker::journal::{Journal, QueueId};
 use crate::broker::message::{MessageId, PageWork, Traits};
-use crate::broker::{Core, Effect, Message, Published, Route};
+use crate::broker::{Core, Effect, Message, Name, Published, Route};
 use crate::config::Config;
 use crate::wire::amqp::method::basic;
 
@@ -86,8 +86,11 @@ pub struct Hub {
 
 impl Hub {
     pub fn new(config: Config, entropy: Entropy) -> Self {
+        let mut core = Core::new();
+        core.consumer_timeout_ms = config.limits.consumer_timeout_ms;
+        core.node_name = Name::from(config.server.node_name.as_str());
         Hub {
-            core: Core::new(),
+            core,
             outboxes: Outboxes::new(config.limits.outbox_bytes_max),
             config,
             entropy,
@@ -115,6 +118,7 @@ impl Hub {
     /// The time as the turn begins: what is done in it is done then.
     pub fn begin_turn(&mut self, now: Now) {
         self.core.set_time(now.unix_ms);
+        self.core.set_monotonic_time(now.monotonic_ms);
     }
 
     /// When [`Hub::settle`] has something to do, in milliseconds since 1970.
@@ -204,7 +208,7 @@ impl Hub {
     pub fn on_page(&mut self, block: u64, encoded: &[u8]) {
         let waiting = self.core.page_in(block, encoded);
         self.woken.extend(waiting);
-        self.core.deliver_fresh(&mut self.outboxes);
+        self.after_command();
     }
 
     /// The store ran out of disk, or has room again.
@@ -274,6 +278,13 @@ impl Hub {
         if self.core.is_settled() {
             return;
         }
+        self.carry_out_effects();
+        self.core.deliver_fresh(&mut self.outboxes);
+        // Traces of what was delivered just now; they are not traced again.
+        self.carry_out_effects();
+    }
+
+    fn carry_out_effects(&mut self) {
         for effect in self.core.take_effects() {
             match effect {
                 Effect::ConsumerCancelled {
@@ -287,9 +298,11 @@ impl Hub {
                     };
                     self.outboxes.send(socket, channel, &cancel);
                 }
+                Effect::Traced(delivery) => {
+                    self.core.trace_delivery(&delivery, &mut self.outboxes);
+                }
             }
         }
-        self.core.deliver_fresh(&mut self.outboxes);
     }
 
     /// Sixteen bytes that nobody can guess, as a name can hold them.
@@ -382,9 +395,9 @@ impl Machine {
     }
 
     /// When [`Machine::on_timeout`] is due, in monotonic milliseconds. It may move later unseen.
-    pub fn next_deadline(&self) -> Option<u64> {
+    pub fn next_deadline(&self, hub: &Hub) -> Option<u64> {
         match self {
-            Machine::Amqp(connection) => connection.next_deadline(),
+            Machine::Amqp(connection) => connection.next_deadline(hub),
         }
     }
 

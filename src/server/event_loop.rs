@@ -212,7 +212,16 @@ impl EventLoop {
                 Command::StopNow => self.stop(0, now),
                 Command::Block(reason) => self.hub.set_blocked(Some(&reason)),
                 Command::Unblock => self.hub.set_blocked(None),
+                Command::Trace { virtual_host, on } => self.trace(&virtual_host, on),
             }
+        }
+    }
+
+    fn trace(&mut self, virtual_host: &str, on: bool) {
+        match self.hub.core.set_tracing(virtual_host.as_bytes(), on) {
+            Ok(()) if on => log::info!("vhost '{virtual_host}': tracing enabled"),
+            Ok(()) => log::info!("vhost '{virtual_host}': tracing disabled"),
+            Err(error) => log::warn!("tracing: {error}"),
         }
     }
 

@@ -27,7 +27,7 @@ pub struct QueueArguments {
     pub single_active_consumer: bool,
     /// `x-delivery-limit`; `None` is no limit.
     pub delivery_limit: Option<u64>,
-    /// `x-consumer-timeout`, milliseconds.
+    /// `x-consumer-timeout`, milliseconds; 0 is none, whatever the broker was told.
     pub consumer_timeout_ms: Option<u64>,
     pub delayed_retry_type: RetryType,
     /// `x-delayed-retry-min`, milliseconds.
@@ -105,9 +105,6 @@ pub const COMPARED: &[&str] = &[
     "x-delivery-limit",
 ];
 
-/// Arguments that are checked and kept, and mean nothing yet.
-const WITHOUT_EFFECT: &[&str] = &["x-single-active-consumer", "x-consumer-timeout"];
-
 pub const QUEUE_TYPE: &str = "x-queue-type";
 
 impl QueueArguments {
@@ -126,7 +123,7 @@ impl QueueArguments {
             priority_max: priority_max(table, kind)?,
             single_active_consumer: flag(table, "x-single-active-consumer")?,
             delivery_limit: delivery_limit(table, kind)?,
-            consumer_timeout_ms: milliseconds(table, "x-consumer-timeout", 0)?,
+            consumer_timeout_ms: consumer_timeout(table)?,
             dead_letter_strategy: dead_letter_strategy(table, kind)?,
             delayed_retry_type: delayed_retry_type(table)?,
             delayed_retry_min_ms: milliseconds(table, "x-delayed-retry-min", 0)?,
@@ -166,12 +163,6 @@ impl RetryType {
             _ => return None,
         })
     }
-}
-
-/// Which of these arguments their declarer relies on in vain, so that the log can say so.
-pub fn without_effect(table: Table<'_>) -> Vec<&'static str> {
-    let names = WITHOUT_EFFECT.iter().copied();
-    names.filter(|name| table.get(name).is_some()).collect()
 }
 
 /// Arguments that make no difference here, and are refused if they make no sense.
@@ -270,6 +261,11 @@ fn priority_max(table: Table<'_>, kind: QueueKind) -> Result<Option<u8>, BadArgu
     priority
         .map(Some)
         .map_err(|_| invalid(name, format!("{{max_value_exceeded,{value}}}")))
+}
+
+/// `x-consumer-timeout` in milliseconds, of a queue or a consumer.
+pub fn consumer_timeout(table: Table<'_>) -> Result<Option<u64>, BadArgument> {
+    milliseconds(table, "x-consumer-timeout", 0)
 }
 
 /// -1 is RabbitMQ's way to say that there is no limit, which a quorum queue has if it says nothing.
@@ -443,15 +439,6 @@ mod tests {
             refusal("x-dead-letter-exchange", Value::Void),
             "invalid type 'void' for arg 'x-dead-letter-exchange' in queue 'q' in vhost '/'"
         );
-    }
-
-    #[test]
-    fn arguments_without_effect_are_named() {
-        let mut table = TableBuilder::new();
-        table.put("x-single-active-consumer", Value::Bool(1));
-        table.put("x-queue-mode", Value::string("lazy"));
-        let named = without_effect(table.finish().view());
-        assert_eq!(named, ["x-single-active-consumer"]);
     }
 
     #[test]

@@ -103,6 +103,10 @@ impl Queue {
         declared_arguments: OwnedTable,
         arguments: QueueArguments,
     ) -> Self {
+        let dispatch = match arguments.single_active_consumer {
+            true => Dispatch::with_single_active(),
+            false => Dispatch::default(),
+        };
         let mut queue = Queue {
             name,
             virtual_host,
@@ -119,7 +123,7 @@ impl Queue {
             bindings: BindingSet::default(),
             ready: Ready::default(),
             unacked: 0,
-            dispatch: Dispatch::default(),
+            dispatch,
             exclusively_consumed: false,
             id: None,
             awaited_block: None,

@@ -5,7 +5,7 @@ use crate::broker::error::{Error, Result, named};
 use crate::broker::journal::{Definition, QueueId, StoredQueue};
 use crate::broker::name::Name;
 use crate::broker::outlet::Effect;
-use crate::broker::queue::arguments::{COMPARED, QUEUE_TYPE, without_effect};
+use crate::broker::queue::arguments::{COMPARED, QUEUE_TYPE};
 use crate::broker::queue::{Queue, QueueArguments, QueueKey, QueueKind};
 use crate::broker::virtual_host::VirtualHostKey;
 use crate::broker::{ChannelKey, Core, REPLY_TO};
@@ -170,14 +170,6 @@ impl Core {
     }
 
     fn add_queue(&mut self, declaration: &QueueDeclaration<'_>, arguments: QueueArguments) {
-        let vain = without_effect(declaration.arguments);
-        if !vain.is_empty() {
-            let name = String::from_utf8_lossy(declaration.name);
-            log::warn!(
-                "queue '{name}': {} kept, without effect yet",
-                vain.join(", ")
-            );
-        }
         let name = Name::from(declaration.name);
         let (policies, policy_revision) =
             self.policies_for_queue(declaration.virtual_host, &name, arguments.kind);
@@ -297,7 +289,7 @@ impl Core {
         channel.consumer_tags.remove(&consumer.tag);
         let connection = self.connections.get(channel.connection);
         if connection.is_some_and(|connection| connection.wants_cancel_notify) {
-            self.effects.push(Effect::ConsumerCancelled {
+            self.traffic.effects.push(Effect::ConsumerCancelled {
                 socket: consumer.socket,
                 channel: consumer.channel_number,
                 consumer_tag: consumer.tag,
