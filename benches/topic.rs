@@ -124,40 +124,52 @@ fn many_hashes() {
 }
 
 /// Nanoseconds per publish of a small message to an exchange with so many bindings, which lead to
-/// [`QUEUES`] queues. What is in the queues is thrown away now and then, outside the measurement.
+/// [`QUEUES`] queues: of several rounds the best, since others use the machine as well. What is in the
+/// queues is thrown away now and then, outside the measurement.
 fn publish_all(count: usize) -> f64 {
     let (mut core, virtual_host) = broker(count);
     let keys = keys(count.div_ceil(KINDS), 0);
-    let mut route = Route::default();
-    let mut elapsed = Duration::ZERO;
-    for keys in keys.chunks(1000) {
-        let started = Instant::now();
-        for key in keys {
-            let message = Message {
-                exchange: b"topics",
-                routing_key: key.as_bytes(),
-                properties: &[0, 0],
-                body: Body::Slice(&[b'x'; 100]),
-                arrived_ms: 0,
-            };
-            let exchange = core
-                .exchange(virtual_host, message.exchange)
-                .expect("it was declared");
-            let properties = Properties::decode(message.properties).expect("there are none");
-            core.route(exchange, &[message.routing_key], &properties, &mut route);
-            core.publish(&route, &message, Traits::of(&message), &mut Nobody);
+    let mut best = Duration::MAX;
+    for _ in 0..ROUNDS {
+        let mut elapsed = Duration::ZERO;
+        for keys in keys.chunks(1000) {
+            let started = Instant::now();
+            for key in keys {
+                publish_one(&mut core, virtual_host, key.as_bytes());
+            }
+            elapsed += started.elapsed();
+            throw_away(&mut core, virtual_host);
         }
-        elapsed += started.elapsed();
-        for queue in 0..QUEUES {
-            let name = queue_name(queue);
-            core.purge_queue(virtual_host, Key::NONE, name.as_bytes())
-                .expect("it was declared");
-        }
-        while core.has_more_work() {
-            core.tidy();
-        }
+        best = best.min(elapsed);
     }
-    elapsed.as_nanos() as f64 / keys.len() as f64
+    best.as_nanos() as f64 / keys.len() as f64
+}
+
+fn publish_one(core: &mut Core, virtual_host: VirtualHostKey, key: &[u8]) {
+    let mut route = Route::default();
+    let message = Message {
+        exchange: b"topics",
+        routing_key: key,
+        properties: &[0, 0],
+        body: Body::Slice(&[b'x'; 100]),
+        arrived_ms: 0,
+    };
+    let exchange = core.exchange(virtual_host, message.exchange);
+    let exchange = exchange.expect("it was declared");
+    let properties = Properties::decode(message.properties).expect("there are none");
+    core.route(exchange, &[key], &properties, &mut route);
+    core.publish(&route, &message, Traits::of(&message), &mut Nobody);
+}
+
+fn throw_away(core: &mut Core, virtual_host: VirtualHostKey) {
+    for queue in 0..QUEUES {
+        let name = queue_name(queue);
+        core.purge_queue(virtual_host, Key::NONE, name.as_bytes())
+            .expect("it was declared");
+    }
+    while core.has_more_work() {
+        core.tidy();
+    }
 }
 
 fn broker(bindings: usize) -> (Core, VirtualHostKey) {
