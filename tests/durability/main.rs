@@ -17,6 +17,7 @@ mod bulk;
 mod clean_stop;
 mod deep_queues;
 mod directory;
+mod exchange_types;
 mod full_disk;
 mod killed;
 mod ledger;
