@@ -276,6 +276,7 @@ fn append(journal: &mut Journal, id: u64, queue: QueueId, body: &[u8]) {
         routing_key: b"queue-1",
         properties: &[0x10, 0, 2],
         body: Body::Slice(body),
+        arrived_ms: 0,
     };
     journal.append(MessageId::from_bits(id), &[queue], &message);
 }

@@ -97,6 +97,7 @@ fn append(journal: &mut Journal, id: u64, queues: &[u64], body: &[u8]) {
         routing_key: b"jobs",
         properties: &[0, 0],
         body: Body::Slice(body),
+        arrived_ms: 0,
     };
     journal.append(MessageId::from_bits(id), &queues, &message);
 }

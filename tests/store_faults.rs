@@ -82,6 +82,7 @@ fn missing(
         }
     }
     let found = Held::recovered(recovered);
+    held.check_attributes(recovered);
     let mut missing = BTreeSet::new();
     for (queue, copies) in &held.copies {
         for id in copies {
@@ -206,14 +207,18 @@ fn looking_changes_nothing() {
 }
 
 #[test]
-fn a_later_version_is_refused_and_left_alone() {
+fn another_version_is_refused_and_left_alone() {
     let (disk, mut engine, _) = filled();
     engine.stop(&[]).unwrap();
     drop(engine);
-    for path in disk.names() {
+    for (path, version) in disk
+        .names()
+        .into_iter()
+        .flat_map(|it| [(it.clone(), 1), (it, 3)])
+    {
         let newer = disk.copy();
         let mut header = newer.snapshot()[&path][..64].to_vec();
-        header[8] = 2;
+        header[8] = version;
         let checksum = crc32fast::hash(&header[..60]);
         header[60..].copy_from_slice(&checksum.to_le_bytes());
         for (offset, byte) in header.into_iter().enumerate() {
@@ -222,7 +227,13 @@ fn a_later_version_is_refused_and_left_alone() {
         }
         let before = newer.snapshot();
         let result = Engine::open(newer.clone(), &OPTIONS);
-        assert!(matches!(result, Err(OpenError::Version { version: 2, .. })));
+        let Err(OpenError::Version {
+            version: refused, ..
+        }) = result
+        else {
+            panic!("{path} of version {version} was taken");
+        };
+        assert_eq!(refused, u32::from(version));
         assert_eq!(before, newer.snapshot());
     }
 }

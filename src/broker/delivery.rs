@@ -88,7 +88,7 @@ impl Core {
         }
         self.holders.extend(id);
         let message = stored.hold(&mut self.messages, message);
-        self.traffic.queues[key].ready.push(message);
+        self.traffic.queues[key].ready.push(Entry::new(message));
     }
 
     /// Delivers from queues that became deliverable by the last command; a few messages each, the

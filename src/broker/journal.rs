@@ -102,8 +102,8 @@ impl Journal {
 
     /// Adds a message for these queues. Ids must grow from call to call.
     ///
-    /// All numbers little endian: size of what follows (4 bytes), id (8), count of queues (4), queue
-    /// ids (8 each), lengths of exchange and routing key (1 each), properties (4), body (4), and these
+    /// All numbers little endian: size of what follows (4 bytes), id (8), time of arrival (8), count
+    /// of queues (4), queue ids (8 each), lengths of exchange and routing key (1 each), properties (4), body (4), and these
     /// four.
     pub fn append(&mut self, id: MessageId, queues: &[QueueId], message: &Message<'_>) {
         let body = message.body.as_slice();
@@ -122,6 +122,7 @@ impl Journal {
         out.reserve((4 + size).max(expected));
         out.extend_from_slice(&(size as u32).to_le_bytes());
         out.extend_from_slice(&id.to_bits().to_le_bytes());
+        out.extend_from_slice(&message.arrived_ms.to_le_bytes());
         out.extend_from_slice(&(queues.len() as u32).to_le_bytes());
         for queue in queues {
             out.extend_from_slice(&queue.0.to_le_bytes());
@@ -142,7 +143,7 @@ impl Journal {
 pub struct StoredMessage<'a> {
     pub id: MessageId,
     /// Eight bytes, little endian, for each.
-    queues: &'a [u8],
+    pub queue_bytes: &'a [u8],
     pub message: Message<'a>,
     /// All of it, without the leading size.
     pub encoded: &'a [u8],
@@ -152,6 +153,7 @@ impl<'a> StoredMessage<'a> {
     /// Reads one message without its leading size; `None` if that is not what the bytes are.
     pub fn decode(encoded: &'a [u8]) -> Option<Self> {
         let (id, rest) = encoded.split_first_chunk::<8>()?;
+        let (arrived_ms, rest) = rest.split_first_chunk::<8>()?;
         let (count, rest) = rest.split_first_chunk::<4>()?;
         let queues_size = (u32::from_le_bytes(*count) as usize).checked_mul(8)?;
         let (queues, rest) = rest.split_at_checked(queues_size)?;
@@ -167,19 +169,20 @@ impl<'a> StoredMessage<'a> {
         let id = u64::from_le_bytes(*id);
         (id <= MessageId::MAX).then_some(StoredMessage {
             id: MessageId::from_bits(id),
-            queues,
+            queue_bytes: queues,
             message: Message {
                 exchange,
                 routing_key,
                 properties,
                 body: Body::Slice(rest),
+                arrived_ms: u64::from_le_bytes(*arrived_ms),
             },
             encoded,
         })
     }
 
     pub fn queues(&self) -> impl ExactSizeIterator<Item = QueueId> + 'a {
-        let (ids, _) = self.queues.as_chunks::<8>();
+        let (ids, _) = self.queue_bytes.as_chunks::<8>();
         ids.iter().map(|id| QueueId(u64::from_le_bytes(*id)))
     }
 }
@@ -208,7 +211,7 @@ impl<'a> Iterator for StoredMessages<'a> {
 
 const EXPECTED_BYTES_MAX: usize = 1 << 20;
 /// What a message takes without queue ids, names, properties and body.
-const MESSAGE_FIXED_SIZE: usize = 8 + 4 + 1 + 1 + 4 + 4;
+const MESSAGE_FIXED_SIZE: usize = 8 + 8 + 4 + 1 + 1 + 4 + 4;
 
 #[cfg(test)]
 mod tests {
@@ -223,6 +226,7 @@ mod tests {
             routing_key: b"key",
             properties: &[0, 0],
             body: Body::Slice(body),
+            arrived_ms: 1_790_000_000_123,
         };
         journal.append(
             MessageId::from_bits(1),
@@ -238,6 +242,7 @@ mod tests {
             [QueueId(5), QueueId(9)]
         );
         assert_eq!(read[0].message.body.as_slice(), body);
+        assert_eq!(read[0].message.arrived_ms, 1_790_000_000_123);
         assert_eq!(read[1].message.routing_key, b"key");
         assert!(read[1].message.body.is_empty());
         for cut in 0..read[1].encoded.len() {

@@ -527,6 +527,7 @@ mod tests {
                 routing_key: b"key",
                 properties: &[0, 0],
                 body,
+                arrived_ms: 0,
             },
         }
     }

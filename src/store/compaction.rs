@@ -8,13 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 
-use crate::broker::journal::QueueId;
+use crate::broker::journal::{QueueId, StoredMessage};
 use crate::broker::message::BLOCK_MESSAGES;
 
 use super::files::{Disk, DiskFile, is_full};
 use super::id_set::IdSet;
 use super::index::{IndexBuilder, MessageRuns};
-use super::log::{Log, read_section, record_keys};
+use super::log::{Log, read_section};
 use super::record::{self, Kind, Met, Seed, Walk};
 use super::runs::{Run, RunWriter, Runs};
 use super::segment::{HEADER_SIZE, Header, LOG, Role, Section, Segment, encode_footer, log_path};
@@ -259,15 +259,16 @@ impl<D: Disk> Log<D> {
         for met in Walk::new(&bytes, seed, from) {
             match met {
                 Met::Record(record) if record.kind == Kind::Message => {
-                    let Some((id, queues)) = record_keys(record.payload) else {
+                    let Some(stored) = StoredMessage::decode(record.payload) else {
                         continue;
                     };
+                    let (id, queues) = (stored.id.to_bits(), stored.queue_bytes);
                     let kept = queues.as_chunks::<8>().0.iter().filter(|queue| {
                         self.needs(compaction, QueueId(u64::from_le_bytes(**queue)), id)
                     });
                     keep_for(record.payload, queues, kept, &mut message);
-                    if !message.is_empty() && id / BLOCK_MESSAGES as u64 == block {
-                        copy.put_message(seed, id, &message);
+                    if stored.id.block() == block {
+                        copy.put_message(seed, &message);
                     }
                 }
                 Met::Record(_) => {}
@@ -352,12 +353,15 @@ impl<F: DiskFile> Copy<F> {
         record::write(&mut self.out, seed, offset, kind, payload);
     }
 
-    fn put_message(&mut self, seed: Seed, id: u64, message: &[u8]) {
-        let offset = self.end + self.out.len() as u64;
-        if let Some((_, queues)) = record_keys(message) {
-            self.index.push(id, queues, offset);
+    /// Nothing, if that is what the message is.
+    fn put_message(&mut self, seed: Seed, encoded: &[u8]) {
+        if let Some(stored) = StoredMessage::decode(encoded) {
+            let offset = self.end + self.out.len() as u64;
+            let attributes = stored.message.attributes();
+            self.index
+                .push(stored.id.to_bits(), stored.queue_bytes, attributes, offset);
+            self.put(seed, Kind::Message, encoded);
         }
-        self.put(seed, Kind::Message, message);
     }
 
     fn put_acks(&mut self, seed: Seed, acks: &BTreeMap<QueueId, IdSet>) {
@@ -415,8 +419,8 @@ fn new_path(number: u64) -> String {
     format!("{LOG}/{number:010}.compacted")
 }
 
-/// Offset of the queues in an encoded message: behind id and count.
-const MESSAGE_QUEUES: usize = 12;
+/// Offset of the queues in an encoded message: behind id, time of arrival and count.
+const MESSAGE_QUEUES: usize = 20;
 /// Less garbage than this is not worth a new file.
 const GARBAGE_MIN: u64 = 64 << 10;
 /// Room for the index of a new file.

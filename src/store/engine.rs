@@ -212,7 +212,7 @@ fn repair_log<D: Disk>(disk: &D, survey: &mut Survey) -> io::Result<()> {
     // Before the segment they are behind gets a footer, which would make them believable.
     disk.sync_folder(LOG)?;
     let numbers = survey.segments.iter().map(|found| found.number);
-    let list = runs::pack_numbers(numbers);
+    let list = runs::pack_segments(numbers);
     for found in &mut survey.segments {
         if let Some(index) = &found.index {
             let file = disk.open(&log_path(found.number))?;

@@ -4,13 +4,15 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::segment::VERSION;
+
 #[derive(Debug)]
 pub enum OpenError {
     /// Another process has it.
     InUse {
         directory: PathBuf,
     },
-    /// A file is of a later version of this program; nothing was changed.
+    /// A file was written by a program with another version of the format; nothing was changed.
     Version {
         file: String,
         version: u32,
@@ -40,8 +42,8 @@ impl fmt::Display for OpenError {
             ),
             OpenError::Version { file, version } => write!(
                 f,
-                "{file} is of format version {version}, which a later leveret wrote; this one leaves \
-                 it untouched"
+                "{file} is of format version {version}, which another leveret wrote; this one has \
+                 version {VERSION} and leaves it untouched"
             ),
             OpenError::Io { path, error } => {
                 write!(f, "data directory: {}: {error}", path.display())

@@ -1,16 +1,18 @@
 //! What a segment holds, without the bodies: ids and queues of its messages, where each block of ids
-//! begins, and the acks it carries. Built while the segment is written, kept in its footer.
+//! begins, their attributes, and the acks it carries. Built while the segment is written, kept in its footer.
 //!
 //! Messages are runs of (distance to the id before, set of queues, how often), so that a steady stream
-//! takes a few bytes per segment and a scattered one two or three per message.
+//! takes a few bytes per segment and a scattered one two or three per message; for their attributes see
+//! [`attributes`](super::attributes).
 
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
 use crate::broker::journal::QueueId;
-use crate::broker::message::BLOCK_MESSAGES;
+use crate::broker::message::{Attributes, BLOCK_MESSAGES};
 
+use super::attributes::{self, AttributeList};
 use super::number;
 
 /// The index of a segment that is being written.
@@ -19,6 +21,7 @@ pub(super) struct IndexBuilder {
     pub blocks: Blocks,
     /// Packed lists, as in the records.
     pub acks: Vec<u8>,
+    pub attributes: AttributeList,
     pub messages: u64,
     /// Copies of messages, one for each queue.
     pub references: u64,
@@ -43,13 +46,14 @@ struct Entry {
 impl IndexBuilder {
     /// Adds a message whose record is at `offset`. `queues` as in the record: eight bytes each.
     #[inline]
-    pub fn push(&mut self, id: u64, queues: &[u8], offset: u64) {
+    pub fn push(&mut self, id: u64, queues: &[u8], attributes: Attributes, offset: u64) {
         if self.messages == 0 {
             self.first = id;
         }
         self.messages += 1;
         self.references += (queues.len() / 8) as u64;
         self.blocks.note(id / BLOCK_MESSAGES as u64, offset);
+        self.attributes.push(attributes);
         if self.set.0 != queues || self.set_numbers.is_empty() {
             self.set = (queues.to_vec(), self.set_number(queues));
         }
@@ -91,7 +95,8 @@ impl IndexBuilder {
         self.sets.len()
             + self.runs.len()
             + self.acks.len()
-            + ENTRY_SIZE_MAX * self.blocks.entries.len()
+            + self.attributes.size()
+            + BLOCK_ENTRY_SIZE_MAX * self.blocks.entries.len()
             + INDEX_SLACK
     }
 
@@ -117,7 +122,10 @@ impl Entry {
 }
 
 /// What a message adds to an index at most, beside its queues.
-pub(super) const ENTRY_SIZE_MAX: usize = 32;
+pub(super) const ENTRY_SIZE_MAX: usize =
+    BLOCK_ENTRY_SIZE_MAX + RUN_SIZE_MAX + attributes::ENTRY_SIZE_MAX;
+const RUN_SIZE_MAX: usize = 10 + 5 + 10;
+const BLOCK_ENTRY_SIZE_MAX: usize = 5 + 5;
 const INDEX_SLACK: usize = 256;
 
 /// Where blocks of ids begin in a segment.
@@ -243,7 +251,7 @@ impl<'a> MessageRuns<'a> {
             set,
         };
         self.last = self.last.checked_add(stride.checked_mul(count)?)?;
-        let valid = stride > 0 && count > 0 && set < self.set_count && self.last <= u64::MAX >> 1;
+        let valid = stride > 0 && count > 0 && set < self.set_count && self.last <= u64::MAX >> 9;
         valid.then_some(run)
     }
 }
@@ -277,7 +285,7 @@ mod tests {
     fn a_steady_stream_takes_a_few_bytes_beside_its_blocks() {
         let mut index = IndexBuilder::default();
         for id in 0..100_000 {
-            index.push(id, &queues(&[7]), 64 + 150 * id);
+            index.push(id, &queues(&[7]), Attributes::default(), 64 + 150 * id);
         }
         let mut out = Vec::new();
         index.encode_messages(&mut out);
@@ -302,7 +310,7 @@ mod tests {
             let mut given = Vec::new();
             for (n, (distance, set)) in messages.iter().enumerate() {
                 id += distance;
-                index.push(id, &queues(set), 64 + n as u64);
+                index.push(id, &queues(set), Attributes::default(), 64 + n as u64);
                 given.push((id, set.clone()));
             }
             let mut out = Vec::new();

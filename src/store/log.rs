@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use crate::broker::journal::{Journal, QueueId};
+use crate::broker::journal::{Journal, QueueId, StoredMessage};
 use crate::broker::message::{BLOCK_MESSAGES, MessageId};
 
 use super::compaction::Compaction;
@@ -155,9 +155,9 @@ impl<D: Disk> Log<D> {
         if journal.messages.is_empty() && journal.acks.is_empty() && !self.uncommitted {
             return Ok(());
         }
-        // A batch that fits half a segment is not torn apart. The quarter is for headers and the index.
+        // A batch that fits half a segment is not torn apart. The half is for headers and the index.
         let whole = journal.messages.len()
-            + journal.messages.len() / 4
+            + journal.messages.len() / 2
             + ACK_SIZE_MAX * journal.acks.len()
             + 4 * RECORD_HEADER;
         if !journal.messages.is_empty() && (whole as u64) < self.segment_bytes / 2 {
@@ -190,14 +190,15 @@ impl<D: Disk> Log<D> {
     fn append_messages(&mut self, disk: &D, messages: &[u8], taken: &mut usize) -> io::Result<()> {
         while let Some((size, rest)) = messages[*taken..].split_first_chunk::<4>() {
             let size = u32::from_le_bytes(*size) as usize;
-            let Some((id, queues)) = rest.get(..size).and_then(record_keys) else {
+            let Some(message) = rest.get(..size).and_then(StoredMessage::decode) else {
                 return Err(io::Error::other("the journal is not well-formed"));
             };
+            let (id, queues) = (message.id.to_bits(), message.queue_bytes);
             self.reserve(disk, RECORD_HEADER + size, queues.len(), self.ack_reserve())?;
-            let offset = self.active.end;
-            self.active.index.push(id, queues, offset);
+            let (attributes, offset) = (message.message.attributes(), self.active.end);
+            self.active.index.push(id, queues, attributes, offset);
             self.active.live += (queues.len() / 8) as u64;
-            self.put(Kind::Message, &rest[..size]);
+            self.put(Kind::Message, message.encoded);
             self.uncommitted = true;
             self.next_message = self.next_message.max(id + 1);
             *taken += 4 + size;
@@ -394,7 +395,7 @@ impl<D: Disk> Log<D> {
         let sealed = self.segments.keys().copied();
         let kept = sealed.filter(|number| !self.condemned.contains(number));
         let closing = self.closing.iter().map(|full| full.number);
-        runs::pack_numbers(kept.chain(closing))
+        runs::pack_segments(kept.chain(closing))
     }
 
     /// Adds a record for which there is room.
@@ -489,7 +490,8 @@ impl<D: Disk> Log<D> {
     }
 
     /// Removes segments that nobody needs. Only when everything is stored: the acks must be. First it is
-    /// noted that they go, so that one that is missing without a note is known to be lost.
+    /// noted that they go, so that one that is missing without a note is known to be lost, and that one
+    /// that is still there after a crash, but not the acks for it, is known to be done with.
     pub fn release(&mut self, disk: &D) -> io::Result<()> {
         if self.is_dirty() {
             return Ok(());
@@ -498,12 +500,7 @@ impl<D: Disk> Log<D> {
         if !std::mem::take(&mut self.changed) {
             return Ok(());
         }
-        self.condemned = self
-            .segments
-            .values()
-            .filter(|segment| segment.live == 0 && !self.needs_acks_of(segment))
-            .map(|segment| segment.number)
-            .collect();
+        self.condemned = self.find_unneeded();
         if !self.condemned.is_empty() {
             let list = self.list();
             let reserved = self.reserve(disk, RECORD_HEADER + list.len() + LIST_GROWTH, 0, 0);
@@ -527,7 +524,6 @@ impl<D: Disk> Log<D> {
         for number in &condemned {
             self.discard(disk, *number)?;
         }
-        // Before those that hold acks for these: they must not be back without them.
         disk.sync_folder(LOG)?;
         for number in condemned {
             if let Some(segment) = self.segments.remove(&number)
@@ -542,12 +538,19 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    /// Whether a segment holds acks for one that is still there.
-    fn needs_acks_of(&self, segment: &Segment) -> bool {
-        segment
-            .targets
-            .iter()
-            .any(|target| self.segments.contains_key(target))
+    /// Segments without messages that somebody needs, and without acks for segments that stay.
+    fn find_unneeded(&self) -> Vec<u64> {
+        let mut unneeded: Vec<u64> = Vec::new();
+        for segment in self.segments.values().filter(|segment| segment.live == 0) {
+            // These are older, and were looked at before.
+            let stays = |target: &u64| {
+                self.segments.contains_key(target) && unneeded.binary_search(target).is_err()
+            };
+            if !segment.targets.iter().any(stays) {
+                unneeded.push(segment.number);
+            }
+        }
+        unneeded
     }
 
     /// The file becomes the next segment's, or goes.
@@ -779,8 +782,8 @@ fn read_block<F: DiskFile>(
     for met in Walk::new(&bytes, seed, from) {
         match met {
             record::Met::Record(record) if record.kind == Kind::Message => {
-                let id = record_keys(record.payload).map(|(id, _)| id);
-                if id.is_some_and(|id| id / BLOCK_MESSAGES as u64 == block) {
+                let message = StoredMessage::decode(record.payload);
+                if message.is_some_and(|message| message.id.block() == block) {
                     out.extend_from_slice(&(record.payload.len() as u32).to_le_bytes());
                     out.extend_from_slice(record.payload);
                 }
@@ -816,15 +819,6 @@ pub(super) fn read_section<F: DiskFile>(
         return Err(damaged());
     }
     Ok(bytes)
-}
-
-/// Id and queues of a message as it is encoded.
-#[inline]
-pub(super) fn record_keys(encoded: &[u8]) -> Option<(u64, &[u8])> {
-    let (id, rest) = encoded.split_first_chunk::<8>()?;
-    let (count, rest) = rest.split_first_chunk::<4>()?;
-    let queues = rest.get(..(u32::from_le_bytes(*count) as usize).checked_mul(8)?)?;
-    Some((u64::from_le_bytes(*id), queues))
 }
 
 /// Bytes collected before they are written within a round.

@@ -18,7 +18,8 @@
 //!   spill/                       transient messages beyond the memory budget; emptied at start
 //!   quarantine/                  damaged bytes, for whoever wants to look at them
 //! ```
-//! Nothing in it depends on the host's name or the path; it may be moved while no broker runs.
+//! Nothing in it depends on the host's name or the path; it may be moved while no broker runs. Files of
+//! another version of the format than this program's are refused, and left untouched.
 //!
 //! # How it works
 //! - **One log** for all queues: a message is written once, whatever the fan-out; what is acked is
@@ -32,13 +33,15 @@
 //! - **Segments are recycled**: the file of a dead one becomes the next, as its blocks are written
 //!   already. Checksums start from the segment's number and the record's offset, so that nothing left
 //!   over is ever taken for a record.
-//! - **A full segment gets a footer** with its index, so that a start reads no bodies. It is written when
-//!   all before it is stored, and so it also proves that.
+//! - **A full segment gets a footer** with its index, so that a start reads no bodies: which messages it
+//!   has, for which queues, when they came, how large they are, how urgent, and when they expire. It is
+//!   written when all before it is stored, and so it also proves that.
 //! - **Commits say how far the log was stored** when they were written. This tells the tear of a crash,
 //!   behind which nothing is believed, from damage in the middle, which costs only what is damaged.
 //! - **Space**: the running store counts for each segment the copies of its messages that somebody
 //!   needs, and knows which older segments its acks are for. It goes when nobody needs either, and the
-//!   log notes that first, so that a missing file is known from a removed one. A segment of which less
+//!   log notes that first, so that a missing file is known from a removed one, and one that a crash brings
+//!   back from one that is needed. A segment of which less
 //!   than half is needed is rewritten in small steps, by which the count is checked too.
 //! - **Without space** messages wait, and with them what is behind them in the channel; acks of what is
 //!   stored go ahead into room that messages leave, since they make space.
@@ -50,6 +53,7 @@
 //! The store without its thread is [`engine::Engine`], over any [`files::Disk`]; so the tests cut the
 //! power of a simulated one between any two operations.
 
+mod attributes;
 mod catalog;
 mod compaction;
 mod definition_codec;
@@ -82,6 +86,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 use crate::broker::journal::{Journal, QueueId};
 use crate::broker::queue::PackedIds;
 
+pub use attributes::PackedAttributes;
 pub use definitions::DefinitionCounters;
 pub use engine::Options;
 pub use error::OpenError;
@@ -148,7 +153,7 @@ impl Opened {
     /// Opens a data directory, making it if there is none, and recovers what is stored there.
     ///
     /// # Errors
-    /// Another process has it, a later version wrote it, or it cannot be read or written. Damage is no
+    /// Another process has it, another version wrote it, or it cannot be read or written. Damage is no
     /// error: see [`Recovered::damage`].
     pub fn open(directory: &Path, options: Options) -> Result<(Opened, Recovered), OpenError> {
         let disk = Directory::lock(directory).map_err(|error| refused(directory, error))?;
@@ -173,7 +178,7 @@ impl Opened {
 /// Looks at the data directory of a broker that does not run, and changes nothing.
 ///
 /// # Errors
-/// A broker runs there, a later version wrote it, or it cannot be read.
+/// A broker runs there, another version wrote it, or it cannot be read.
 pub fn check(directory: &Path) -> Result<Inspection, OpenError> {
     let disk = Directory::inspect(directory).map_err(|error| refused(directory, error))?;
     Inspection::of(&disk)

@@ -7,6 +7,8 @@ use crate::broker::journal::{Definition, QueueId};
 use crate::broker::message::{BLOCK_MESSAGES, MessageId};
 use crate::broker::queue::PackedIds;
 
+use super::attributes::PackedAttributes;
+
 /// The state that was stored.
 #[derive(Debug)]
 pub struct Recovered {
@@ -16,6 +18,8 @@ pub struct Recovered {
     pub queues: Vec<(QueueId, PackedIds)>,
     /// How many queues have each message; blocks ascending.
     pub references: Vec<References>,
+    /// Of each message that somebody needs.
+    pub attributes: PackedAttributes,
     pub redelivered: Redelivered,
     /// The first of a block; no message ever had this id or a higher one.
     pub next_message: MessageId,

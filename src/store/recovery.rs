@@ -10,6 +10,7 @@ use crate::broker::message::{BLOCK_MESSAGES, MessageId};
 use crate::broker::queue::PackedIds;
 use crate::wire::amqp::{OwnedTable, Table};
 
+use super::attributes::{AttributeReader, AttributeRuns, PackedAttributes};
 use super::error::OpenError;
 use super::files::Disk;
 use super::id_set::{IdSet, Reader};
@@ -51,7 +52,8 @@ fn match_acks<D: Disk>(disk: &D, survey: &Survey) -> Result<(Recovered, Vec<Segm
     let mut segments = Vec::new();
     for found in &survey.segments {
         let messages = section(disk, found, Section::Messages)?;
-        let (references, live) = tally.count(&messages);
+        let attributes = section(disk, found, Section::Attributes)?;
+        let (references, live) = tally.count(&messages, &attributes);
         segments.push(Segment {
             number: found.number,
             ids: found.ids,
@@ -84,11 +86,13 @@ fn match_acks<D: Disk>(disk: &D, survey: &Survey) -> Result<(Recovered, Vec<Segm
         messages: tally.counter.messages,
         log_bytes: segments.iter().map(|segment| segment.data_end).sum(),
     };
+    let attributes = std::mem::take(&mut tally.attributes);
     let (queues, references) = tally.finish();
     let recovered = Recovered {
         definitions: Vec::new(),
         queues,
         references,
+        attributes,
         redelivered: redelivered(survey),
         next_message: MessageId::from_bits(next),
         next_queue: QueueId(next_queue),
@@ -154,6 +158,7 @@ struct Tally<'a> {
     slots: HashMap<QueueId, usize, FixedState>,
     queues: Vec<Copies<'a>>,
     counter: ReferenceCounter,
+    attributes: PackedAttributes,
     next_queue: u64,
 }
 
@@ -172,16 +177,18 @@ impl<'a> Tally<'a> {
             slots: HashMap::default(),
             queues: Vec::new(),
             counter: ReferenceCounter::default(),
+            attributes: PackedAttributes::default(),
             next_queue: acked.next_queue,
         }
     }
 
     /// Counts a segment's copies: all, and those that are needed.
-    fn count(&mut self, messages: &[u8]) -> (u64, u64) {
+    fn count(&mut self, messages: &[u8], attributes: &[u8]) -> (u64, u64) {
         let (mut all, mut live) = (0, 0);
         let Some(mut runs) = MessageRuns::decode(messages) else {
             return (0, 0);
         };
+        let mut attributes = AttributeReader::new(AttributeRuns::new(attributes));
         let sets: Vec<(u64, Vec<usize>)> = std::mem::take(&mut runs.sets)
             .iter()
             .map(|set| (set.len() as u64, self.slots_of(set)))
@@ -191,6 +198,7 @@ impl<'a> Tally<'a> {
             all += size * run.count;
             for n in 0..run.count {
                 let id = run.first + n * run.stride;
+                let attributes = attributes.read();
                 let mut count = 0;
                 for slot in slots {
                     let copies = &mut self.queues[*slot];
@@ -205,6 +213,7 @@ impl<'a> Tally<'a> {
                 }
                 if count > 0 {
                     self.counter.add(id, count);
+                    self.attributes.push(MessageId::from_bits(id), attributes);
                     live += u64::from(count);
                 }
             }

@@ -133,13 +133,24 @@ pub(super) fn pack(acks: &mut [(QueueId, MessageId)], out: &mut Vec<u8>) {
     }
 }
 
-/// Packs ascending numbers, as those of segments.
-pub(super) fn pack_numbers(numbers: impl Iterator<Item = u64>) -> Vec<u8> {
+/// Packs the numbers of segments, ascending, behind a zero, which no segment has: an empty list differs
+/// from none.
+pub(super) fn pack_segments(numbers: impl Iterator<Item = u64>) -> Vec<u8> {
     let mut writer = RunWriter::default();
     let mut out = Vec::new();
+    writer.push(0);
     numbers.for_each(|number| writer.push(number));
     writer.finish(QueueId(0), &mut out);
     out
+}
+
+/// `None` if that is no list of segments.
+pub(super) fn unpack_segments(bytes: &[u8]) -> Option<Vec<u64>> {
+    let mut runs = Runs::new(bytes);
+    let mut numbers = runs.by_ref().flat_map(|(_, run)| run.ids());
+    let marked = numbers.next() == Some(0);
+    let numbers = numbers.collect();
+    (marked && !runs.malformed).then_some(numbers)
 }
 
 /// Runs of packed lists, one list after the other.
@@ -232,6 +243,15 @@ mod tests {
         let mut out = Vec::new();
         pack(&mut acks, &mut out);
         assert!(out.len() < 10, "{}", out.len());
+    }
+
+    #[test]
+    fn an_empty_list_of_segments_is_a_list() {
+        for numbers in [vec![], vec![1], vec![1, 2, 3, 7, 9]] {
+            let packed = pack_segments(numbers.iter().copied());
+            assert_eq!(unpack_segments(&packed), Some(numbers));
+        }
+        assert_eq!(unpack_segments(b""), None);
     }
 
     proptest! {

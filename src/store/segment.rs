@@ -1,8 +1,8 @@
 //! What is around the records of a file: its header and, once it is full, its footer.
 //!
 //! ```text
-//!   header (64) | records ... | blocks | messages | acks | segments | trailer (80)
-//!                             +------------ footer, up to the end of the file
+//!   header (64) | records ... | blocks | messages | attributes | acks | segments | trailer (80)
+//!                             +------------------ footer, up to the end of the file
 //! ```
 //!
 //! The footer is written when all before it is stored; so a valid footer is also a proof of that.
@@ -15,9 +15,10 @@ pub(super) const HEADER_SIZE: u64 = 64;
 /// Bytes of a trailer.
 pub(super) const TRAILER_SIZE: u64 = 80;
 
-/// Raised when files are written that older programs would misread.
-const VERSION: u32 = 1;
+/// Raised when files are written that older programs would misread. Any other is refused.
+pub(super) const VERSION: u32 = 2;
 const MAGIC: &[u8; 8] = b"leveret\n";
+const SECTIONS: usize = 5;
 
 /// What a file is; its bytes are at the start, so that a stray one can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub(super) struct Header {
 
 pub(super) enum HeaderError {
     Damaged,
-    /// Written by a later version of the program.
+    /// Written by a program that has another version of the format.
     Version(u32),
 }
 
@@ -90,9 +91,9 @@ pub(super) struct Trailer {
     /// Offset of a clean stop behind which nothing comes; zero if there is none.
     pub clean_stop: u64,
     /// Bytes of the sections, in their order.
-    pub sizes: [u32; 4],
+    pub sizes: [u32; SECTIONS],
     /// Their checksums.
-    pub checksums: [u32; 4],
+    pub checksums: [u32; SECTIONS],
     /// First and last id of its messages, both one more; zero if there are none.
     pub ids: (u64, u64),
 }
@@ -102,6 +103,7 @@ pub(super) struct Trailer {
 pub(super) enum Section {
     Blocks,
     Messages,
+    Attributes,
     Acks,
     /// The full segments there were when it was written.
     Segments,
@@ -114,9 +116,8 @@ impl Trailer {
         out[8..16].copy_from_slice(&self.clean_stop.to_le_bytes());
         out[16..24].copy_from_slice(&self.ids.0.to_le_bytes());
         out[24..32].copy_from_slice(&self.ids.1.to_le_bytes());
-        for n in 0..4 {
-            out[32 + 4 * n..][..4].copy_from_slice(&self.sizes[n].to_le_bytes());
-            out[48 + 4 * n..][..4].copy_from_slice(&self.checksums[n].to_le_bytes());
+        for (n, number) in self.sizes.iter().chain(&self.checksums).enumerate() {
+            out[32 + 4 * n..][..4].copy_from_slice(&number.to_le_bytes());
         }
         let checksum = seed.checksum(0, &out[..76]);
         out[76..].copy_from_slice(&checksum.to_le_bytes());
@@ -132,8 +133,8 @@ impl Trailer {
             data_end: read_u64(bytes, 0),
             clean_stop: read_u64(bytes, 8),
             ids: (read_u64(bytes, 16), read_u64(bytes, 24)),
-            sizes: [32, 36, 40, 44].map(|at| read_u32(bytes, at)),
-            checksums: [48, 52, 56, 60].map(|at| read_u32(bytes, at)),
+            sizes: std::array::from_fn(|n| read_u32(bytes, 32 + 4 * n)),
+            checksums: std::array::from_fn(|n| read_u32(bytes, 32 + 4 * (SECTIONS + n))),
         };
         let sections: u64 = trailer.sizes.iter().map(|size| u64::from(*size)).sum();
         let size = trailer
@@ -173,9 +174,11 @@ pub(super) fn encode_footer(
     clean_stop: u64,
     segments: &[u8],
 ) -> Vec<u8> {
-    let mut sections: [Vec<u8>; 4] = Default::default();
+    let mut sections: [Vec<u8>; SECTIONS] = Default::default();
     index.blocks.encode(&mut sections[Section::Blocks as usize]);
     index.encode_messages(&mut sections[Section::Messages as usize]);
+    let attributes = &mut sections[Section::Attributes as usize];
+    index.attributes.encode(attributes);
     sections[Section::Acks as usize].extend_from_slice(&index.acks);
     sections[Section::Segments as usize].extend_from_slice(segments);
     let trailer = Trailer {
@@ -246,6 +249,7 @@ fn read_u64(bytes: &[u8], at: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::message::Attributes;
 
     #[test]
     fn a_header_is_read_as_written_and_no_flipped_bit_is_taken_for_a_version() {
@@ -268,7 +272,7 @@ mod tests {
     fn a_footer_is_read_as_written() {
         let seed = Seed::new(7);
         let mut index = IndexBuilder::default();
-        index.push(5, &3u64.to_le_bytes(), 64);
+        index.push(5, &3u64.to_le_bytes(), Attributes::default(), 64);
         index.acks = vec![1, 2, 3];
         let footer = encode_footer(&index, seed, 100, 0, b"");
         let trailer = footer.last_chunk().unwrap();

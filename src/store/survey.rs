@@ -8,18 +8,18 @@
 
 use std::io;
 
-use crate::broker::journal::QueueId;
+use crate::broker::journal::{QueueId, StoredMessage};
 
+use super::attributes::AttributeRuns;
 use super::catalog::Catalog;
 use super::definitions::{FOLDER, definitions_generation, definitions_path, garbage_of, replay};
 use super::error::OpenError;
 use super::files::{Disk, DiskFile};
 use super::index::{Blocks, IndexBuilder, MessageRuns};
-use super::log::record_keys;
 use super::position::Position;
 use super::record::{self, Kind, Met, RECORD_HEADER, Record, Seed, Walk};
 use super::recovered::{Damage, Fault};
-use super::runs::Runs;
+use super::runs::{Runs, unpack_segments};
 use super::segment::{
     HEADER_SIZE, Header, HeaderError, LOG, Role, Section, TRAILER_SIZE, Trailer, log_number,
     log_path,
@@ -82,6 +82,7 @@ impl Surveyed {
             match section {
                 Section::Blocks => index.blocks.encode(&mut out),
                 Section::Messages => index.encode_messages(&mut out),
+                Section::Attributes => index.attributes.encode(&mut out),
                 Section::Acks => out.extend_from_slice(&index.acks),
                 Section::Segments => out.extend_from_slice(&self.list),
             }
@@ -197,32 +198,41 @@ impl Survey {
                 None => torn = self.scan(disk, number, claim)?,
             }
         }
-        self.find_missing(disk)?;
+        self.compare_with_list(disk)?;
         self.find_clean_stop(disk)
     }
 
-    /// The last segment knows which there should be.
-    fn find_missing<D: Disk>(&mut self, disk: &D) -> Result<(), OpenError> {
+    /// The last segment knows which there should be. Others were on their way out: nobody needs them, and
+    /// acks for them may be gone already.
+    fn compare_with_list<D: Disk>(&mut self, disk: &D) -> Result<(), OpenError> {
         let Some(last) = self.segments.last() else {
             return Ok(());
         };
         let list = last
             .section(disk, Section::Segments)
             .map_err(|e| OpenError::io(log_path(last.number), e))?;
+        let Some(listed) = unpack_segments(&list) else {
+            return Ok(());
+        };
         let there: Vec<u64> = self.segments.iter().map(|it| it.number).collect();
-        for (_, run) in Runs::new(&list) {
-            for number in run.ids() {
-                let path = log_path(number);
-                if there.binary_search(&number).is_err() && !self.aside_files.contains(&path) {
-                    self.damage.push(Damage {
-                        file: path,
-                        offset: 0,
-                        bytes: 0,
-                        what: Fault::Missing,
-                    });
-                }
+        for number in &listed {
+            let path = log_path(*number);
+            if there.binary_search(number).is_err() && !self.aside_files.contains(&path) {
+                self.damage.push(Damage {
+                    file: path,
+                    offset: 0,
+                    bytes: 0,
+                    what: Fault::Missing,
+                });
             }
         }
+        let last = last.number;
+        let (kept, gone) = std::mem::take(&mut self.segments)
+            .into_iter()
+            .partition(|it| it.number >= last || listed.binary_search(&it.number).is_ok());
+        self.segments = kept;
+        self.void
+            .extend(gone.into_iter().map(|it: Surveyed| log_path(it.number)));
         Ok(())
     }
 
@@ -240,9 +250,15 @@ impl Survey {
         for record in accepted.records(&met) {
             clean_stop = 0;
             match record.kind {
-                Kind::Message => match record_keys(record.payload) {
-                    Some((id, queues)) if index.ids().is_none_or(|(_, last)| id > last) => {
-                        index.push(id, queues, record.offset);
+                Kind::Message => match StoredMessage::decode(record.payload) {
+                    Some(stored)
+                        if index
+                            .ids()
+                            .is_none_or(|(_, last)| stored.id.to_bits() > last) =>
+                    {
+                        let attributes = stored.message.attributes();
+                        let id = stored.id.to_bits();
+                        index.push(id, stored.queue_bytes, attributes, record.offset);
                     }
                     _ => self.note_damage(&path, records, record.offset, record.end()),
                 },
@@ -616,6 +632,7 @@ fn intact_sections<F: DiskFile>(file: &F, trailer: &Trailer) -> io::Result<Optio
     for section in [
         Section::Blocks,
         Section::Messages,
+        Section::Attributes,
         Section::Acks,
         Section::Segments,
     ] {
@@ -625,14 +642,21 @@ fn intact_sections<F: DiskFile>(file: &F, trailer: &Trailer) -> io::Result<Optio
         }
         sections.push(bytes);
     }
-    let mut acks = Runs::new(&sections[2]);
-    acks.by_ref().for_each(drop);
-    let Some(mut messages) = MessageRuns::decode(&sections[1]) else {
+    let [blocks, messages, attributes, acks, _] = &sections[..] else {
         return Ok(None);
     };
-    messages.by_ref().for_each(drop);
-    if acks.malformed || messages.malformed {
+    let mut acks = Runs::new(acks);
+    acks.by_ref().for_each(drop);
+    let Some(mut messages) = MessageRuns::decode(messages) else {
+        return Ok(None);
+    };
+    let count: u64 = messages.by_ref().map(|run| run.count).sum();
+    let mut attributes = AttributeRuns::new(attributes);
+    let described = attributes
+        .by_ref()
+        .fold(0, |sum: u64, (_, count)| sum.saturating_add(count));
+    if acks.malformed || messages.malformed || attributes.malformed || count != described {
         return Ok(None);
     }
-    Ok(Blocks::decode(&sections[0]))
+    Ok(Blocks::decode(blocks))
 }

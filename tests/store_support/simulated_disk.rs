@@ -52,8 +52,6 @@ pub enum Lie {
     DropsFileSync,
     /// Syncs of folders do nothing.
     DropsFolderSync,
-    /// Removals become stable in the wrong order, late for the older files.
-    KeepsRemovedFiles,
     /// A sync fails.
     FailsSync,
 }
@@ -237,12 +235,6 @@ impl Change {
         let (Change::Set(name, _) | Change::Remove(name) | Change::Rename(_, name, _)) = self;
         name.rsplit_once('/').map_or("", |(folder, _)| folder) == folder
     }
-
-    /// Whether an older file loses its name by it.
-    fn removes(&self) -> bool {
-        matches!(self, Change::Remove(_))
-            || matches!(self, Change::Rename(_, to, _) if to.contains("spare"))
-    }
 }
 
 impl Contents {
@@ -337,11 +329,8 @@ impl Disk for SimulatedDisk {
             return Ok(());
         }
         let mut stable = self.0.stable_names.borrow_mut();
-        let mut kept_one = false;
         self.0.changes.borrow_mut().retain(|change| {
-            let keeps = self.0.lie.get() == Lie::KeepsRemovedFiles && change.removes() && !kept_one;
-            kept_one |= keeps;
-            if change.is_in(folder) && !keeps {
+            if change.is_in(folder) {
                 change.apply(&mut stable);
                 return false;
             }

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use leveret::broker::journal::{
     Definition, Journal, QueueId, StoredBinding, StoredDestination, StoredExchange, StoredQueue,
 };
-use leveret::broker::message::{Body, Message, MessageId};
+use leveret::broker::message::{Attributes, Body, Message, MessageId};
 use leveret::store::Recovered;
+use leveret::wire::amqp::properties::Properties;
 use leveret::wire::amqp::{OwnedTable, Table};
 
 /// The state after some batches.
@@ -142,7 +143,21 @@ impl Held {
             }
         }
         assert_eq!(counts, counted, "references do not add up");
+        let described = recovered.attributes.iter().map(|(id, _)| id.to_bits());
+        assert!(
+            described.eq(counts.into_keys()),
+            "attributes are those of other messages"
+        );
         held
+    }
+
+    /// Attributes are those of the bodies, as far as these are known.
+    pub fn check_attributes(&self, recovered: &Recovered) {
+        for (id, found) in recovered.attributes.iter() {
+            if let Some((salt, size)) = self.bodies.get(&id.to_bits()) {
+                assert_eq!(found, attributes(*salt, *size), "attributes of {id:?}");
+            }
+        }
     }
 }
 
@@ -155,11 +170,22 @@ impl Change {
         for (id, queues, salt, size) in &self.messages {
             let queues: Vec<_> = queues.iter().map(|queue| QueueId(*queue)).collect();
             let body = body(*id, *salt, *size);
+            let attributes = attributes(*salt, *size);
+            let expiration = attributes.expiration_ms.map(|ms| ms.to_string());
+            let mut properties = Vec::new();
+            Properties {
+                content_type: Some(b"text/plain"),
+                priority: Some(attributes.priority).filter(|priority| *priority > 0),
+                expiration: expiration.as_deref().map(str::as_bytes),
+                ..Properties::default()
+            }
+            .encode(&mut properties);
             let message = Message {
                 exchange: b"x",
                 routing_key: &id.to_le_bytes(),
-                properties: &[0, 0],
+                properties: &properties,
                 body: Body::Slice(&body),
+                arrived_ms: attributes.arrived_ms,
             };
             journal.append(MessageId::from_bits(*id), &queues, &message);
         }
@@ -179,6 +205,16 @@ pub fn body(id: u64, salt: u64, size: usize) -> Vec<u8> {
         .repeat(size / 16 + 1);
     bytes.truncate(size);
     bytes
+}
+
+/// What a start must know of a message. The clock goes back now and then.
+pub fn attributes(salt: u64, size: usize) -> Attributes {
+    Attributes {
+        arrived_ms: 1_790_000_000_000 + salt / 3 - salt % 100 / 99 * 50,
+        body_size: size as u32,
+        priority: if salt % 5 == 4 { (salt % 11) as u8 } else { 0 },
+        expiration_ms: (salt % 7 == 6).then_some(salt % 13 * 1000),
+    }
 }
 
 fn definition(declaration: Declaration) -> Definition {

@@ -204,6 +204,7 @@ impl Block {
                 routing_key,
                 properties: &large.properties,
                 body: Body::Shared(&large.body),
+                arrived_ms: 0,
             });
         }
         let (properties, rest) = rest.split_at(usize::from(header.properties));
@@ -212,6 +213,7 @@ impl Block {
             routing_key,
             properties,
             body: Body::Slice(&rest[..header.body as usize]),
+            arrived_ms: 0,
         })
     }
 

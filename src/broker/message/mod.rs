@@ -1,5 +1,6 @@
 //! Messages: what one is, what names it, and the table that holds them all ([`Messages`]).
 
+mod attributes;
 mod block;
 mod pages;
 mod table;
@@ -8,6 +9,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
+pub use attributes::Attributes;
 pub use block::{BLOCK_MESSAGES, INLINE_BODY_MAX};
 pub use pages::{PageOut, PageWork};
 pub use table::Messages;
@@ -20,6 +22,8 @@ pub struct Message<'a> {
     /// Property flags and property list as the publisher encoded them (AMQP 0-9-1 §4.2.6.1).
     pub properties: &'a [u8],
     pub body: Body<'a>,
+    /// When the broker got it, in Unix milliseconds.
+    pub arrived_ms: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -52,8 +56,9 @@ impl<'a> Body<'a> {
 pub struct MessageId(u64);
 
 impl MessageId {
-    /// Ids stay below this, so that a queue can keep one bit beside them.
-    pub const MAX: u64 = u64::MAX >> 1;
+    /// Ids stay at or below this, so that a queue can keep a priority and a flag beside them: enough
+    /// for a century at ten million messages a second.
+    pub const MAX: u64 = u64::MAX >> 9;
 
     pub fn to_bits(self) -> u64 {
         self.0
@@ -73,7 +78,7 @@ impl MessageId {
         self.0 / BLOCK_MESSAGES as u64
     }
 
-    pub(super) fn slot(self) -> usize {
+    pub fn slot(self) -> usize {
         self.0 as usize % BLOCK_MESSAGES
     }
 }

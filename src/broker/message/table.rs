@@ -445,6 +445,7 @@ mod tests {
             routing_key: key,
             properties: &[0, 0],
             body: Body::Slice(body),
+            arrived_ms: 0,
         }
     }
 

@@ -1,14 +1,19 @@
 //! Queues: messages in order, and whose turn it is to get them.
 
+mod agenda;
 pub mod arguments;
 mod dispatch;
+mod entry;
+mod line;
 mod packed;
 mod ready;
 
+pub use agenda::Agenda;
 pub use arguments::QueueArguments;
 pub use dispatch::Dispatch;
+pub use entry::Entry;
 pub use packed::PackedIds;
-pub use ready::{Entry, Ready};
+pub use ready::Ready;
 
 use super::connection::ConnectionKey;
 use super::counters::QueueCounters;

@@ -1,50 +1,31 @@
-//! The messages of a queue that nobody holds, in order of arrival.
-
-use std::collections::{BTreeSet, VecDeque};
+//! The messages of a queue that nobody holds: highest priority first, and within one in order of arrival.
 
 use crate::broker::message::MessageId;
 
+use super::entry::Entry;
+use super::line::Line;
 use super::packed::PackedIds;
-
-/// A message in a queue: which one, and whether it may have been delivered before.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Entry(u64);
-
-impl Entry {
-    pub fn new(message: MessageId) -> Self {
-        Entry(message.to_bits() << 1)
-    }
-
-    pub fn message(self) -> MessageId {
-        MessageId::from_bits(self.0 >> 1)
-    }
-
-    pub fn redelivered(self) -> bool {
-        self.0 & 1 == 1
-    }
-
-    pub fn as_redelivered(self) -> Self {
-        Entry(self.0 | 1)
-    }
-}
 
 /// Messages ready for delivery.
 ///
-/// New messages go behind `back` and are taken from `front`; since ids grow, both and what lies between
-/// them are sorted. The middle of a deep queue is packed to about a byte for each message or less.
-/// What comes back goes to `returned` and is merged on the way out: the next message is the smaller of
-/// both heads, which puts a requeued message back in its place whatever was delivered meanwhile.
+/// A [`Line`] for each priority; whatever the number of priorities, the next message is found by one
+/// look at a bitmap of those that have any. A queue without priorities has but the one line.
 #[derive(Default)]
 pub struct Ready {
-    front: VecDeque<Entry>,
-    middle: PackedIds,
-    /// Those in the middle that may have been delivered before the broker was stopped, and perhaps ids
-    /// that are not in the queue.
-    flagged: PackedIds,
-    back: VecDeque<Entry>,
-    returned: BTreeSet<Entry>,
-    /// Messages up to this one may have been delivered by a broker that ended unexpectedly.
-    redelivered_up_to: Option<MessageId>,
+    plain: Line,
+    urgent: Option<Box<Urgent>>,
+    /// Bytes of their bodies.
+    pub body_bytes: u64,
+}
+
+/// Priorities above zero, as far as messages have come with them.
+#[derive(Default)]
+struct Urgent {
+    /// From priority 1 on.
+    lines: Vec<Line>,
+    /// A bit for each line with messages.
+    occupied: [u64; 4],
+    len: usize,
 }
 
 impl Ready {
@@ -57,15 +38,13 @@ impl Ready {
         redelivered_up_to: Option<MessageId>,
     ) -> Self {
         Ready {
-            middle: messages,
-            flagged: redelivered,
-            redelivered_up_to,
+            plain: Line::recovered(messages, redelivered, redelivered_up_to),
             ..Ready::default()
         }
     }
 
     pub fn len(&self) -> usize {
-        self.front.len() + self.middle.len() + self.back.len() + self.returned.len()
+        self.plain.len() + self.urgent.as_ref().map_or(0, |urgent| urgent.len)
     }
 
     #[inline]
@@ -73,194 +52,180 @@ impl Ready {
         self.len() == 0
     }
 
-    /// `message` arrived later than everything that was ever pushed here.
+    /// The message arrived later than everything that was ever pushed here.
     #[inline]
-    pub fn push(&mut self, message: MessageId) {
-        let entry = Entry::new(message);
-        debug_assert!(self.back.back().is_none_or(|last| *last < entry));
-        self.back.push_back(entry);
-        if self.back.len() >= 2 * PACKED_AT_ONCE {
-            let deep = self.back.drain(..PACKED_AT_ONCE);
-            self.middle.extend(deep.map(Entry::message));
+    pub fn push(&mut self, entry: Entry) {
+        match entry.priority() {
+            0 => self.plain.push(entry),
+            _ => self.urgent().change(entry, |line| line.push(entry)),
         }
     }
 
     /// Puts a message back to its place.
     pub fn put_back(&mut self, entry: Entry) {
-        self.returned.insert(entry);
+        match entry.priority() {
+            0 => self.plain.put_back(entry),
+            _ => self.urgent().change(entry, |line| line.put_back(entry)),
+        }
     }
 
     /// The next message. (`mut`, since it may have to be unpacked.)
     #[inline]
     pub fn peek(&mut self) -> Option<Entry> {
-        if self.front.is_empty() {
-            self.refill();
+        match &mut self.urgent {
+            Some(urgent) if urgent.len > 0 => urgent.peek(),
+            _ => self.plain.peek(),
         }
-        let arrived = self.front.front();
-        if self.returned.is_empty() {
-            return arrived.copied();
-        }
-        let returned = self.returned.first();
-        arrived.into_iter().chain(returned).min().copied()
     }
 
     #[inline]
     pub fn pop(&mut self) -> Option<Entry> {
-        let next = self.peek()?;
-        if self.front.front() == Some(&next) {
-            self.front.pop_front();
-        } else {
-            self.returned.pop_first();
+        match &mut self.urgent {
+            Some(urgent) if urgent.len > 0 => {
+                let next = urgent.peek()?;
+                urgent.change(next, Line::pop)
+            }
+            _ => self.plain.pop(),
         }
-        Some(next)
+    }
+
+    /// Whether the message is here. It must have been pushed or put back here at some time.
+    pub fn contains(&self, entry: Entry) -> bool {
+        let line = match entry.priority() {
+            0 => Some(&self.plain),
+            priority => self
+                .urgent
+                .as_ref()
+                .and_then(|urgent| urgent.lines.get(usize::from(priority) - 1)),
+        };
+        line.is_some_and(|line| line.contains(entry.message()))
+    }
+
+    /// Takes the message out, wherever it stands; none if it is not here any more. It must have been
+    /// pushed or put back here at some time. Whether it was delivered before may not be told.
+    pub fn remove(&mut self, entry: Entry) -> Option<Entry> {
+        match entry.priority() {
+            0 => self.plain.remove(entry.message()),
+            _ => self
+                .urgent()
+                .change(entry, |line| line.remove(entry.message())),
+        }
     }
 
     /// In order of delivery.
     pub fn iter(&self) -> impl Iterator<Item = Entry> {
-        let mut flagged = self.flagged.iter().peekable();
-        let middle = self.middle.iter().map(move |message| {
-            while flagged.next_if(|it| *it < message).is_some() {}
-            self.entry(message, flagged.next_if_eq(&message).is_some())
-        });
-        let arrived = self.front.iter().copied().chain(middle);
-        let mut arrived = arrived.chain(self.back.iter().copied()).peekable();
-        let mut returned = self.returned.iter().copied().peekable();
-        std::iter::from_fn(move || match (arrived.peek(), returned.peek()) {
-            (Some(new), Some(old)) if old < new => returned.next(),
-            (None, _) => returned.next(),
-            _ => arrived.next(),
-        })
+        let urgent = self.urgent.iter();
+        let lines = urgent.flat_map(|urgent| urgent.lines.iter().rev());
+        lines.chain([&self.plain]).flat_map(Line::iter)
     }
 
-    /// Those that may have been delivered before.
+    /// Those that may have been delivered before, ascending.
     pub fn redelivered(&self) -> PackedIds {
         let entries = self.iter().filter(|entry| entry.redelivered());
-        entries.map(Entry::message).collect()
+        if self.urgent.is_none() {
+            return entries.map(Entry::message).collect();
+        }
+        let mut ids: Vec<_> = entries.map(Entry::message).collect();
+        ids.sort_unstable();
+        ids.into_iter().collect()
     }
 
-    fn refill(&mut self) {
-        if self.middle.is_empty() {
-            std::mem::swap(&mut self.front, &mut self.back);
-            if self.back.capacity() > KEPT_CAPACITY {
-                self.back = VecDeque::new();
-            }
-            return;
-        }
-        for _ in 0..PACKED_AT_ONCE {
-            let Some(message) = self.middle.pop() else {
-                break;
-            };
-            let is_flagged = self.take_flagged(message);
-            let entry = self.entry(message, is_flagged);
-            self.front.push_back(entry);
-        }
-    }
-
-    /// Whether the next of the middle is flagged; also forgets flags before it.
-    fn take_flagged(&mut self, message: MessageId) -> bool {
-        while let Some(flagged) = self.flagged.first().filter(|first| *first <= message) {
-            self.flagged.pop();
-            if flagged == message {
-                return true;
-            }
-        }
-        false
-    }
-
-    fn entry(&self, message: MessageId, is_flagged: bool) -> Entry {
-        let entry = Entry::new(message);
-        if is_flagged || self.redelivered_up_to.is_some_and(|last| message <= last) {
-            entry.as_redelivered()
-        } else {
-            entry
-        }
+    fn urgent(&mut self) -> &mut Urgent {
+        self.urgent.get_or_insert_default()
     }
 }
 
-/// Entries packed or unpacked in one go.
-const PACKED_AT_ONCE: usize = 512;
-/// An emptied queue keeps room for this many entries; more goes back.
-const KEPT_CAPACITY: usize = 64;
+impl Urgent {
+    fn peek(&mut self) -> Option<Entry> {
+        let word = self.occupied.iter().rposition(|word| *word != 0)?;
+        let bit = self.occupied[word].ilog2() as usize;
+        self.lines[64 * word + bit].peek()
+    }
+
+    /// Does something to the line of the entry's priority.
+    fn change<T>(&mut self, entry: Entry, act: impl FnOnce(&mut Line) -> T) -> T {
+        let at = usize::from(entry.priority()) - 1;
+        for priority in self.lines.len()..=at {
+            self.lines.push(Line::new(priority as u8 + 1));
+        }
+        let line = &mut self.lines[at];
+        self.len -= line.len();
+        let result = act(line);
+        self.len += line.len();
+        let bit = 1 << (at % 64);
+        if line.is_empty() {
+            self.occupied[at / 64] &= !bit;
+        } else {
+            self.occupied[at / 64] |= bit;
+        }
+        result
+    }
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn id(n: u64) -> MessageId {
-        MessageId::from_bits(n)
+    fn entry(id: u64, priority: u8) -> Entry {
+        Entry::with_priority(MessageId::from_bits(id), priority)
     }
 
-    fn order(ready: &Ready) -> Vec<u64> {
-        ready
-            .iter()
-            .map(|entry| entry.message().to_bits())
+    fn drain(ready: &mut Ready) -> Vec<(u64, u8)> {
+        let entries = std::iter::from_fn(|| ready.pop());
+        entries
+            .map(|entry| (entry.message().to_bits(), entry.priority()))
             .collect()
     }
 
     #[test]
-    fn a_deep_queue_is_in_order_and_small() {
+    fn the_highest_priority_comes_first_and_the_oldest_within_it() {
         let mut ready = Ready::default();
-        (0..100_000).for_each(|n| ready.push(id(n)));
-        assert_eq!(ready.len(), 100_000);
-        assert!(ready.front.len() + ready.back.len() < 2 * PACKED_AT_ONCE);
-        assert!(ready.middle.size() < 300);
-        assert!(order(&ready).into_iter().eq(0..100_000));
-        for n in 0..50_000 {
-            assert_eq!(ready.pop().map(|entry| entry.message()), Some(id(n)));
-            ready.push(id(100_000 + n));
+        let priorities = [0, 255, 3, 0, 64, 3, 65, 255];
+        for (id, priority) in (0..).zip(priorities) {
+            ready.push(entry(id, priority));
         }
-        assert!(order(&ready).into_iter().eq(50_000..150_000));
-    }
-
-    #[test]
-    fn a_recovered_queue_knows_what_may_have_been_delivered() {
-        let messages: PackedIds = [1, 4, 5, 9].map(id).into_iter().collect();
-        let flags = |ready: &Ready| -> Vec<_> {
-            let entries = ready.iter();
-            entries
-                .map(|entry| (entry.message().to_bits(), entry.redelivered()))
-                .collect()
-        };
-        let some: PackedIds = [4, 9].map(id).into_iter().collect();
-        let mut clean = Ready::recovered(messages.clone(), some, None);
-        assert_eq!(
-            flags(&clean),
-            [(1, false), (4, true), (5, false), (9, true)]
-        );
-        assert_eq!(clean.len(), 4);
-        assert_eq!(clean.pop().map(|entry| entry.message()), Some(id(1)));
-        assert_eq!(flags(&clean), [(4, true), (5, false), (9, true)]);
-        let with_others: PackedIds = [0, 4, 6, 9, 12].map(id).into_iter().collect();
-        let others = Ready::recovered(messages.clone(), with_others, None);
-        assert_eq!(
-            flags(&others),
-            [(1, false), (4, true), (5, false), (9, true)]
-        );
-        let crashed = Ready::recovered(messages, PackedIds::default(), Some(id(5)));
-        assert_eq!(
-            flags(&crashed),
-            [(1, true), (4, true), (5, true), (9, false)]
-        );
-    }
-
-    #[test]
-    fn what_comes_back_takes_its_old_place() {
-        let mut ready = Ready::default();
-        (1..=6).for_each(|n| ready.push(id(n)));
-        let taken: Vec<_> = (0..4).map(|_| ready.pop().unwrap()).collect();
-        ready.put_back(taken[2].as_redelivered());
-        ready.put_back(taken[0].as_redelivered());
-        ready.push(id(7));
-        assert_eq!(order(&ready), [1, 3, 5, 6, 7]);
-        assert_eq!(ready.len(), 5);
-        let mut popped = Vec::new();
-        while let Some(entry) = ready.pop() {
-            popped.push((entry.message().to_bits(), entry.redelivered()));
-        }
-        assert_eq!(
-            popped,
-            [(1, true), (3, true), (5, false), (6, false), (7, false)]
-        );
+        assert_eq!(ready.len(), priorities.len());
+        let order = [(1, 255), (7, 255), (6, 65), (4, 64)];
+        let rest = [(2, 3), (5, 3), (0, 0), (3, 0)];
+        let all = [order, rest].concat();
+        let listed: Vec<_> = ready
+            .iter()
+            .map(|entry| (entry.message().to_bits(), entry.priority()))
+            .collect();
+        assert_eq!(listed, all);
+        assert_eq!(drain(&mut ready), all);
         assert!(ready.is_empty());
+    }
+
+    #[test]
+    fn a_requeued_message_goes_to_its_place_in_its_priority() {
+        let mut ready = Ready::default();
+        for id in 0..4 {
+            ready.push(entry(id, (id % 2) as u8));
+        }
+        let taken = [ready.pop(), ready.pop(), ready.pop()].map(Option::unwrap);
+        for entry in taken {
+            ready.put_back(entry.as_redelivered());
+        }
+        assert_eq!(drain(&mut ready), [(1, 1), (3, 1), (0, 0), (2, 0)]);
+    }
+
+    #[test]
+    fn a_message_can_be_taken_out_anywhere_and_once() {
+        let mut ready = Ready::default();
+        for id in 0..5_000 {
+            ready.push(entry(id, 7 * (id % 2) as u8));
+        }
+        for id in (0..5_000).filter(|id| id % 10 < 4) {
+            let entry = entry(id, 7 * (id % 2) as u8);
+            assert!(ready.contains(entry));
+            assert_eq!(ready.remove(entry), Some(entry));
+            assert!(!ready.contains(entry));
+            assert_eq!(ready.remove(entry), None, "twice");
+        }
+        assert_eq!(ready.len(), 3_000);
+        let left = drain(&mut ready);
+        assert_eq!(left.len(), 3_000);
+        assert!(left.iter().all(|(id, _)| id % 10 >= 4));
     }
 }

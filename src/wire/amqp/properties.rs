@@ -173,6 +173,66 @@ impl<'a> PropertyBlock<'a> {
         optional(flags, HEADERS, &mut reader, Reader::long_string)?;
         reader.octet().map(Some)
     }
+
+    /// Priority, 0 if it is not set, and expiration, for which see [`parse_expiration`]; both as if unset
+    /// if the block ends before.
+    #[inline]
+    pub fn priority_and_expiration(self) -> (u8, Option<&'a [u8]>) {
+        if !self.has(PRIORITY | EXPIRATION) {
+            return (0, None);
+        }
+        self.find_priority_and_expiration().unwrap_or((0, None))
+    }
+
+    fn find_priority_and_expiration(self) -> Result<(u8, Option<&'a [u8]>), Malformed> {
+        let reader = &mut Reader::new(self.block);
+        let flags = reader.short()?;
+        optional(flags, CONTENT_TYPE, reader, Reader::short_string)?;
+        optional(flags, CONTENT_ENCODING, reader, Reader::short_string)?;
+        optional(flags, HEADERS, reader, Reader::long_string)?;
+        optional(flags, DELIVERY_MODE, reader, Reader::octet)?;
+        let priority = optional(flags, PRIORITY, reader, Reader::octet)?.unwrap_or(0);
+        if flags & EXPIRATION == 0 {
+            return Ok((priority, None));
+        }
+        optional(flags, CORRELATION_ID, reader, Reader::short_string)?;
+        optional(flags, REPLY_TO, reader, Reader::short_string)?;
+        Ok((priority, Some(reader.short_string()?)))
+    }
+}
+
+/// The milliseconds of an `expiration`.
+///
+/// # Errors
+/// RabbitMQ's word for what is wrong.
+pub fn parse_expiration(text: &[u8]) -> Result<u64, String> {
+    let (negative, digits) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, text),
+    };
+    let count = digits
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    let (digits, leftover) = digits.split_at(count);
+    if digits.is_empty() {
+        return Err("no_integer".to_owned());
+    }
+    if !leftover.is_empty() {
+        let leftover = String::from_utf8_lossy(leftover);
+        return Err(format!("{{leftover_string,\"{leftover}\"}}"));
+    }
+    let shown = String::from_utf8_lossy(digits);
+    let shown = match shown.trim_start_matches('0') {
+        "" => "0",
+        digits => digits,
+    };
+    match shown.parse::<u64>() {
+        _ if negative && shown != "0" => Err(format!("{{value_negative,-{shown}}}")),
+        Ok(milliseconds) if milliseconds <= EXPIRATION_MAX_MS => Ok(milliseconds),
+        _ => Err(format!("{{value_too_large,{shown}}}")),
+    }
 }
 
 /// Reads a value if its flag is set.
@@ -196,6 +256,9 @@ fn each<'w, T>(value: Option<T>, writer: &mut Writer<'w>, write: impl FnOnce(&mu
         write(writer, value);
     }
 }
+
+/// Ten years of 365 days (RabbitMQ).
+const EXPIRATION_MAX_MS: u64 = 315_360_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -268,6 +331,9 @@ mod tests {
             assert_eq!(Properties::decode(&block), Ok(properties));
             let mode = PropertyBlock::new(&block).delivery_mode();
             assert_eq!(mode, Ok(properties.delivery_mode));
+            let found = PropertyBlock::new(&block).priority_and_expiration();
+            let priority = properties.priority.unwrap_or(0);
+            assert_eq!(found, (priority, properties.expiration));
         }
     }
 
@@ -343,6 +409,28 @@ mod tests {
         assert_eq!(PropertyBlock::new(&[0x10]).delivery_mode(), Ok(None));
     }
 
+    #[test]
+    fn expirations_are_parsed_as_rabbitmq_does() {
+        for (text, parsed) in [
+            ("0", Ok(0)),
+            ("60000", Ok(60_000)),
+            ("+5", Ok(5)),
+            ("007", Ok(7)),
+            ("", Err("no_integer")),
+            ("abc", Err("no_integer")),
+            ("12.5", Err("{leftover_string,\".5\"}")),
+            ("-1", Err("{value_negative,-1}")),
+            ("315360000001", Err("{value_too_large,315360000001}")),
+            (
+                "99999999999999999999999",
+                Err("{value_too_large,99999999999999999999999}"),
+            ),
+        ] {
+            let expected = parsed.map_err(str::to_owned);
+            assert_eq!(parse_expiration(text.as_bytes()), expected, "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn random_properties_are_decoded_as_they_were_encoded(
@@ -362,12 +450,15 @@ mod tests {
             let block = encoded(&properties);
             prop_assert_eq!(Properties::decode(&block), Ok(properties));
             prop_assert_eq!(PropertyBlock::new(&block).delivery_mode(), Ok(delivery_mode));
+            let found = PropertyBlock::new(&block).priority_and_expiration();
+            prop_assert_eq!(found, (priority.unwrap_or(0), expiration));
         }
 
         #[test]
         fn random_blocks_are_refused_or_encoded_as_they_came(
             block in prop::collection::vec(any::<u8>(), 0..64),
         ) {
+            PropertyBlock::new(&block).priority_and_expiration();
             if let Ok(properties) = Properties::decode(&block) {
                 prop_assert_eq!(encoded(&properties), &block[..]);
             }

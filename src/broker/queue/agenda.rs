@@ -1,0 +1,349 @@
+//! When something is due for which message: expiry, a retry, a delayed delivery.
+//!
+//! Millions may wait, most of them for long, so what is due in the same second or so lies packed in one
+//! bucket: a few bytes for a message, and next to nothing where a steady stream has the same delay. A
+//! bucket is unpacked and put in order when its time comes.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use super::entry::Entry;
+
+/// Messages in the order of their times.
+#[derive(Default)]
+pub struct Agenda {
+    /// By the start of their time, in units of [`BUCKET_MS`].
+    buckets: BTreeMap<u64, Bucket>,
+    /// Runs of the buckets whose time came, by time.
+    open: BinaryHeap<Reverse<Run>>,
+    /// Buckets below this one were opened.
+    opened_up_to: u64,
+    len: usize,
+    /// The bucket that was looked through last for what is not needed any more.
+    pruned_up_to: u64,
+}
+
+/// Messages due at one time, at places with equal distances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Run {
+    at_ms: u64,
+    /// [`Entry::to_place`].
+    place: u64,
+    stride: u64,
+    count: u64,
+}
+
+/// Runs as differences to the one before.
+#[derive(Default)]
+struct Bucket {
+    bytes: Vec<u8>,
+    last: Option<Run>,
+    /// Before `last`, which is not in `bytes` yet.
+    before: (u64, u64),
+    len: usize,
+}
+
+impl Agenda {
+    /// How many wait, with those that somebody should have pruned.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The message is due at this time (milliseconds since 1970).
+    pub fn insert(&mut self, at_ms: u64, entry: Entry) {
+        let run = Run {
+            at_ms,
+            place: entry.to_place(),
+            stride: 1,
+            count: 1,
+        };
+        self.len += 1;
+        let bucket = at_ms / BUCKET_MS;
+        if bucket < self.opened_up_to {
+            self.open.push(Reverse(run));
+        } else {
+            self.buckets.entry(bucket).or_default().push(run);
+        }
+    }
+
+    /// When to ask [`Agenda::pop_due`] next: nothing is due before.
+    pub fn next_ms(&self) -> Option<u64> {
+        let open = self.open.peek().map(|Reverse(run)| run.at_ms);
+        let closed = self.buckets.keys().next().map(|start| start * BUCKET_MS);
+        open.into_iter().chain(closed).min()
+    }
+
+    /// Takes the message that is due first, if it is by now.
+    pub fn pop_due(&mut self, now_ms: u64) -> Option<Entry> {
+        while let Some(first) = self.buckets.first_entry()
+            && first.key() * BUCKET_MS <= now_ms
+        {
+            let (start, bucket) = first.remove_entry();
+            self.opened_up_to = start + 1;
+            self.open.extend(bucket.runs().map(Reverse));
+        }
+        let mut first = self.open.peek_mut()?;
+        if first.0.at_ms > now_ms {
+            return None;
+        }
+        let run = first.0;
+        if run.count > 1 {
+            first.0.place += run.stride;
+            first.0.count -= 1;
+        } else {
+            std::collections::binary_heap::PeekMut::pop(first);
+        }
+        self.len -= 1;
+        Some(Entry::from_place(run.place))
+    }
+
+    /// Looks through the next bucket for messages that nobody needs any more. Called now and then when
+    /// there are many, it keeps them from piling up until their time.
+    pub fn prune_some(&mut self, is_needed: impl Fn(Entry) -> bool) {
+        let next = self.buckets.range(self.pruned_up_to + 1..).next();
+        let Some(start) = next.or_else(|| self.buckets.iter().next()).map(|it| *it.0) else {
+            return;
+        };
+        self.pruned_up_to = start;
+        let Some(bucket) = self.buckets.get_mut(&start) else {
+            return;
+        };
+        let mut kept = Bucket::default();
+        for run in bucket.runs() {
+            for place in run
+                .places()
+                .filter(|place| is_needed(Entry::from_place(*place)))
+            {
+                kept.push(Run {
+                    place,
+                    stride: 1,
+                    count: 1,
+                    ..run
+                });
+            }
+        }
+        kept.bytes.shrink_to_fit();
+        self.len -= bucket.len - kept.len;
+        if kept.len == 0 {
+            self.buckets.remove(&start);
+        } else {
+            *bucket = kept;
+        }
+    }
+
+    /// All that wait, bucket by bucket, in no order within one.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, Entry)> {
+        let open = self.open.iter().map(|Reverse(run)| *run);
+        let runs = open.chain(self.buckets.values().flat_map(Bucket::runs));
+        runs.flat_map(|run| {
+            run.places()
+                .map(move |place| (run.at_ms, Entry::from_place(place)))
+        })
+    }
+}
+
+impl Run {
+    fn places(self) -> impl Iterator<Item = u64> {
+        (0..self.count).map(move |nth| self.place + nth * self.stride)
+    }
+
+    /// Whether the place continues the run; makes it so.
+    fn absorb(&mut self, next: &Run) -> bool {
+        let distance = next.place.wrapping_sub(self.place);
+        if next.at_ms != self.at_ms || next.place <= self.place {
+            return false;
+        }
+        if self.count == 1 {
+            self.stride = distance;
+        } else if distance != self.count * self.stride {
+            return false;
+        }
+        self.count += 1;
+        true
+    }
+}
+
+impl Bucket {
+    /// Adds a run of one.
+    fn push(&mut self, run: Run) {
+        self.len += 1;
+        if let Some(last) = &mut self.last {
+            if last.absorb(&run) {
+                return;
+            }
+            let last = *last;
+            last.write(self.before, &mut self.bytes);
+            self.before = (last.at_ms, last.place);
+        }
+        self.last = Some(run);
+    }
+
+    fn runs(&self) -> impl Iterator<Item = Run> + '_ {
+        let mut bytes = self.bytes.as_slice();
+        let mut before = (0, 0);
+        let packed = std::iter::from_fn(move || {
+            let run = Run::read(before, &mut bytes)?;
+            before = (run.at_ms, run.place);
+            Some(run)
+        });
+        packed.chain(self.last)
+    }
+}
+
+impl Run {
+    /// Difference of places, doubled, with one added if stride and count follow; difference of times.
+    fn write(self, (at_ms, place): (u64, u64), bytes: &mut Vec<u8>) {
+        let distance = zigzag(self.place.wrapping_sub(place));
+        write_number(
+            bytes,
+            u128::from(distance) << 1 | u128::from(self.count > 1),
+        );
+        write_number(bytes, zigzag(self.at_ms.wrapping_sub(at_ms)).into());
+        if self.count > 1 {
+            write_number(bytes, self.stride.into());
+            write_number(bytes, self.count.into());
+        }
+    }
+
+    fn read((at_ms, place): (u64, u64), bytes: &mut &[u8]) -> Option<Run> {
+        let number = read_number(bytes)?;
+        let place = place.wrapping_add(unzigzag((number >> 1) as u64));
+        let at_ms = at_ms.wrapping_add(unzigzag(read_number(bytes)? as u64));
+        let (stride, count) = match number & 1 {
+            0 => (1, 1),
+            _ => (read_number(bytes)? as u64, read_number(bytes)? as u64),
+        };
+        Some(Run {
+            at_ms,
+            place,
+            stride,
+            count,
+        })
+    }
+}
+
+/// A difference, small if it is near zero on either side.
+fn zigzag(difference: u64) -> u64 {
+    difference << 1 ^ ((difference as i64) >> 63) as u64
+}
+
+fn unzigzag(number: u64) -> u64 {
+    number >> 1 ^ (number & 1).wrapping_neg()
+}
+
+/// Seven bits a byte, the lowest first; the top bit says that more follow.
+fn write_number(bytes: &mut Vec<u8>, mut number: u128) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+fn read_number(bytes: &mut &[u8]) -> Option<u128> {
+    let mut number = 0;
+    for shift in (0..70).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number |= u128::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+/// What is due within this time of each other lies together.
+const BUCKET_MS: u64 = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::message::MessageId;
+    use proptest::prelude::*;
+
+    fn entry(id: u64, priority: u8) -> Entry {
+        Entry::with_priority(MessageId::from_bits(id), priority)
+    }
+
+    proptest! {
+        #[test]
+        fn everything_is_due_once_at_its_time_and_in_order(
+            steps in prop::collection::vec((0..20_000u64, 0..300u64, 0..3u8), 1..400),
+        ) {
+            let mut agenda = Agenda::default();
+            let mut expected = Vec::new();
+            let mut now = 1_000_000;
+            let mut due = Vec::new();
+            for (id, (delay, passed, priority)) in (1..).zip(steps) {
+                agenda.insert(now + delay, entry(id, priority));
+                expected.push((now + delay, entry(id, priority)));
+                now += passed;
+                while let Some(entry) = agenda.pop_due(now) {
+                    due.push((now, entry));
+                }
+                prop_assert!(agenda.next_ms().is_none_or(|next| next > now || next % BUCKET_MS == 0));
+                prop_assert_eq!(agenda.len(), expected.len() - due.len());
+                prop_assert_eq!(agenda.iter().count(), agenda.len());
+            }
+            while let Some(next) = agenda.next_ms() {
+                now = now.max(next);
+                while let Some(entry) = agenda.pop_due(now) {
+                    due.push((now, entry));
+                }
+            }
+            prop_assert_eq!(due.len(), expected.len());
+            let times: std::collections::HashMap<_, _> =
+                expected.iter().map(|(at, entry)| (entry.to_place(), *at)).collect();
+            for pair in due.windows(2) {
+                prop_assert!(pair[0].0 <= pair[1].0);
+            }
+            for (popped, entry) in &due {
+                prop_assert!(times[&entry.to_place()] <= *popped);
+            }
+        }
+
+        #[test]
+        fn pruning_takes_what_is_not_needed_and_nothing_else(
+            delays in prop::collection::vec(0..10_000u64, 1..500),
+        ) {
+            let mut agenda = Agenda::default();
+            for (id, delay) in (0..).zip(&delays) {
+                agenda.insert(1_000_000 + delay, entry(id, 0));
+            }
+            let is_needed = |entry: Entry| entry.message().to_bits().is_multiple_of(3);
+            for _ in 0..20 {
+                agenda.prune_some(is_needed);
+            }
+            let mut left: Vec<_> = agenda.iter().map(|(_, entry)| entry.message().to_bits()).collect();
+            left.sort_unstable();
+            let expected: Vec<_> = (0..delays.len() as u64).step_by(3).collect();
+            prop_assert_eq!(left, expected);
+        }
+    }
+
+    #[test]
+    fn ten_million_with_one_delay_take_little_room() {
+        let mut agenda = Agenda::default();
+        for id in 0..10_000_000 {
+            agenda.insert(60_000 + id / 1000, entry(id, 0));
+        }
+        let bytes: usize = agenda.buckets.values().map(|it| it.bytes.capacity()).sum();
+        assert!(bytes < 200_000, "{bytes}");
+    }
+
+    #[test]
+    fn a_million_with_any_delay_take_a_few_bytes_each() {
+        let mut agenda = Agenda::default();
+        for id in 0..1_000_000u64 {
+            let delay = id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 42;
+            agenda.insert(delay, entry(id, 0));
+        }
+        let bytes: usize = agenda.buckets.values().map(|it| it.bytes.len()).sum();
+        assert!(bytes < 5_000_000, "{bytes}");
+    }
+}
