@@ -41,6 +41,9 @@ pub struct Limits {
     pub closing_timeout_ms: u64,
     /// Largest message body; a larger one closes its channel (406; RabbitMQ: `max_message_size`).
     pub message_size_max_bytes: u64,
+    /// A delivery that is unacked for longer ends its consumer, or its channel (RabbitMQ:
+    /// `consumer_timeout`). Queues and consumers may say otherwise (`x-consumer-timeout`).
+    pub consumer_timeout_ms: Option<u64>,
     /// Bytes waiting for one socket beyond which it gets no more deliveries and is not read.
     pub outbox_bytes_max: usize,
     /// Bytes read from one socket in one turn of the loop; the rest waits on the ready list.
@@ -68,6 +71,8 @@ pub struct ServerIdentity {
     /// Clients compare this with RabbitMQ's versions, so it is one.
     pub version: String,
     pub cluster_name: String,
+    /// RabbitMQ: node name, as traces show it.
+    pub node_name: String,
 }
 
 impl Default for Config {
@@ -95,6 +100,7 @@ impl Default for Limits {
             handshake_timeout_ms: 10_000,
             closing_timeout_ms: 30_000,
             message_size_max_bytes: 128 << 20,
+            consumer_timeout_ms: None,
             outbox_bytes_max: 256 << 10,
             read_bytes_max: 128 << 10,
             turn_bytes_max: 1 << 20,
@@ -111,6 +117,7 @@ impl Default for ServerIdentity {
             product: "RabbitMQ".to_owned(),
             version: "3.13.7".to_owned(),
             cluster_name: "leveret".to_owned(),
+            node_name: "leveret@localhost".to_owned(),
         }
     }
 }

@@ -99,6 +99,18 @@ impl<T, N> Slots<T, N> {
             .map(|(index, slot)| (Key::new(index as u32, slot.generation), &slot.value))
     }
 
+    /// Slots there are for tenants, who need not be there. Walking over them by [`Slots::key_at`] meets
+    /// everybody who is there all the while.
+    pub fn slot_count(&self) -> usize {
+        self.slab.capacity()
+    }
+
+    /// Who lives in the slot with this number.
+    pub fn key_at(&self, number: usize) -> Option<Key<N>> {
+        let slot = self.slab.get(number)?;
+        Some(Key::new(number as u32, slot.generation))
+    }
+
     pub fn keys(&self) -> Vec<Key<N>> {
         self.iter().map(|(key, _)| key).collect()
     }

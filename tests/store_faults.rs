@@ -4,13 +4,13 @@ mod store_support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use leveret::broker::journal::StoredMessages;
+use leveret::broker::journal::{Note, NoteKind, StoredMessages};
 use leveret::store::engine::{Engine, Options, is_full};
 use leveret::store::{Fault, Inspection, OpenError, Opened, Recovered, check};
 
 use store_support::random::Random;
 use store_support::simulated_disk::{Lie, SimulatedDisk};
-use store_support::store_model::{Change, Declaration, Held, body};
+use store_support::store_model::{Change, Declaration, Declared, Held, body};
 
 /// Queue 1 has messages 0 to 599 in several segments, queue 2 every third of them, and every fourth of
 /// queue 1 is acked.
@@ -52,6 +52,7 @@ fn filled() -> (SimulatedDisk, Engine<SimulatedDisk>, Held) {
             Change {
                 messages,
                 acks,
+                notes: vec![note(round), note(1000 + round)],
                 ..Change::default()
             },
         );
@@ -60,6 +61,26 @@ fn filled() -> (SimulatedDisk, Engine<SimulatedDisk>, Held) {
     engine.sync().unwrap();
     engine.mark().unwrap();
     (disk, engine, held)
+}
+
+fn note(number: u64) -> Note {
+    Note {
+        kind: NoteKind::Deduplication,
+        key: number.to_be_bytes().into(),
+        value: Some(vec![number as u8; 30].into()),
+    }
+}
+
+/// Notes that must be there and are not.
+fn missing_notes(recovered: &Recovered) -> usize {
+    let found = Declared::recovered(recovered).notes;
+    let expected = (0..60).chain(1000..1060).map(note);
+    expected
+        .filter(|note| {
+            let value = found.get(&(note.kind, note.key.to_vec()));
+            value.map(Vec::as_slice) != note.value.as_deref()
+        })
+        .count()
 }
 
 /// How many copies that must be there are not, counting those whose bodies are lost.
@@ -101,6 +122,7 @@ fn a_flipped_bit_anywhere_costs_a_record_at_most_and_is_reported() {
     drop(engine);
     let (mut engine, recovered) = Engine::open(disk.copy(), &OPTIONS).unwrap();
     assert_eq!(missing(&recovered, &mut engine, &held), BTreeSet::new());
+    assert_eq!(missing_notes(&recovered), 0);
     assert_eq!(recovered.damage, []);
     drop(engine);
     let mut random = Random::new(7);
@@ -121,6 +143,10 @@ fn a_flipped_bit_anywhere_costs_a_record_at_most_and_is_reported() {
             );
             let found = engine.counters().0.damaged + recovered.damage.len() as u64;
             assert!(found > 0 || missing.is_empty());
+            let notes = missing_notes(&recovered);
+            assert!(notes == 0 || found > 0, "{notes} notes");
+            // A record of them.
+            assert!(notes < 40, "{notes} notes");
             lost += missing.len();
             reported += usize::from(found > 0);
         }

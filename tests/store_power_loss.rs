@@ -10,7 +10,7 @@ use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use leveret::broker::journal::{QueueId, StoredMessages};
+use leveret::broker::journal::{Note, NoteKind, QueueId, StoredMessages};
 use leveret::broker::message::MessageId;
 use leveret::broker::queue::PackedIds;
 use leveret::store::engine::{Engine, Options};
@@ -192,6 +192,7 @@ impl Run {
                 3 if queues.len() > 3 => {
                     let queue = self.pick(&queues);
                     change.definitions.push(Declaration::DeleteQueue(queue));
+                    self.invent_notes(&queues, &mut change);
                     let copies = self.now_held.copies.get(&queue).into_iter().flatten();
                     self.orphans.extend(copies.map(|id| (queue, *id)));
                     return change;
@@ -199,6 +200,9 @@ impl Run {
                 _ => self.invent_messages(&queues, &mut change),
             }
             self.invent_acks(&queues, &mut change);
+            if self.random.chance(2) {
+                self.invent_notes(&queues, &mut change);
+            }
         }
         change
     }
@@ -251,6 +255,27 @@ impl Run {
         change.acks.extend(self.orphans.drain(left..));
         change.acks.sort_unstable();
         change.acks.dedup();
+    }
+
+    fn invent_notes(&mut self, queues: &[u64], change: &mut Change) {
+        let count = if self.random.chance(10) { 100 } else { 4 };
+        for _ in 0..self.random.below(count) {
+            let (kind, key) = match self.random.below(3) {
+                0 => (NoteKind::Policy, b"all".as_slice().into()),
+                1 => {
+                    let key = self.random.below(1000).to_be_bytes();
+                    (NoteKind::Deduplication, key.into())
+                }
+                _ => {
+                    let message = MessageId::from_bits(self.random.below(10));
+                    let queue = QueueId(self.pick(queues));
+                    (NoteKind::Failure, Note::failure_key(queue, message))
+                }
+            };
+            let size = self.random.below(20) as usize;
+            let value = self.random.chance(2).then(|| vec![7; size].into());
+            change.notes.push(Note { kind, key, value });
+        }
     }
 
     fn pick(&mut self, from: &[u64]) -> u64 {
@@ -401,7 +426,7 @@ impl Run {
                 return;
             }
             if let Some(change) = change {
-                // A batch of definitions may be torn.
+                // A batch of definitions may be torn, but not one of notes.
                 for count in 1..=change.definitions.len() {
                     let mut part = state.clone();
                     part.apply(&Change {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::slots::Key;
 
+use super::ack_clock::AckClocks;
 use super::connection::ConnectionKey;
 use super::consumer::ConsumerKey;
 use super::name::Name;
@@ -30,6 +31,8 @@ pub struct Channel {
     pub consumers: BTreeSet<ConsumerKey>,
     /// The same by their tags, which are unique in a channel.
     pub consumer_tags: BTreeMap<Name, ConsumerKey>,
+    /// RabbitMQ: consumer timeout. Only where there is one.
+    pub ack_clocks: Option<Box<AckClocks>>,
     /// RabbitMQ: direct reply-to. Set by consuming from `amq.rabbitmq.reply-to`.
     pub reply_consumer: Option<ReplyConsumer>,
 }

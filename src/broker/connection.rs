@@ -17,6 +17,8 @@ pub struct Connection {
     pub socket: SocketKey,
     pub virtual_host: VirtualHostKey,
     pub user: Name,
+    /// `127.0.0.1:54321 -> 127.0.0.1:5672`: how operators know it.
+    pub name: Name,
     /// In order of opening.
     pub channels: Vec<ChannelKey>,
     /// Queues that only it may use, and that go with it; in order of declaration.

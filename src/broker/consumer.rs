@@ -27,6 +27,12 @@ pub struct Consumer {
     pub unacked: u32,
     /// Not in its queue's line because it could not take a message.
     pub suspended: bool,
+    /// How long it may hold a delivery (RabbitMQ: consumer timeout).
+    pub timeout_ms: Option<u64>,
+    /// Its virtual host is traced (RabbitMQ: firehose).
+    pub traced: bool,
+    /// Its deliveries are more than handed over: they are timed or traced.
+    pub watched: bool,
     pub arguments: OwnedTable,
 }
 
@@ -35,6 +41,11 @@ impl Consumer {
     #[inline]
     pub fn has_credit(&self) -> bool {
         self.no_ack || self.prefetch == 0 || self.unacked < u32::from(self.prefetch)
+    }
+
+    pub fn set_traced(&mut self, traced: bool) {
+        self.traced = traced;
+        self.watched = traced || self.timeout_ms.is_some();
     }
 }
 

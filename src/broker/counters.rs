@@ -1,5 +1,7 @@
 //! Plain counts, kept beside what they count; rates are for whoever asks twice.
 
+use super::dead_letter::Reason;
+
 /// Of the whole broker, since it started.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counters {
@@ -19,4 +21,20 @@ pub struct QueueCounters {
     pub delivered: u64,
     pub acked: u64,
     pub requeued: u64,
+    /// Messages that left unconsumed, whether there was somewhere for them to go or not.
+    pub rejected: u64,
+    pub expired: u64,
+    pub dropped: u64,
+    pub failed_too_often: u64,
+}
+
+impl QueueCounters {
+    pub fn count_death(&mut self, reason: Reason) {
+        *match reason {
+            Reason::Rejected => &mut self.rejected,
+            Reason::Expired => &mut self.expired,
+            Reason::MaxLength => &mut self.dropped,
+            Reason::DeliveryLimit => &mut self.failed_too_often,
+        } += 1;
+    }
 }

@@ -1,12 +1,14 @@
 //! Messages through the core: publish into queues, deliver to consumers, get one by hand.
 
 use super::Core;
+use super::attempts::with_counts;
 use super::channel::ChannelKey;
+use super::dead_letter::Reason;
 use super::error::Result;
-use super::message::{Message, MessageId, Messages};
+use super::message::{Message, MessageId, Messages, Traits};
 use super::outlet::{Delivery, Outlet};
-use super::queue::{Entry, QueueKey};
-use super::routing::Route;
+use super::queue::{Entry, Overflow, Queue, QueueKey};
+use super::routing::{Aside, Route};
 use super::unacked::Unacked;
 use super::{ConsumerKey, Name};
 
@@ -17,6 +19,8 @@ pub enum Published {
     Taken,
     /// The same, and the journal has it for those where it must survive.
     Journaled,
+    /// Some queue on its route did not take it (RabbitMQ: `reject-publish`).
+    Refused,
     /// No queue was on its route.
     Unroutable,
 }
@@ -29,34 +33,58 @@ impl Core {
         &mut self,
         route: &Route,
         message: &Message<'_>,
-        persistent: bool,
+        traits: Traits,
         outlet: &mut impl Outlet,
     ) -> Published {
         self.counters.published += 1;
+        self.refusals = 0;
         if route.is_empty() {
             return Published::Unroutable;
         }
-        let mut stored = Stored::default();
+        let mut stored = Stored::at(self.now_ms);
         for &queue in &route.queues {
-            self.enqueue(queue, message, &mut stored, outlet);
+            self.enqueue(queue, message, traits, &mut stored, outlet);
         }
-        for &channel in &route.replies {
-            self.deliver_reply(channel, message, outlet);
+        if !route.asides.is_empty() && !self.serve_asides(route, message, outlet) {
+            return Published::Unroutable;
         }
-        if persistent && !self.holders.is_empty() {
-            return self.journal(message, &stored);
+        let mut published = Published::Taken;
+        if traits.persistent && !self.holders.is_empty() {
+            published = self.journal(message, &stored);
         }
         self.holders.clear();
-        Published::Taken
+        if self.refusals > 0 {
+            return Published::Refused;
+        }
+        published
+    }
+
+    /// Gives the message to who gets it beside the queues. Whether anybody got it, here or there.
+    fn serve_asides(
+        &mut self,
+        route: &Route,
+        message: &Message<'_>,
+        outlet: &mut impl Outlet,
+    ) -> bool {
+        let mut is_routed = !route.queues.is_empty();
+        for &aside in &route.asides {
+            match aside {
+                Aside::Reply(channel) => {
+                    is_routed = true;
+                    self.deliver_reply(channel, message, outlet);
+                }
+                Aside::History(exchange) => self.keep(exchange, message),
+            }
+        }
+        is_routed
     }
 
     /// A persistent message in durable queues survives the broker (AMQP 0-9-1 §3.1.2.2).
     fn journal(&mut self, message: &Message<'_>, stored: &Stored) -> Published {
-        if let (Some(journal), Some(id)) = (&mut self.journal, stored.0) {
-            journal.append(id, &self.holders, message);
+        if let (Some(journal), Some(id)) = (&mut self.journal, stored.id) {
+            journal.append(id, &self.holders, &stored.stamped(message));
             self.messages.mark_stored(id);
         }
-        self.holders.clear();
         Published::Journaled
     }
 
@@ -65,6 +93,7 @@ impl Core {
         &mut self,
         key: QueueKey,
         message: &Message<'_>,
+        traits: Traits,
         stored: &mut Stored,
         outlet: &mut impl Outlet,
     ) {
@@ -73,6 +102,9 @@ impl Core {
             return;
         };
         queue.counters.published += 1;
+        if !queue.is_plain || traits.expiration_ms.is_some() {
+            return self.enqueue_by_rules(key, message, traits, stored, outlet);
+        }
         let id = queue.id;
         if queue.ready.is_empty()
             && let Some(consumer) = self.traffic.next_taker(key, outlet)
@@ -87,14 +119,69 @@ impl Core {
             return;
         }
         self.holders.extend(id);
-        let message = stored.hold(&mut self.messages, message);
-        self.traffic.queues[key].ready.push(Entry::new(message));
+        let id = stored.hold(&mut self.messages, message);
+        let ready = &mut self.traffic.queues[key].ready;
+        ready.push(Entry::new(id));
+        ready.body_bytes += message.body.len() as u64;
+    }
+
+    /// [`Core::enqueue`] where a limit, a time or a priority has to be looked at.
+    fn enqueue_by_rules(
+        &mut self,
+        key: QueueKey,
+        message: &Message<'_>,
+        traits: Traits,
+        stored: &mut Stored,
+        outlet: &mut impl Outlet,
+    ) {
+        let queue = &self.traffic.queues[key];
+        if queue.refuses(message.body.len()) {
+            self.refusals += 1;
+            if queue.arguments.overflow == Overflow::RejectPublishDlx {
+                let entry = Entry::new(stored.hold(&mut self.messages, message));
+                self.die_outside(key, entry, Reason::MaxLength);
+            }
+            return;
+        }
+        let (id, priority) = (queue.id, queue.priority_of(traits));
+        let expires_ms = queue.expiry(self.now_ms, traits.expiration_ms);
+        if queue.ready.is_empty()
+            && let Some(consumer) = self.traffic.next_taker(key, outlet)
+        {
+            let entry = (!self.traffic.consumers[consumer].no_ack).then(|| {
+                let id = stored.hold(&mut self.messages, message);
+                Entry::with_priority(id, priority)
+            });
+            if let Some(entry) = entry {
+                self.holders.extend(id);
+                let queue = &mut self.traffic.queues[key];
+                queue.lend(entry.message(), expires_ms, false);
+            }
+            self.traffic
+                .hand_over(key, consumer, message, false, entry, outlet);
+            return;
+        }
+        let entry = Entry::with_priority(stored.hold(&mut self.messages, message), priority);
+        if expires_ms.is_some_and(|at| at <= self.now_ms) {
+            return self.die_outside(key, entry, Reason::Expired);
+        }
+        self.holders.extend(id);
+        let ready = &mut self.traffic.queues[key].ready;
+        ready.push(entry);
+        ready.body_bytes += message.body.len() as u64;
+        if let Some(expires_ms) = expires_ms {
+            self.track_expiry(key, entry, expires_ms);
+        }
+        self.drop_excess(key);
     }
 
     /// Delivers from queues that became deliverable by the last command; a few messages each, the
     /// rest when its turn comes ([`Core::deliver_backlogs`]).
     #[inline]
     pub fn deliver_fresh(&mut self, outlet: &mut impl Outlet) {
+        if !self.morgue.dying.is_empty() {
+            self.bury(outlet);
+        }
         while let Some(queue) = self.traffic.next_fresh() {
             self.drain(queue, outlet);
         }
@@ -102,6 +189,7 @@ impl Core {
 
     /// The stage of the turn that empties deep queues, each a bounded part in turn.
     pub fn deliver_backlogs(&mut self, outlet: &mut impl Outlet) {
+        self.replay(outlet);
         for _ in 0..self.backlogs.len().min(BACKLOGS_PER_TURN) {
             if let Some(queue) = self.backlogs.pop_front() {
                 self.drain(queue, outlet);
@@ -110,7 +198,7 @@ impl Core {
     }
 
     pub fn has_backlogs(&self) -> bool {
-        !self.backlogs.is_empty()
+        !self.backlogs.is_empty() || self.can_replay()
     }
 
     /// Delivers up to [`DELIVERIES_PER_STEP`] messages; a queue that could go on waits for the next
@@ -138,8 +226,20 @@ impl Core {
         let Some(message) = self.messages.get(entry.message()) else {
             return self.pass_absent(key, entry);
         };
-        self.traffic.queues[key].ready.pop();
+        let queue = &mut self.traffic.queues[key];
+        queue.ready.pop();
+        let size = message.body.len() as u64;
+        queue.ready.body_bytes = queue.ready.body_bytes.saturating_sub(size);
         let no_ack = self.traffic.consumers[consumer].no_ack;
+        let counted = counted(queue, entry, &message);
+        let message = Message {
+            properties: counted.as_deref().unwrap_or(message.properties),
+            ..message
+        };
+        if !no_ack && queue.lifetimes.is_some() {
+            let expires_ms = queue.expiry_of(&message);
+            queue.lend(entry.message(), expires_ms, true);
+        }
         self.traffic.hand_over(
             key,
             consumer,
@@ -149,6 +249,7 @@ impl Core {
             outlet,
         );
         if no_ack {
+            self.forget_message(key, entry.message());
             let id = self.traffic.queues[key].id;
             self.let_go(id, entry.message());
         }
@@ -165,6 +266,7 @@ impl Core {
         answer: impl FnOnce(Got<'_>),
     ) -> Result<Getting> {
         let key = self.accessible_queue(channel_key, queue)?;
+        self.renew_lease(key);
         let entry = match self.next_present(key) {
             Ok(Some(entry)) => entry,
             Ok(None) => return Ok(Getting::Empty),
@@ -174,33 +276,57 @@ impl Core {
                 return Ok(Getting::Later);
             }
         };
+        self.uncount_body(key, entry.message());
         let queue = &mut self.traffic.queues[key];
         queue.ready.pop();
         queue.counters.delivered += 1;
         let (id, left) = (queue.id, queue.ready.len());
-        let channel = &mut self.traffic.channels[channel_key];
-        let delivery_tag = channel.next_delivery_tag();
-        if !no_ack {
-            queue.unacked += 1;
-            channel.unacked.push(Unacked {
-                delivery_tag,
-                entry,
-                queue: key,
-                consumer: ConsumerKey::NONE,
-            });
-        }
+        let delivery_tag = self.traffic.channels[channel_key].next_delivery_tag();
         if let Some(message) = self.messages.get(entry.message()) {
+            if !no_ack && queue.lifetimes.is_some() {
+                let expires_ms = queue.expiry_of(&message);
+                queue.lend(entry.message(), expires_ms, true);
+            }
+            let counted = counted(queue, entry, &message);
             answer(Got {
                 delivery_tag,
                 redelivered: entry.redelivered(),
                 left,
-                message,
+                message: Message {
+                    properties: counted.as_deref().unwrap_or(message.properties),
+                    ..message
+                },
             });
+            if self.virtual_hosts[queue.virtual_host].traced {
+                self.traffic
+                    .note_traced(channel_key, key, entry.redelivered(), &message);
+            }
         }
         if no_ack {
+            self.forget_message(key, entry.message());
             self.let_go(id, entry.message());
+        } else {
+            self.hold_gotten(channel_key, delivery_tag, key, entry);
         }
         Ok(Getting::Got)
+    }
+
+    /// A message taken by hand waits for its ack.
+    fn hold_gotten(
+        &mut self,
+        channel_key: ChannelKey,
+        delivery_tag: u64,
+        key: QueueKey,
+        entry: Entry,
+    ) {
+        self.traffic.queues[key].unacked += 1;
+        self.traffic.channels[channel_key].unacked.push(Unacked {
+            delivery_tag,
+            entry,
+            queue: key,
+            consumer: ConsumerKey::NONE,
+        });
+        self.time_gotten(channel_key, key, delivery_tag);
     }
 
     /// Hands an answer to the channel that asked (RabbitMQ: direct reply-to). Answers are delivered at
@@ -249,20 +375,53 @@ pub struct Got<'a> {
 
 /// The copy of a message being published: made when the first queue or consumer must hold it, and
 /// held once by each.
-#[derive(Default)]
-struct Stored(Option<MessageId>);
+struct Stored {
+    id: Option<MessageId>,
+    /// When the message came.
+    arrived_ms: u64,
+}
 
 impl Stored {
     #[inline]
+    fn at(arrived_ms: u64) -> Self {
+        Stored {
+            id: None,
+            arrived_ms,
+        }
+    }
+
+    /// The message with its time of arrival.
+    #[inline]
+    fn stamped<'a>(&self, message: &Message<'a>) -> Message<'a> {
+        Message {
+            arrived_ms: self.arrived_ms,
+            ..*message
+        }
+    }
+
+    #[inline]
     fn hold(&mut self, messages: &mut Messages, message: &Message<'_>) -> MessageId {
-        match self.0 {
+        match self.id {
             Some(id) => {
                 messages.retain(id);
                 id
             }
-            None => *self.0.insert(messages.insert(message)),
+            None => {
+                let id = messages.insert(&self.stamped(message));
+                *self.id.insert(id)
+            }
         }
     }
+}
+
+/// The properties of a message that was given back before, in a queue that counts that.
+#[inline]
+fn counted(queue: &Queue, entry: Entry, message: &Message<'_>) -> Option<Vec<u8>> {
+    if queue.attempts.is_empty() {
+        return None;
+    }
+    let attempts = queue.attempts.get(&entry.message())?;
+    Some(with_counts(message, *attempts))
 }
 
 /// Messages delivered from one queue before the next queue has its turn.

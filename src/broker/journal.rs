@@ -12,11 +12,12 @@ use super::message::{Body, Message, MessageId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueId(pub u64);
 
-/// Operations in their order, by kind. Within a batch definitions come first, then messages, then
+/// Operations in their order, by kind. Within a batch definitions come first, then notes, messages and
 /// acks; all of a batch is stored when its number is under the watermark.
 #[derive(Debug, Default)]
 pub struct Journal {
     pub definitions: Vec<Definition>,
+    pub notes: Vec<Note>,
     /// Encoded by [`Journal::append`], read by [`StoredMessages`].
     pub messages: Vec<u8>,
     /// Copies of messages that are done with, one for each queue that had it.
@@ -80,9 +81,79 @@ pub enum StoredDestination {
     Exchange(Box<[u8]>),
 }
 
+/// A fact under a key: the last value that was noted is what a start finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    pub kind: NoteKind,
+    pub key: Box<[u8]>,
+    /// `None` takes it back.
+    pub value: Option<Box<[u8]>>,
+}
+
+/// What a note is about. Keys and values are up to whoever writes them, but for [`NoteKind::Failure`]'s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum NoteKind {
+    Policy = 1,
+    OperatorPolicy = 2,
+    Parameter = 3,
+    GlobalParameter = 4,
+    VirtualHost = 5,
+    User = 6,
+    Permission = 7,
+    TopicPermission = 8,
+    Limit = 9,
+    /// How often a message of a queue was given back, and when last; the key is [`Note::failure_key`].
+    /// Goes with its queue.
+    Failure = 10,
+    Deduplication = 11,
+}
+
+impl Note {
+    /// Queue and message, eight bytes each, big endian: so those of a queue stand together.
+    pub fn failure_key(queue: QueueId, message: MessageId) -> Box<[u8]> {
+        [queue.0, message.to_bits()]
+            .map(u64::to_be_bytes)
+            .concat()
+            .into()
+    }
+
+    /// The queue and the message of a failure's key.
+    pub fn read_failure_key(key: &[u8]) -> Option<(QueueId, MessageId)> {
+        let (queue, rest) = key.split_first_chunk::<8>()?;
+        let message = u64::from_be_bytes(rest.try_into().ok()?);
+        let message = (message <= MessageId::MAX).then(|| MessageId::from_bits(message));
+        Some((QueueId(u64::from_be_bytes(*queue)), message?))
+    }
+}
+
+impl NoteKind {
+    const ALL: [NoteKind; 11] = [
+        NoteKind::Policy,
+        NoteKind::OperatorPolicy,
+        NoteKind::Parameter,
+        NoteKind::GlobalParameter,
+        NoteKind::VirtualHost,
+        NoteKind::User,
+        NoteKind::Permission,
+        NoteKind::TopicPermission,
+        NoteKind::Limit,
+        NoteKind::Failure,
+        NoteKind::Deduplication,
+    ];
+
+    /// The kind with this number.
+    pub fn from_byte(byte: u8) -> Option<NoteKind> {
+        NoteKind::ALL.into_iter().find(|kind| *kind as u8 == byte)
+    }
+}
+
 impl Journal {
     pub fn is_empty(&self) -> bool {
-        self.definitions.is_empty() && self.messages.is_empty() && self.acks.is_empty()
+        self.definitions.is_empty()
+            && self.notes.is_empty()
+            && self.messages.is_empty()
+            && self.acks.is_empty()
     }
 
     /// What was written down so far. The next batch is expected to be about as large.
@@ -216,6 +287,19 @@ const MESSAGE_FIXED_SIZE: usize = 8 + 8 + 4 + 1 + 1 + 4 + 4;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kinds_of_notes_and_keys_of_failures_are_read_as_written() {
+        for kind in NoteKind::ALL {
+            assert_eq!(NoteKind::from_byte(kind as u8), Some(kind));
+        }
+        assert_eq!(NoteKind::from_byte(0), None);
+        let (queue, message) = (QueueId(7), MessageId::from_bits(300));
+        let key = Note::failure_key(queue, message);
+        assert_eq!(Note::read_failure_key(&key), Some((queue, message)));
+        assert_eq!(Note::read_failure_key(&key[1..]), None);
+        assert_eq!(Note::read_failure_key(&[0xff; 16]), None);
+    }
 
     #[test]
     fn messages_are_read_as_they_were_appended() {

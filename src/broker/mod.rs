@@ -16,6 +16,8 @@
 //! for the caller to carry out behind its answer.
 
 pub mod access;
+mod ack_clock;
+mod attempts;
 mod channel;
 mod connection;
 mod consumer;
@@ -24,19 +26,25 @@ pub mod dead_letter;
 mod delivery;
 mod error;
 pub mod exchange;
+mod expiry;
+mod history;
 mod inventory;
 pub mod journal;
+mod limits;
 pub mod message;
 mod name;
 mod outlet;
 mod paging;
+pub mod policy;
 pub mod queue;
 mod recovery;
 mod routing;
+mod schedule;
 mod session;
 mod settlement;
 mod subscription;
 pub mod topology;
+mod trace;
 mod traffic;
 mod unacked;
 mod virtual_host;
@@ -47,6 +55,7 @@ use foldhash::fast::FixedState;
 
 use crate::slots::Slots;
 
+pub use ack_clock::OverdueChannel;
 pub use channel::ChannelKey;
 pub use connection::ConnectionKey;
 pub use consumer::{ConsumeRequest, ConsumerKey};
@@ -58,19 +67,25 @@ pub use message::{Body, Message};
 pub use name::Name;
 pub use outlet::{Delivery, Effect, Outlet, Socket, SocketKey};
 pub use queue::QueueKey;
+pub use recovery::RecoveredMessages;
 pub use routing::Route;
 pub use settlement::Settlement;
 pub use subscription::REPLY_TO;
+pub use trace::{TracedDelivery, TracedPublish};
 pub use unacked::Unacked;
 pub use virtual_host::{DEFAULT_VIRTUAL_HOST, VirtualHostKey};
 
 use access::Users;
 use connection::Connection;
+use dead_letter::Morgue;
+use history::Replay;
 use journal::{Journal, QueueId};
 use message::Messages;
 use paging::PageWaiters;
+use policy::{GlobalParameters, Review};
 use queue::Ready;
 use routing::RoutingScratch;
+use schedule::Schedule;
 use topology::exchange::Exchange;
 use traffic::Traffic;
 use virtual_host::VirtualHost;
@@ -82,6 +97,10 @@ type Map<K, V> = HashMap<K, V, FixedState>;
 pub struct Core {
     pub users: Users,
     pub counters: Counters,
+    /// For consumers and queues that do not say themselves (RabbitMQ: `consumer_timeout`).
+    pub consumer_timeout_ms: Option<u64>,
+    /// How traces name this broker (RabbitMQ: node name).
+    pub node_name: Name,
     virtual_hosts: Slots<VirtualHost>,
     virtual_host_names: Map<Name, VirtualHostKey>,
     exchanges: Slots<Exchange>,
@@ -91,12 +110,13 @@ pub struct Core {
     traffic: Traffic,
     /// Queues that can go on delivering, each in its turn.
     backlogs: VecDeque<QueueKey>,
+    /// New bindings that are to get the history of their source.
+    replays: VecDeque<Replay>,
     /// Who waits for direct replies where.
     reply_addresses: Map<Name, ChannelKey>,
     /// Moves with every change of exchanges, queues and bindings.
     generation: u64,
     routing: RoutingScratch,
-    effects: Vec<Effect>,
     /// Messages of purged and deleted queues, freed bit by bit; with the queue that the store must
     /// take them from.
     discarded: Vec<(Option<QueueId>, Ready)>,
@@ -113,6 +133,14 @@ pub struct Core {
     holders: Vec<QueueId>,
     /// The last command changed what is declared, in a way that must survive.
     redefined: bool,
+    /// Milliseconds since 1970.
+    now_ms: u64,
+    schedule: Schedule,
+    morgue: Morgue,
+    /// Queues that did not take the message being published.
+    refusals: usize,
+    global_parameters: GlobalParameters,
+    review: Review,
 }
 
 impl Core {
@@ -121,6 +149,8 @@ impl Core {
         let mut core = Core {
             users: Users::with_guest(),
             counters: Counters::default(),
+            consumer_timeout_ms: None,
+            node_name: Name::from(""),
             virtual_hosts: Slots::new(),
             virtual_host_names: Map::default(),
             exchanges: Slots::new(),
@@ -129,10 +159,10 @@ impl Core {
             messages: Messages::new(),
             traffic: Traffic::default(),
             backlogs: VecDeque::new(),
+            replays: VecDeque::new(),
             reply_addresses: Map::default(),
             generation: 1,
             routing: RoutingScratch::default(),
-            effects: Vec::new(),
             discarded: Vec::new(),
             journal: None,
             next_queue_id: 1,
@@ -141,6 +171,12 @@ impl Core {
             page_waiters: Map::default(),
             holders: Vec::new(),
             redefined: false,
+            now_ms: 0,
+            schedule: Schedule::default(),
+            morgue: Morgue::default(),
+            refusals: 0,
+            global_parameters: GlobalParameters::new(),
+            review: Review::default(),
         };
         core.add_virtual_host(DEFAULT_VIRTUAL_HOST);
         core
@@ -153,15 +189,20 @@ impl Core {
         self.predeclare_exchanges(key);
     }
 
+    /// The time, for whatever is timed from here on (monotonic ms).
+    pub fn set_monotonic_time(&mut self, now_ms: u64) {
+        self.traffic.monotonic_ms = now_ms;
+    }
+
     /// Whether [`Core::deliver_fresh`] or [`Core::take_effects`] have something to do.
     #[inline]
     pub fn is_settled(&self) -> bool {
-        !self.traffic.has_fresh() && self.effects.is_empty()
+        !self.traffic.has_fresh() && self.traffic.effects.is_empty() && self.morgue.dying.is_empty()
     }
 
     /// What the last commands mean for others than who gave them, in their order.
     pub fn take_effects(&mut self) -> Vec<Effect> {
-        std::mem::take(&mut self.effects)
+        std::mem::take(&mut self.traffic.effects)
     }
 
     /// Routes found at another generation may be wrong.
@@ -182,7 +223,8 @@ impl Core {
         }
     }
 
-    /// A bounded piece of the work that can wait: frees discarded messages, rewrites sparse blocks.
+    /// A bounded piece of the work that can wait: frees discarded messages, rewrites sparse blocks,
+    /// carries changed policies through.
     pub fn tidy(&mut self) {
         for _ in 0..DISCARDS_PER_TURN {
             let Some((queue, messages)) = self.discarded.last_mut() else {
@@ -195,11 +237,16 @@ impl Core {
             }
         }
         self.messages.tidy();
+        self.review_policies();
     }
 
     /// Whether [`Core::tidy`] or [`Core::deliver_backlogs`] have more to do.
     pub fn has_more_work(&self) -> bool {
-        self.has_backlogs() || !self.discarded.is_empty()
+        self.has_backlogs()
+            || !self.discarded.is_empty()
+            || !self.morgue.dying.is_empty()
+            || self.next_deadline().is_some_and(|due| due <= self.now_ms)
+            || self.is_applying_policies()
     }
 }
 

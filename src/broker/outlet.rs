@@ -8,6 +8,7 @@ use crate::slots::Key;
 
 use super::message::Message;
 use super::name::Name;
+use super::trace::TracedDelivery;
 
 /// Names a socket, its protocol machine and its outbox alike.
 pub type SocketKey = Key<Socket>;
@@ -48,4 +49,6 @@ pub enum Effect {
         channel: u16,
         consumer_tag: Name,
     },
+    /// A delivery was made that is to be traced (RabbitMQ: firehose; [`super::Core::trace_delivery`]).
+    Traced(Box<TracedDelivery>),
 }

@@ -1,6 +1,7 @@
 //! Messages that are not in memory: who waits for them, and what happens when they come.
 
 use super::Core;
+use super::dead_letter::Death;
 use super::message::{MessageId, PageWork};
 use super::outlet::SocketKey;
 use super::queue::{Entry, QueueKey};
@@ -11,6 +12,7 @@ pub(super) struct PageWaiters {
     queues: Vec<QueueKey>,
     /// Clients that want a message by hand.
     sockets: Vec<SocketKey>,
+    pub(super) deaths: Vec<Death>,
 }
 
 impl Core {
@@ -31,6 +33,7 @@ impl Core {
     pub fn page_in(&mut self, block: u64, encoded: &[u8]) -> Vec<SocketKey> {
         self.messages.page_in(block, encoded);
         let waiters = self.page_waiters.remove(&block).unwrap_or_default();
+        self.morgue.dying.extend(waiters.deaths);
         for key in waiters.queues {
             if let Some(queue) = self.traffic.queues.get_mut(key) {
                 queue.awaited_block = None;
@@ -86,6 +89,7 @@ impl Core {
         let queue = &mut self.traffic.queues[key];
         queue.ready.pop();
         let id = queue.id;
+        self.forget_message(key, entry.message());
         self.let_go(id, entry.message());
     }
 }

@@ -1,16 +1,65 @@
 //! A broker that survives: what it writes down, and how it comes back from that.
 
+use std::cmp::Reverse;
+use std::collections::binary_heap::PeekMut;
+use std::collections::{BTreeMap, BinaryHeap};
+
 use super::Core;
 use super::journal::{
     Definition, Journal, QueueId, StoredBinding, StoredDestination, StoredExchange, StoredQueue,
 };
-use super::message::MessageId;
-use super::queue::{PackedIds, Ready};
+use super::message::{Attributes, MessageId};
+use super::queue::{Entry, Ids, PackedIds, Queue, QueueKey};
 use super::topology::binding::{BindRequest, Binding, Destination};
 use super::topology::exchange::{Exchange, ExchangeDeclaration};
 use super::topology::queue::QueueDeclaration;
 use super::virtual_host::VirtualHostKey;
 use crate::slots::Key;
+
+/// The messages of a durable queue as they were when the broker was stopped.
+pub struct RecoveredMessages {
+    pub queue: QueueId,
+    pub messages: PackedIds,
+    /// Those that may have been delivered, and perhaps others that are not there any more.
+    pub redelivered: PackedIds,
+    /// All up to this one may have been delivered.
+    pub redelivered_up_to: Option<MessageId>,
+}
+
+/// Walks over the messages of one recovered queue.
+struct Reader<'a> {
+    key: QueueKey,
+    messages: Ids<'a>,
+    /// By priority, in a queue that has them.
+    urgent: BTreeMap<u8, PackedIds>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(key: QueueKey, queue: &Queue, recovered: &'a RecoveredMessages) -> Self {
+        let mut urgent = BTreeMap::new();
+        if queue.arguments.priority_max.is_some() {
+            urgent.insert(0, PackedIds::default());
+        }
+        Reader {
+            key,
+            messages: recovered.messages.iter(),
+            urgent,
+        }
+    }
+
+    fn take(&mut self, message: MessageId, attributes: Attributes, queue: &mut Queue) {
+        queue.ready.body_bytes += u64::from(attributes.body_size);
+        let max = queue.arguments.priority_max.unwrap_or(0);
+        let priority = attributes.priority.min(max);
+        if !self.urgent.is_empty() {
+            self.urgent.entry(priority).or_default().push(message);
+        }
+        if let Some(expires_ms) = queue.expiry(attributes.arrived_ms, attributes.expiration_ms) {
+            let lifetimes = queue.lifetimes.get_or_insert_default();
+            lifetimes.recover(expires_ms, Entry::with_priority(message, priority));
+        }
+    }
+}
 
 impl Core {
     /// From now on what must survive is written down. Comes after everything was recovered.
@@ -73,18 +122,67 @@ impl Core {
         }
     }
 
-    /// Gives a recovered queue its messages.
+    /// Gives recovered queues their messages. `attributes` are those of all messages, ascending.
     pub fn recover_messages(
         &mut self,
-        queue: QueueId,
-        messages: PackedIds,
-        redelivered: PackedIds,
-        redelivered_up_to: Option<MessageId>,
+        queues: Vec<RecoveredMessages>,
+        attributes: impl Iterator<Item = (MessageId, Attributes)>,
     ) {
-        if let Some(&key) = self.queue_ids.get(&queue) {
-            self.traffic.queues[key].ready =
-                Ready::recovered(messages, redelivered, redelivered_up_to);
+        let queues = queues.into_iter().filter_map(|recovered| {
+            let key = *self.queue_ids.get(&recovered.queue)?;
+            Some((key, recovered))
+        });
+        let queues: Vec<_> = queues.collect();
+        let mut readers: Vec<_> = queues
+            .iter()
+            .map(|(key, recovered)| Reader::new(*key, &self.traffic.queues[*key], recovered))
+            .collect();
+        // The queues in the order of their next messages.
+        let mut next: BinaryHeap<_> = readers
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(at, reader)| Some(Reverse((reader.messages.next()?, at))))
+            .collect();
+        for (message, attributes) in attributes {
+            self.messages.recover_size(message, attributes.body_size);
+            while let Some(mut first) = next.peek_mut()
+                && first.0.0 <= message
+            {
+                let Reverse((id, at)) = *first;
+                let reader = &mut readers[at];
+                if id == message {
+                    let queue = &mut self.traffic.queues[reader.key];
+                    reader.take(message, attributes, queue);
+                }
+                match reader.messages.next() {
+                    Some(id) => *first = Reverse((id, at)),
+                    None => drop(PeekMut::pop(first)),
+                }
+            }
         }
+        self.messages.recover_last_sizes();
+        let urgent: Vec<_> = readers.into_iter().map(|reader| reader.urgent).collect();
+        for ((key, recovered), urgent) in queues.into_iter().zip(urgent) {
+            self.fill_recovered(key, recovered, urgent);
+        }
+    }
+
+    fn fill_recovered(
+        &mut self,
+        key: QueueKey,
+        recovered: RecoveredMessages,
+        lines: BTreeMap<u8, PackedIds>,
+    ) {
+        let ready = &mut self.traffic.queues[key].ready;
+        let (redelivered, up_to) = (recovered.redelivered, recovered.redelivered_up_to);
+        if lines.is_empty() {
+            ready.recover(0, recovered.messages, redelivered, up_to);
+        } else {
+            for (priority, messages) in lines {
+                ready.recover(priority, messages, redelivered.clone(), up_to);
+            }
+        }
+        self.schedule_expiry(key);
     }
 
     /// A block of messages as the store has it: how many queues hold which of its slots.

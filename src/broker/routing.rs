@@ -6,21 +6,31 @@ use super::channel::ChannelKey;
 use super::queue::QueueKey;
 use super::topology::binding::Destination;
 use super::topology::exchange::ExchangeKey;
-use crate::wire::amqp::field_table::Table;
+use crate::wire::amqp::Properties;
 
 /// Where messages with the same exchange, keys and headers go, as of one generation of the topology.
 #[derive(Clone, Default)]
 pub struct Route {
-    /// [`Core::generation`] when it was found: remembered routes hold until that moves.
+    /// [`Core::generation`] when it was found: remembered routes hold until that moves. 0, which that
+    /// never is, for a route that holds for one message only.
     pub generation: u64,
     pub queues: Vec<QueueKey>,
-    /// Requesters that wait for answers (RabbitMQ: direct reply-to).
-    pub replies: Vec<ChannelKey>,
+    pub asides: Vec<Aside>,
+}
+
+/// Who gets a message beside the queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aside {
+    /// A requester that waits for an answer (RabbitMQ: direct reply-to).
+    Reply(ChannelKey),
+    /// An exchange that keeps it for new bindings. This alone does not make the message routed.
+    History(ExchangeKey),
 }
 
 impl Route {
+    /// Whether nothing is to be done with a message.
     pub fn is_empty(&self) -> bool {
-        self.queues.is_empty() && self.replies.is_empty()
+        self.queues.is_empty() && self.asides.is_empty()
     }
 }
 
@@ -40,17 +50,17 @@ impl Core {
         &mut self,
         exchange: ExchangeKey,
         keys: &[&[u8]],
-        headers: Option<Table<'_>>,
+        properties: &Properties<'_>,
         route: &mut Route,
     ) {
         let mut scratch = std::mem::take(&mut self.routing);
         scratch.pass += 1;
         route.generation = self.generation;
         route.queues.clear();
-        route.replies.clear();
+        route.asides.clear();
         scratch.visit(exchange, self);
         while let Some(exchange) = scratch.exchanges.pop() {
-            self.route_one(exchange, keys, headers, &mut scratch, route);
+            self.route_one(exchange, keys, properties, &mut scratch, route);
         }
         self.routing = scratch;
     }
@@ -61,7 +71,7 @@ impl Core {
         &mut self,
         key: ExchangeKey,
         keys: &[&[u8]],
-        headers: Option<Table<'_>>,
+        properties: &Properties<'_>,
         scratch: &mut RoutingScratch,
         route: &mut Route,
     ) {
@@ -69,7 +79,13 @@ impl Core {
         if exchange.name.is_empty() {
             return self.route_by_name(key, keys, scratch, route);
         }
-        let keys = match exchange.router.depends_on_key() {
+        if !exchange.router.is_repeatable() {
+            route.generation = 0;
+            if exchange.router.keeps(properties) {
+                route.asides.push(Aside::History(key));
+            }
+        }
+        let keys = match exchange.router.wants_every_key() {
             true => keys,
             false => &keys[..keys.len().min(1)],
         };
@@ -79,7 +95,7 @@ impl Core {
             // lead to thousands of queues.
             scratch.destinations.clear();
             let router = &mut self.exchanges[key].router;
-            router.route(routing_key, headers, &mut scratch.destinations);
+            router.route(routing_key, properties, &mut scratch.destinations);
             is_routed |= !scratch.destinations.is_empty();
             for at in 0..scratch.destinations.len() {
                 match scratch.destinations[at] {
@@ -110,9 +126,9 @@ impl Core {
             if let Some(&queue) = self.virtual_hosts[virtual_host].queues.get(*key) {
                 self.add_to_route(queue, scratch.pass, route);
             } else if let Some(channel) = self.reply_address(key)
-                && !route.replies.contains(&channel)
+                && !route.asides.contains(&Aside::Reply(channel))
             {
-                route.replies.push(channel);
+                route.asides.push(Aside::Reply(channel));
             }
         }
     }

@@ -27,12 +27,14 @@ impl Core {
         socket: SocketKey,
         virtual_host: VirtualHostKey,
         user: Name,
+        name: Name,
         wants_cancel_notify: bool,
     ) -> ConnectionKey {
         let key = self.connections.insert(Connection {
             socket,
             virtual_host,
             user,
+            name,
             channels: Vec::new(),
             exclusive_queues: BTreeSet::new(),
             wants_cancel_notify,
@@ -55,6 +57,7 @@ impl Core {
         }
         if let Some(connection) = self.connections.remove(key) {
             self.sockets.remove(&connection.socket);
+            self.traffic.ack_deadlines.remove(&connection.socket);
         }
         self.counters.connections_closed += 1;
     }
@@ -71,6 +74,7 @@ impl Core {
             consumer_unacked: 0,
             consumers: BTreeSet::new(),
             consumer_tags: BTreeMap::new(),
+            ack_clocks: None,
             reply_consumer: None,
         });
         self.connections[connection].channels.push(key);
@@ -90,7 +94,7 @@ impl Core {
         }
         self.remove_reply_consumer(key);
         while let Some(taken) = self.traffic.channels[key].unacked.take_oldest(u64::MAX) {
-            self.finish(key, &taken, Settlement::Requeued);
+            self.finish(key, &taken, Settlement::Failed);
         }
         self.traffic.channels.remove(key);
         if let Some(connection) = self.connections.get_mut(connection) {

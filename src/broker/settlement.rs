@@ -1,7 +1,9 @@
 //! What clients say of the messages they hold: ack, reject, nack, recover.
 
 use super::Core;
+use super::attempts::Return;
 use super::channel::ChannelKey;
+use super::dead_letter::Reason;
 use super::error::{Error, Result};
 use super::journal::QueueId;
 use super::message::MessageId;
@@ -13,8 +15,11 @@ use super::unacked::Unacked;
 pub enum Settlement {
     /// Processed: the message is done with.
     Acked,
-    /// Back to its place in the queue (`basic.reject`, RabbitMQ: `basic.nack`, with requeue).
-    Requeued,
+    /// Back to its place in the queue: not processed, for no fault of the message (RabbitMQ:
+    /// `basic.nack` with requeue, `basic.recover`).
+    Returned,
+    /// The same, and processing failed (`basic.reject` with requeue, or the channel ended).
+    Failed,
     /// Refused for good.
     Rejected,
 }
@@ -32,11 +37,12 @@ impl Core {
         settlement: Settlement,
     ) -> Result<()> {
         if !multiple {
-            let taken = self.traffic.channels[channel]
-                .unacked
-                .take(delivery_tag)
-                .ok_or_else(|| unknown_delivery_tag(delivery_tag))?;
-            self.finish(channel, &taken, settlement);
+            let taken = self.traffic.channels[channel].unacked.take(delivery_tag);
+            match taken {
+                Some(taken) => self.finish(channel, &taken, settlement),
+                None if self.is_forgiven(channel, delivery_tag) => {}
+                None => return Err(unknown_delivery_tag(delivery_tag)),
+            }
             return Ok(());
         }
         let last = self.last_tag(channel, delivery_tag)?;
@@ -58,8 +64,11 @@ impl Core {
         let last = self.last_tag(channel, delivery_tag);
         let unacked = &mut self.traffic.channels[channel].unacked;
         if !multiple {
-            let taken = unacked.take(delivery_tag);
-            into.push(taken.ok_or_else(|| unknown_delivery_tag(delivery_tag))?);
+            match unacked.take(delivery_tag) {
+                Some(taken) => into.push(taken),
+                None if self.is_forgiven(channel, delivery_tag) => {}
+                None => return Err(unknown_delivery_tag(delivery_tag)),
+            }
             return Ok(());
         }
         let last = last?;
@@ -75,7 +84,7 @@ impl Core {
     /// Requeues everything that the channel holds (`basic.recover` with requeue).
     pub fn recover(&mut self, channel: ChannelKey) {
         while let Some(taken) = self.traffic.channels[channel].unacked.take_oldest(u64::MAX) {
-            self.finish(channel, &taken, Settlement::Requeued);
+            self.finish(channel, &taken, Settlement::Returned);
         }
     }
 
@@ -83,15 +92,22 @@ impl Core {
     #[inline]
     pub fn finish(&mut self, channel: ChannelKey, taken: &Unacked, settlement: Settlement) {
         match self.traffic.queues.get_mut(taken.queue) {
-            Some(queue) if settlement == Settlement::Requeued => {
-                queue.ready.put_back(taken.entry.as_redelivered());
-                queue.counters.requeued += 1;
-            }
-            Some(queue) => {
-                queue.counters.acked += u64::from(settlement == Settlement::Acked);
-                let id = queue.id;
-                self.let_go(id, taken.entry.message());
-            }
+            Some(queue) => match settlement {
+                Settlement::Acked => {
+                    queue.counters.acked += 1;
+                    let (id, has_memory) = (queue.id, queue.has_memory());
+                    if has_memory {
+                        self.forget_message(taken.queue, taken.entry.message());
+                    }
+                    self.let_go(id, taken.entry.message());
+                }
+                Settlement::Rejected => {
+                    self.forget_message(taken.queue, taken.entry.message());
+                    self.die(taken.queue, taken.entry, Reason::Rejected);
+                }
+                Settlement::Returned => self.requeue(taken.queue, taken.entry, Return::Unused),
+                Settlement::Failed => self.requeue(taken.queue, taken.entry, Return::Failed),
+            },
             // Its queue is gone, which leaves nothing to go back to.
             None => {
                 let id = self.grave(taken.queue);
@@ -99,7 +115,7 @@ impl Core {
             }
         }
         self.traffic.give_credit(channel, taken);
-        if settlement == Settlement::Requeued {
+        if matches!(settlement, Settlement::Returned | Settlement::Failed) {
             self.traffic.list(taken.queue);
         }
     }
@@ -132,6 +148,7 @@ impl Core {
         match delivery_tag {
             0 => Ok(u64::MAX),
             tag if self.traffic.channels[channel].unacked.contains(tag) => Ok(tag),
+            tag if self.is_forgiven(channel, tag) => Ok(tag),
             tag => Err(unknown_delivery_tag(tag)),
         }
     }

@@ -5,7 +5,7 @@ use super::channel::{ChannelKey, ReplyConsumer};
 use super::consumer::{ConsumeRequest, Consumer, ConsumerKey};
 use super::error::{Error, Result, named};
 use super::name::Name;
-use super::queue::arguments::QueueKind;
+use super::queue::arguments::{QueueKind, consumer_timeout};
 use super::topology::queue::refuse_stream_argument;
 use crate::wire::amqp::Table;
 
@@ -27,13 +27,22 @@ impl Core {
         self.check_consumer_tag(channel_key, request.tag)?;
         let queue_key = self.accessible_queue(channel_key, queue)?;
         let queue = &mut self.traffic.queues[queue_key];
+        let traced = self.virtual_hosts[queue.virtual_host].traced;
         let virtual_host = &self.virtual_hosts[queue.virtual_host].name;
         let described = || named("queue", &queue.name, virtual_host);
         let priority = consumer_priority(request.arguments.view(), described)?;
         if queue.arguments.kind == QueueKind::Classic {
             refuse_stream_argument("x-stream-offset", request.arguments.view(), described)?;
         }
-        if queue.exclusively_consumed || (request.exclusive && !queue.dispatch.is_empty()) {
+        // Waiting for the active consumer to go and being alone exclude each other (RabbitMQ).
+        let cannot_be_alone = queue.dispatch.is_single_active() || !queue.dispatch.is_empty();
+        let own_timeout = consumer_timeout(request.arguments.view())
+            .map_err(|bad| Error::PreconditionFailed(bad.describe(described())))?;
+        let timeout_ms = own_timeout
+            .or(queue.arguments.consumer_timeout_ms)
+            .or(self.consumer_timeout_ms)
+            .filter(|timeout_ms| *timeout_ms > 0);
+        if queue.exclusively_consumed || (request.exclusive && cannot_be_alone) {
             let text = format!("{} in exclusive use", described());
             return Err(Error::AccessRefused(text));
         }
@@ -52,11 +61,15 @@ impl Core {
             prefetch: channel.consumer_prefetch,
             unacked: 0,
             suspended: false,
+            timeout_ms,
+            traced,
+            watched: traced || timeout_ms.is_some(),
             arguments: request.arguments,
         });
         channel.consumers.insert(key);
         channel.consumer_tags.insert(tag, key);
         queue.dispatch.add(key, priority);
+        self.renew_lease(queue_key);
         self.traffic.list(queue_key);
         Ok(())
     }
@@ -154,7 +167,7 @@ impl Core {
         let Some(queue) = self.traffic.queues.get_mut(consumer.queue) else {
             return;
         };
-        queue
+        let has_successor = queue
             .dispatch
             .remove(key, consumer.priority, consumer.suspended);
         if consumer.exclusive {
@@ -162,6 +175,11 @@ impl Core {
         }
         if queue.auto_delete && queue.dispatch.is_empty() {
             self.remove_queue(consumer.queue);
+        } else {
+            self.renew_lease(consumer.queue);
+            if has_successor {
+                self.traffic.list(consumer.queue);
+            }
         }
     }
 

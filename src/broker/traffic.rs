@@ -3,10 +3,12 @@
 
 use crate::slots::Slots;
 
+use super::Map;
+use super::ack_clock::Timed;
 use super::channel::{Channel, ChannelKey};
 use super::consumer::{Consumer, ConsumerKey};
 use super::message::Message;
-use super::outlet::{Delivery, Outlet};
+use super::outlet::{Delivery, Effect, Outlet, SocketKey};
 use super::queue::{Entry, Queue, QueueKey};
 use super::unacked::Unacked;
 
@@ -17,6 +19,12 @@ pub(super) struct Traffic {
     pub channels: Slots<Channel>,
     /// Queues that may have both messages and takers since the last [`Traffic::take_fresh`].
     fresh: Vec<QueueKey>,
+    /// What the last commands mean for others.
+    pub effects: Vec<Effect>,
+    /// The time as the turn began (monotonic ms).
+    pub monotonic_ms: u64,
+    /// When to look for overdue deliveries ([`super::Core::time_out`]).
+    pub ack_deadlines: Map<SocketKey, u64>,
 }
 
 impl Traffic {
@@ -76,6 +84,43 @@ impl Traffic {
             redelivered,
             message: *message,
         });
+        if consumer.watched {
+            self.watch(
+                consumer_key,
+                delivery_tag,
+                entry.is_some(),
+                redelivered,
+                message,
+            );
+        }
+    }
+
+    /// The rest of [`Traffic::hand_over`] for watched consumers.
+    #[cold]
+    fn watch(
+        &mut self,
+        key: ConsumerKey,
+        delivery_tag: u64,
+        is_unacked: bool,
+        redelivered: bool,
+        message: &Message<'_>,
+    ) {
+        let consumer = &self.consumers[key];
+        let (channel, queue, traced) = (consumer.channel, consumer.queue, consumer.traced);
+        if let Some(timeout_ms) = consumer.timeout_ms
+            && is_unacked
+        {
+            self.start_clock(&Timed {
+                channel,
+                queue,
+                consumer: key,
+                delivery_tag,
+                timeout_ms,
+            });
+        }
+        if traced {
+            self.note_traced(channel, queue, redelivered, message);
+        }
     }
 
     /// A delivery left its consumer's hands: counts go down, and who waited for credit may go on.
@@ -83,12 +128,15 @@ impl Traffic {
         if let Some(queue) = self.queues.get_mut(unacked.queue) {
             queue.unacked -= 1;
         }
-        if unacked.consumer == ConsumerKey::NONE {
-            return;
-        }
         let Some(channel) = self.channels.get_mut(channel_key) else {
             return;
         };
+        if let Some(clocks) = &mut channel.ack_clocks {
+            clocks.stop(unacked);
+        }
+        if unacked.consumer == ConsumerKey::NONE {
+            return;
+        }
         let was_full = !channel.has_credit();
         channel.consumer_unacked -= 1;
         if let Some(consumer) = self.consumers.get_mut(unacked.consumer) {

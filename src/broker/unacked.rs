@@ -88,6 +88,20 @@ impl UnackedRing {
         Some(unacked)
     }
 
+    /// Takes out all deliveries to the consumer, in their order.
+    pub fn take_all_of(&mut self, consumer: ConsumerKey) -> Vec<Unacked> {
+        let mut taken = Vec::new();
+        self.ring.retain(|slot| {
+            let is_wanted = !slot.hole && slot.unacked.consumer == consumer;
+            if is_wanted {
+                taken.push(slot.unacked);
+            }
+            !slot.hole && !is_wanted
+        });
+        self.holes = 0;
+        taken
+    }
+
     /// Puts deliveries back that were taken out (a rolled back transaction's acks).
     pub fn restore(&mut self, taken: impl IntoIterator<Item = Unacked>) {
         self.ring.retain(|slot| !slot.hole);

@@ -4,6 +4,7 @@ use crate::slots::Key;
 
 use super::Map;
 use super::name::Name;
+use super::policy::{Parameters, Policies};
 use super::queue::QueueKey;
 use super::topology::exchange::ExchangeKey;
 
@@ -13,6 +14,10 @@ pub struct VirtualHost {
     pub name: Name,
     pub exchanges: Map<Name, ExchangeKey>,
     pub queues: Map<Name, QueueKey>,
+    pub(super) policies: Policies,
+    pub(super) parameters: Parameters,
+    /// RabbitMQ: firehose.
+    pub traced: bool,
 }
 
 impl VirtualHost {
@@ -21,6 +26,9 @@ impl VirtualHost {
             name,
             exchanges: Map::default(),
             queues: Map::default(),
+            policies: Policies::default(),
+            parameters: Parameters::new(),
+            traced: false,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! network) follows this order in each turn:
 //!
 //! ```text
+//!   Hub::begin_turn            the time
 //!   for each readable socket:  Machine::on_bytes, then Machine::on_turn_end
 //!   Hub::settle                deliver from backlogs, carry out effects, look at memory
 //!   for each woken socket:     Machine::on_woken
@@ -20,8 +21,8 @@ mod recovery;
 use std::collections::VecDeque;
 
 use crate::broker::journal::{Journal, QueueId};
-use crate::broker::message::{MessageId, PageWork};
-use crate::broker::{Core, Effect};
+use crate::broker::message::{MessageId, PageWork, Traits};
+use crate::broker::{Core, Effect, Message, Name, Published, Route};
 use crate::config::Config;
 use crate::wire::amqp::method::basic;
 
@@ -85,8 +86,11 @@ pub struct Hub {
 
 impl Hub {
     pub fn new(config: Config, entropy: Entropy) -> Self {
+        let mut core = Core::new();
+        core.consumer_timeout_ms = config.limits.consumer_timeout_ms;
+        core.node_name = Name::from(config.server.node_name.as_str());
         Hub {
-            core: Core::new(),
+            core,
             outboxes: Outboxes::new(config.limits.outbox_bytes_max),
             config,
             entropy,
@@ -111,8 +115,20 @@ impl Hub {
         self.has_store = true;
     }
 
+    /// The time as the turn begins: what is done in it is done then.
+    pub fn begin_turn(&mut self, now: Now) {
+        self.core.set_time(now.unix_ms);
+        self.core.set_monotonic_time(now.monotonic_ms);
+    }
+
+    /// When [`Hub::settle`] has something to do, in milliseconds since 1970.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.core.next_deadline()
+    }
+
     /// The stages of a turn that belong to nobody's connection, each bounded.
     pub fn settle(&mut self) {
+        self.core.fire_due();
         for socket in self.outboxes.take_relieved() {
             self.core.on_room(socket);
         }
@@ -192,7 +208,7 @@ impl Hub {
     pub fn on_page(&mut self, block: u64, encoded: &[u8]) {
         let waiting = self.core.page_in(block, encoded);
         self.woken.extend(waiting);
-        self.core.deliver_fresh(&mut self.outboxes);
+        self.after_command();
     }
 
     /// The store ran out of disk, or has room again.
@@ -240,12 +256,35 @@ impl Hub {
         self.awaiting_store.push(socket);
     }
 
+    /// Gives a message to the queues on its route, and where it dies at once, to those of its dead
+    /// letters: they have to be stored before it is confirmed.
+    #[inline]
+    fn publish(&mut self, route: &Route, message: &Message<'_>, traits: Traits) -> Published {
+        let published = self
+            .core
+            .publish(route, message, traits, &mut self.outboxes);
+        if published == Published::Taken && traits.persistent && !self.core.is_settled() {
+            self.core.deliver_fresh(&mut self.outboxes);
+            if self.core.has_journal() {
+                return Published::Journaled;
+            }
+        }
+        published
+    }
+
     /// Carries out what a command meant for others, behind its answer.
     #[inline]
     fn after_command(&mut self) {
         if self.core.is_settled() {
             return;
         }
+        self.carry_out_effects();
+        self.core.deliver_fresh(&mut self.outboxes);
+        // Traces of what was delivered just now; they are not traced again.
+        self.carry_out_effects();
+    }
+
+    fn carry_out_effects(&mut self) {
         for effect in self.core.take_effects() {
             match effect {
                 Effect::ConsumerCancelled {
@@ -259,9 +298,11 @@ impl Hub {
                     };
                     self.outboxes.send(socket, channel, &cancel);
                 }
+                Effect::Traced(delivery) => {
+                    self.core.trace_delivery(&delivery, &mut self.outboxes);
+                }
             }
         }
-        self.core.deliver_fresh(&mut self.outboxes);
     }
 
     /// Sixteen bytes that nobody can guess, as a name can hold them.
@@ -354,9 +395,9 @@ impl Machine {
     }
 
     /// When [`Machine::on_timeout`] is due, in monotonic milliseconds. It may move later unseen.
-    pub fn next_deadline(&self) -> Option<u64> {
+    pub fn next_deadline(&self, hub: &Hub) -> Option<u64> {
         match self {
-            Machine::Amqp(connection) => connection.next_deadline(),
+            Machine::Amqp(connection) => connection.next_deadline(hub),
         }
     }
 

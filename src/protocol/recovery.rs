@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::broker::RecoveredMessages;
 use crate::broker::journal::QueueId;
 use crate::broker::queue::PackedIds;
 use crate::protocol::Hub;
@@ -31,20 +32,29 @@ impl Hub {
                     .recover_block(block, counts.filter(|(_, count)| *count > 0));
             }
         }
-        self.recover_queues(recovered.queues, recovered.redelivered);
+        let attributes = recovered.attributes.iter();
+        let queues = messages_of(recovered.queues, recovered.redelivered);
+        self.core.recover_messages(queues, attributes);
         self.begin_store(recovered.next_message, recovered.next_queue);
     }
+}
 
-    fn recover_queues(&mut self, queues: Vec<(QueueId, PackedIds)>, redelivered: Redelivered) {
-        let (is_any, exactly) = match redelivered {
-            Redelivered::Any => (true, Vec::new()),
-            Redelivered::Exactly(all) => (false, all),
-        };
-        let mut exactly: BTreeMap<_, _> = exactly.into_iter().collect();
-        for (queue, messages) in queues {
-            let flagged = exactly.remove(&queue).unwrap_or_default();
-            let up_to = messages.last().filter(|_| is_any);
-            self.core.recover_messages(queue, messages, flagged, up_to);
-        }
-    }
+fn messages_of(
+    queues: Vec<(QueueId, PackedIds)>,
+    redelivered: Redelivered,
+) -> Vec<RecoveredMessages> {
+    let (is_any, exactly) = match redelivered {
+        Redelivered::Any => (true, Vec::new()),
+        Redelivered::Exactly(all) => (false, all),
+    };
+    let mut exactly: BTreeMap<_, _> = exactly.into_iter().collect();
+    let queues = queues
+        .into_iter()
+        .map(|(queue, messages)| RecoveredMessages {
+            queue,
+            redelivered: exactly.remove(&queue).unwrap_or_default(),
+            redelivered_up_to: messages.last().filter(|_| is_any),
+            messages,
+        });
+    queues.collect()
 }

@@ -17,6 +17,9 @@ pub enum Command {
     Block(String),
     /// Take the block back.
     Unblock,
+    /// Begin or end the tracing of a virtual host (RabbitMQ: firehose). One that does not exist is
+    /// logged and left alone.
+    Trace { virtual_host: String, on: bool },
 }
 
 /// Sends commands to a loop on another thread. Cloning is cheap.

@@ -65,6 +65,8 @@ impl EventLoop {
         let addresses = listeners.addresses();
         let limits = config.limits.clone();
         let mut hub = Hub::new(config.clone(), entropy::of_system());
+        let clock = Clock::start();
+        hub.begin_turn(clock.now());
         let store = match &config.data_dir {
             Some(directory) => {
                 let handle = handle.clone();
@@ -76,7 +78,7 @@ impl EventLoop {
         let event_loop = EventLoop {
             poll,
             events: Events::with_capacity(EVENTS_PER_TURN),
-            clock: Clock::start(),
+            clock,
             scratch: vec![0; limits.read_bytes_max.max(READ_BYTES_MIN) + SCRATCH_ROOM].into(),
             limits,
             hub,
@@ -118,6 +120,7 @@ impl EventLoop {
         self.poll()?;
         self.turns += 1;
         let now = self.clock.now();
+        self.hub.begin_turn(now);
         self.obey(now);
         self.hear_from_store();
         self.accept(now);
@@ -178,7 +181,9 @@ impl EventLoop {
         if has_more_work {
             return Some(Duration::ZERO);
         }
+        let due = self.hub.next_deadline();
         let deadlines = [
+            due.map(|unix_ms| self.clock.monotonic_at(unix_ms)),
             self.timers.next_due(),
             self.listeners.next_deadline(),
             self.stop_by,
@@ -207,7 +212,16 @@ impl EventLoop {
                 Command::StopNow => self.stop(0, now),
                 Command::Block(reason) => self.hub.set_blocked(Some(&reason)),
                 Command::Unblock => self.hub.set_blocked(None),
+                Command::Trace { virtual_host, on } => self.trace(&virtual_host, on),
             }
+        }
+    }
+
+    fn trace(&mut self, virtual_host: &str, on: bool) {
+        match self.hub.core.set_tracing(virtual_host.as_bytes(), on) {
+            Ok(()) if on => log::info!("vhost '{virtual_host}': tracing enabled"),
+            Ok(()) => log::info!("vhost '{virtual_host}': tracing disabled"),
+            Err(error) => log::warn!("tracing: {error}"),
         }
     }
 

@@ -151,7 +151,7 @@ impl Socket {
     pub fn on_timer(&mut self, hub: &mut Hub, now: Now) {
         let is_due = |deadline| deadline <= now.monotonic_ms;
         match self.phase {
-            Phase::Open if self.machine.next_deadline().is_some_and(is_due) => {
+            Phase::Open if self.machine.next_deadline(hub).is_some_and(is_due) => {
                 self.machine.on_timeout(hub, now);
             }
             Phase::Flushing { deadline } | Phase::Lingering { deadline } if is_due(deadline) => {
@@ -185,7 +185,7 @@ impl Socket {
         let (read, deadline) = match self.phase {
             Phase::Open => (
                 has_input && self.machine.wants_read(hub),
-                self.machine.next_deadline(),
+                self.machine.next_deadline(hub),
             ),
             Phase::Flushing { deadline } | Phase::Lingering { deadline } => {
                 (self.readable, Some(deadline))

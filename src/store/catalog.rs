@@ -4,7 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use foldhash::fast::FixedState;
 
-use crate::broker::journal::{Definition, QueueId, StoredBinding, StoredDestination};
+use crate::broker::journal::{
+    Definition, Note, NoteKind, QueueId, StoredBinding, StoredDestination,
+};
+
+use super::note_codec;
 
 type Map<K, V> = HashMap<K, V, FixedState>;
 
@@ -18,6 +22,7 @@ pub(super) struct Catalog {
     queues: BTreeMap<QueueId, (u64, Definition)>,
     bindings: Map<StoredBinding, u64>,
     deleted_queues: BTreeSet<QueueId>,
+    notes: BTreeMap<NoteKey, Box<[u8]>>,
     /// Above every id that was seen.
     pub next_queue: u64,
     pub next_message: u64,
@@ -25,6 +30,7 @@ pub(super) struct Catalog {
 
 /// Virtual host and name.
 type ExchangeName = (Box<[u8]>, Box<[u8]>);
+type NoteKey = (NoteKind, Box<[u8]>);
 
 impl Catalog {
     pub fn apply(&mut self, definition: Definition) {
@@ -47,6 +53,7 @@ impl Catalog {
             Definition::QueueDeleted { id } => {
                 self.queues.remove(&id);
                 self.deleted_queues.insert(id);
+                self.forget_failures(id);
             }
             Definition::Bound(binding) => {
                 self.bindings.insert(binding, place);
@@ -55,6 +62,39 @@ impl Catalog {
                 self.bindings.remove(&binding);
             }
         }
+    }
+
+    pub fn note(&mut self, note: Note) {
+        let failed = Note::read_failure_key(&note.key).filter(|_| note.kind == NoteKind::Failure);
+        if failed.is_some_and(|(queue, _)| !self.has_queue(queue)) {
+            // The queue went in the same batch.
+            return;
+        }
+        let key = (note.kind, note.key);
+        match note.value {
+            Some(value) => drop(self.notes.insert(key, value)),
+            None => drop(self.notes.remove(&key)),
+        }
+    }
+
+    fn forget_failures(&mut self, queue: QueueId) {
+        let key = |queue: u64| (NoteKind::Failure, Box::from(queue.to_be_bytes()));
+        let range = key(queue.0)..key(queue.0.saturating_add(1));
+        let keys: Vec<NoteKey> = self
+            .notes
+            .range(range)
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in keys {
+            self.notes.remove(&key);
+        }
+    }
+
+    /// Bytes that notes take when they are written.
+    pub fn note_bytes(&self) -> u64 {
+        let notes = self.notes.iter();
+        let sizes = notes.map(|((_, key), value)| note_codec::size(key, value));
+        sizes.sum()
     }
 
     /// Ascending.
@@ -71,8 +111,8 @@ impl Catalog {
         self.queues.contains_key(&queue)
     }
 
-    /// What leads to the same state, in an order that can be replayed.
-    pub fn into_definitions(mut self) -> Vec<Definition> {
+    /// What leads to the same state, in an order that can be replayed; notes by kind and key.
+    pub fn into_definitions(mut self) -> (Vec<Definition>, Vec<Note>) {
         let bindings: Vec<_> = std::mem::take(&mut self.bindings)
             .into_iter()
             .filter(|(binding, place)| self.holds(binding, *place))
@@ -87,7 +127,14 @@ impl Catalog {
             part.sort_unstable_by_key(|(place, _)| *place);
         }
         let in_order = parts.into_iter().flatten();
-        in_order.map(|(_, definition)| definition).collect()
+        let definitions = in_order.map(|(_, definition)| definition).collect();
+        let notes = self.notes.into_iter();
+        let notes = notes.map(|((kind, key), value)| Note {
+            kind,
+            key,
+            value: Some(value),
+        });
+        (definitions, notes.collect())
     }
 
     /// Whether both ends of a binding are still those it was made for.

@@ -1,15 +1,16 @@
-//! The file of definitions: appended to, and written anew when most of it is history.
+//! The file of definitions and notes: appended to, and written anew when most of it is history.
 //!
 //! Its records are framed as the log's are. A file has a generation, which is in its name; the new one
 //! is complete before it gets its name, and then the old one goes.
 
 use std::io;
 
-use crate::broker::journal::Definition;
+use crate::broker::journal::{Definition, Note};
 
 use super::catalog::Catalog;
 use super::definition_codec;
 use super::files::{Disk, DiskFile};
+use super::note_codec;
 use super::number;
 use super::position::Position;
 use super::record::{self, Kind, Met, RECORD_HEADER, Seed, Walk};
@@ -42,7 +43,7 @@ impl<F: DiskFile> Definitions<F> {
     pub fn write_new<D: Disk<File = F>>(
         disk: &D,
         generation: u64,
-        definitions: &[Definition],
+        (definitions, notes): (&[Definition], &[Note]),
         next: (u64, u64),
     ) -> io::Result<Self> {
         let seed = Seed::new(generation);
@@ -51,6 +52,7 @@ impl<F: DiskFile> Definitions<F> {
         number::write(&mut counters, next.1);
         let mut bytes = vec![0; HEADER_SIZE as usize];
         encode(definitions, seed, 0, &mut bytes);
+        encode_notes(notes, seed, 0, &mut bytes);
         let end = bytes.len() as u64;
         record::write(&mut bytes, seed, end, Kind::Counters, &counters);
         let end = bytes.len() as u64;
@@ -102,12 +104,13 @@ impl<F: DiskFile> Definitions<F> {
         })
     }
 
-    pub fn append(&mut self, definitions: &[Definition]) -> io::Result<()> {
-        if definitions.is_empty() {
+    pub fn append(&mut self, definitions: &[Definition], notes: &[Note]) -> io::Result<()> {
+        if definitions.is_empty() && notes.is_empty() {
             return Ok(());
         }
         let mut bytes = Vec::new();
         encode(definitions, self.seed, self.end, &mut bytes);
+        encode_notes(notes, self.seed, self.end, &mut bytes);
         let records = Walk::new(&bytes, self.seed, self.end);
         let garbage: u64 = records.map(|met| garbage_of(&met)).sum();
         self.write(bytes)?;
@@ -187,8 +190,9 @@ impl<F: DiskFile> Definitions<F> {
         drop(bytes);
         let mut counters = self.counters;
         let next = (catalog.next_queue, next_message);
-        let definitions = catalog.into_definitions();
-        let new = Definitions::write_new(disk, self.generation + 1, &definitions, next)?;
+        let (definitions, notes) = catalog.into_definitions();
+        let parts = (&definitions[..], &notes[..]);
+        let new = Definitions::write_new(disk, self.generation + 1, parts, next)?;
         disk.remove(&definitions_path(self.generation))?;
         counters.rewrites += 1;
         counters.written_bytes += new.counters.written_bytes;
@@ -201,6 +205,11 @@ impl<F: DiskFile> Definitions<F> {
 pub(super) fn replay(catalog: &mut Catalog, kind: Kind, mut payload: &[u8]) -> Option<()> {
     match kind {
         Kind::Definition => catalog.apply(definition_codec::decode(payload)?),
+        Kind::Notes => {
+            while !payload.is_empty() {
+                catalog.note(note_codec::decode(&mut payload)?);
+            }
+        }
         Kind::Counters => {
             let queue = number::read(&mut payload)?;
             let message = number::read(&mut payload)?;
@@ -223,15 +232,29 @@ fn encode(definitions: &[Definition], seed: Seed, base: u64, out: &mut Vec<u8>) 
     }
 }
 
+/// Several to a record: they can be many and small.
+fn encode_notes(notes: &[Note], seed: Seed, base: u64, out: &mut Vec<u8>) {
+    let mut payload = Vec::new();
+    for (n, note) in notes.iter().enumerate() {
+        note_codec::encode(note, &mut payload);
+        if payload.len() >= NOTES_BYTES_MAX || n + 1 == notes.len() {
+            let offset = base + out.len() as u64;
+            record::write(out, seed, offset, Kind::Notes, &payload);
+            payload.clear();
+        }
+    }
+}
+
 /// Bytes that a new file would not have because of a record. What is undone is about as large as what
-/// undoes it, or larger.
+/// undoes it, or larger. Notes mostly replace one another, and to know which do would take all their keys:
+/// all count, until the file is written anew and nothing is garbage. So it grows to twice what it has to be.
 pub(super) fn garbage_of(met: &Met<'_>) -> u64 {
     let Met::Record(record) = met else {
         return 0;
     };
     let size = (RECORD_HEADER + record.payload.len()) as u64;
     match record.kind {
-        Kind::Commit => size,
+        Kind::Commit | Kind::Notes => size,
         Kind::Definition if definition_codec::undoes(record.payload) => 2 * size,
         _ => 0,
     }
@@ -248,5 +271,7 @@ pub(super) fn definitions_generation(name: &str) -> Option<u64> {
 
 pub(super) const FOLDER: &str = "definitions";
 
+/// Notes go into another record beyond, so that damage costs few of them.
+const NOTES_BYTES_MAX: usize = 1 << 10;
 /// The file grows in steps of this many bytes.
 const GROWTH: u64 = 64 << 10;

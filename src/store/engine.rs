@@ -6,7 +6,7 @@
 
 use std::io;
 
-use crate::broker::journal::{Definition, Journal, QueueId};
+use crate::broker::journal::{Journal, QueueId};
 use crate::broker::message::MessageId;
 use crate::broker::queue::PackedIds;
 
@@ -63,12 +63,7 @@ impl<D: Disk> Engine<D> {
         let (mut recovered, segments) = recover(&disk, &mut survey)?;
         let mut repair = |survey: &mut Survey| -> io::Result<_> {
             repair_log(&disk, survey)?;
-            open_definitions(
-                &disk,
-                survey,
-                recovered.next_queue,
-                &mut recovered.definitions,
-            )
+            open_definitions(&disk, survey, &mut recovered)
         };
         let queues = survey.catalog.queues();
         let definitions = repair(&mut survey).map_err(|error| OpenError::io("", error))?;
@@ -92,8 +87,10 @@ impl<D: Disk> Engine<D> {
     /// Takes a journal in. What was taken is gone from it; after an error that [`is_full`], the rest
     /// can be tried again.
     pub fn append(&mut self, journal: &mut Journal) -> io::Result<()> {
-        self.definitions.append(&journal.definitions)?;
+        self.definitions
+            .append(&journal.definitions, &journal.notes)?;
         journal.definitions.clear();
+        journal.notes.clear();
         self.log.append(&self.disk, journal)
     }
 
@@ -116,7 +113,7 @@ impl<D: Disk> Engine<D> {
             _ => {}
         }
         // As much history as is worth a new file grows with what a segment is.
-        let garbage_min = self.log.segment_bytes / 64;
+        let garbage_min = self.log.segment_bytes / 16;
         let next_message = self.log.next_message;
         let tidied = self.definitions.tidy(&self.disk, next_message, garbage_min);
         if let Err(error) = tidied
@@ -241,15 +238,17 @@ fn repair_log<D: Disk>(disk: &D, survey: &mut Survey) -> io::Result<()> {
 fn open_definitions<D: Disk>(
     disk: &D,
     survey: &mut Survey,
-    next_queue: QueueId,
-    definitions: &mut Vec<Definition>,
+    recovered: &mut Recovered,
 ) -> io::Result<Definitions<D::File>> {
-    *definitions = std::mem::take(&mut survey.catalog).into_definitions();
-    let next = (next_queue.0, survey.next_message);
+    let catalog = std::mem::take(&mut survey.catalog);
+    let live_notes = catalog.note_bytes();
+    (recovered.definitions, recovered.notes) = catalog.into_definitions();
+    let parts = (&recovered.definitions[..], &recovered.notes[..]);
+    let next = (recovered.next_queue.0, survey.next_message);
     match &survey.definitions {
-        None => Definitions::write_new(disk, 1, definitions, next),
+        None => Definitions::write_new(disk, 1, parts, next),
         Some(found) if found.spoilt => {
-            let new = Definitions::write_new(disk, found.generation + 1, definitions, next)?;
+            let new = Definitions::write_new(disk, found.generation + 1, parts, next)?;
             disk.remove(&definitions_path(found.generation))?;
             Ok(new)
         }
@@ -258,7 +257,8 @@ fn open_definitions<D: Disk>(
             // Read is not stored, if it was only the program that ended.
             file.sync()?;
             disk.sync_folder(DEFINITIONS)?;
-            Definitions::continue_in(file, found.generation, found.end, found.garbage)
+            let garbage = found.garbage.saturating_sub(live_notes);
+            Definitions::continue_in(file, found.generation, found.end, garbage)
         }
     }
 }

@@ -23,7 +23,8 @@ impl Inspection {
     pub fn of<D: Disk>(disk: &D) -> Result<Inspection, OpenError> {
         let mut survey = survey(disk)?;
         let (mut recovered, _) = recover(disk, &mut survey)?;
-        recovered.definitions = std::mem::take(&mut survey.catalog).into_definitions();
+        (recovered.definitions, recovered.notes) =
+            std::mem::take(&mut survey.catalog).into_definitions();
         Ok(Inspection {
             recovered,
             leftovers: survey.leftovers.len() + survey.void.len(),
@@ -45,6 +46,7 @@ impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Recovered {
             definitions,
+            notes,
             queues,
             redelivered,
             damage,
@@ -54,10 +56,11 @@ impl fmt::Display for Inspection {
         let count = |is: fn(&Definition) -> bool| definitions.iter().filter(|it| is(it)).count();
         writeln!(
             f,
-            "definitions: {} exchanges, {} queues, {} bindings",
+            "definitions: {} exchanges, {} queues, {} bindings, {} notes",
             count(|it| matches!(it, Definition::ExchangeDeclared(_))),
             count(|it| matches!(it, Definition::QueueDeclared(_))),
             count(|it| matches!(it, Definition::Bound(_))),
+            notes.len(),
         )?;
         let copies: usize = queues.iter().map(|(_, ids)| ids.len()).sum();
         writeln!(

@@ -14,7 +14,7 @@
 //! ```text
 //!   lock                         held by the process that uses it (flock)
 //!   log/0000000001.seg ...       messages and acks in the order they came, in segments
-//!   definitions/0000000001.log   what is declared; written anew when most of it is history
+//!   definitions/0000000001.log   what is declared and noted; written anew when most of it is history
 //!   spill/                       transient messages beyond the memory budget; emptied at start
 //!   quarantine/                  damaged bytes, for whoever wants to look at them
 //! ```
@@ -66,6 +66,7 @@ mod id_set;
 mod index;
 mod inspection;
 mod log;
+mod note_codec;
 mod number;
 mod position;
 mod record;

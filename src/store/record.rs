@@ -32,6 +32,8 @@ pub(super) enum Kind {
     Continued = 8,
     /// The full segments there are; the last one of these is true.
     Segments = 9,
+    /// Facts under keys, one after the other.
+    Notes = 10,
 }
 
 impl Kind {
@@ -47,6 +49,7 @@ impl Kind {
             7 => Kind::Counters,
             8 => Kind::Continued,
             9 => Kind::Segments,
+            10 => Kind::Notes,
             _ => return None,
         })
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use crate::broker::journal::{Definition, QueueId};
+use crate::broker::journal::{Definition, Note, QueueId};
 use crate::broker::message::{BLOCK_MESSAGES, MessageId};
 use crate::broker::queue::PackedIds;
 
@@ -14,6 +14,8 @@ use super::attributes::PackedAttributes;
 pub struct Recovered {
     /// In an order that can be replayed.
     pub definitions: Vec<Definition>,
+    /// The last value of each key; by kind and key.
+    pub notes: Vec<Note>,
     /// Messages that were not acked, for each queue that has any; ascending.
     pub queues: Vec<(QueueId, PackedIds)>,
     /// How many queues have each message; blocks ascending.

@@ -90,6 +90,7 @@ fn match_acks<D: Disk>(disk: &D, survey: &Survey) -> Result<(Recovered, Vec<Segm
     let (queues, references) = tally.finish();
     let recovered = Recovered {
         definitions: Vec::new(),
+        notes: Vec::new(),
         queues,
         references,
         attributes,

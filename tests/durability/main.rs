@@ -26,6 +26,7 @@ mod load;
 mod paged_gets;
 mod peer;
 mod program;
+mod stalled_disk;
 mod stamp;
 mod ttl_restart;
 mod verify;

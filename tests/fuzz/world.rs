@@ -142,6 +142,7 @@ impl World {
 
     /// One turn of the loop, with its stages in their order.
     pub fn turn(&mut self) {
+        self.hub.begin_turn(self.now);
         for index in 0..self.clients.len() {
             self.read(index);
         }
@@ -154,7 +155,7 @@ impl World {
             }
         }
         for client in self.clients.iter_mut().filter(|client| !client.gone) {
-            let due = client.machine.next_deadline();
+            let due = client.machine.next_deadline(&self.hub);
             if due.is_some_and(|due| due <= self.now.monotonic_ms) {
                 client.machine.on_timeout(&mut self.hub, self.now);
             }

@@ -246,6 +246,7 @@ impl World {
             false => self.random.between(0, 20),
         };
         self.now_ms += step as u64;
+        self.hub.begin_turn(self.now());
         self.step_ms = self.step_ms.max(step as u64);
         self.log_turn();
         for number in 0..self.sockets.len() {
@@ -373,7 +374,7 @@ impl World {
             if !socket.machine.wants_read(&self.hub) {
                 self.model.connections[number].overdue_ms = self.now_ms;
             }
-            let deadline = socket.machine.next_deadline();
+            let deadline = socket.machine.next_deadline(&self.hub);
             if deadline.is_some_and(|due| due <= now.monotonic_ms) && !socket.machine.wants_close()
             {
                 let overdue = !socket.machine.wants_read(&self.hub);

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use leveret::broker::journal::{
-    Definition, Journal, QueueId, StoredBinding, StoredDestination, StoredExchange, StoredQueue,
+    Definition, Journal, Note, NoteKind, QueueId, StoredBinding, StoredDestination, StoredExchange,
+    StoredQueue,
 };
 use leveret::broker::message::{Attributes, Body, Message, MessageId};
 use leveret::store::Recovered;
@@ -17,6 +18,7 @@ pub struct Declared {
     pub exchanges: BTreeSet<u64>,
     /// Exchange and queue.
     pub bindings: BTreeSet<(u64, u64)>,
+    pub notes: BTreeMap<(NoteKind, Vec<u8>), Vec<u8>>,
 }
 
 /// Unacked copies, and what the bodies are made of.
@@ -30,6 +32,7 @@ pub struct Held {
 #[derive(Clone, Default, Debug)]
 pub struct Change {
     pub definitions: Vec<Declaration>,
+    pub notes: Vec<Note>,
     /// Id, queues, salt and size of the body.
     pub messages: Vec<(u64, Vec<u64>, u64, usize)>,
     /// Queue, message.
@@ -53,6 +56,10 @@ impl Declared {
                 Declaration::Queue(id) => drop(self.queues.insert(id)),
                 Declaration::DeleteQueue(id) => {
                     self.queues.remove(&id);
+                    let key = id.to_be_bytes();
+                    self.notes.retain(|(kind, of), _| {
+                        *kind != NoteKind::Failure || !of.starts_with(&key)
+                    });
                     self.bindings.retain(|(_, queue)| *queue != id);
                 }
                 Declaration::Exchange(id) => drop(self.exchanges.insert(id)),
@@ -64,6 +71,19 @@ impl Declared {
                 Declaration::Unbind(exchange, queue) => {
                     self.bindings.remove(&(exchange, queue));
                 }
+            }
+        }
+        for note in change.notes.iter().cloned() {
+            let failed = Note::read_failure_key(&note.key);
+            if note.kind == NoteKind::Failure
+                && failed.is_some_and(|(queue, _)| !self.queues.contains(&queue.0))
+            {
+                continue;
+            }
+            let key = (note.kind, note.key.into_vec());
+            match note.value {
+                Some(value) => drop(self.notes.insert(key, value.into_vec())),
+                None => drop(self.notes.remove(&key)),
             }
         }
     }
@@ -87,6 +107,13 @@ impl Declared {
                 }
                 other => panic!("{other:?} is no state"),
             }
+        }
+        let keys = recovered.notes.iter().map(|note| (note.kind, &note.key));
+        assert!(keys.is_sorted_by(|a, b| a < b));
+        for note in recovered.notes.iter().cloned() {
+            let value = note.value.expect("only what is noted is found");
+            let key = (note.kind, note.key.into_vec());
+            declared.notes.insert(key, value.into_vec());
         }
         declared
     }
@@ -167,6 +194,7 @@ impl Change {
         for declaration in &self.definitions {
             journal.definitions.push(definition(*declaration));
         }
+        journal.notes = self.notes.clone();
         for (id, queues, salt, size) in &self.messages {
             let queues: Vec<_> = queues.iter().map(|queue| QueueId(*queue)).collect();
             let body = body(*id, *salt, *size);

@@ -17,7 +17,7 @@ use std::collections::hash_map::Entry;
 use std::fmt;
 
 use super::Reason;
-use crate::broker::Map;
+use crate::broker::{Map, Message};
 use crate::wire::Malformed;
 use crate::wire::amqp::field_table::{Array, ArrayBuilder, Table, TableBuilder, Value};
 use crate::wire::amqp::properties::Properties;
@@ -204,13 +204,21 @@ fn deaths(headers: Table<'_>) -> Array<'_> {
 
 /// The further routing keys of a message (RabbitMQ: sender-selected distribution), as a consumer sees
 /// them: those of BCC are gone.
-pub fn carbon_copies(headers: Table<'_>) -> impl Iterator<Item = &[u8]> {
+fn carbon_copies(headers: Table<'_>) -> impl Iterator<Item = &[u8]> {
     let copies = headers.get(COPIES).and_then(|value| value.as_array());
     let copies = copies.unwrap_or(Array::EMPTY).into_iter();
     copies.filter_map(|value| match value {
         Value::LongString(key) => Some(key),
         _ => None,
     })
+}
+
+/// The keys that the message was published with, as far as it shows them: its own, then those of CC.
+pub fn shown_keys<'a>(message: &Message<'a>, properties: &Properties<'a>) -> Vec<&'a [u8]> {
+    let headers = properties.headers.unwrap_or_default();
+    std::iter::once(message.routing_key)
+        .chain(carbon_copies(headers))
+        .collect()
 }
 
 /// A way in which a message would go round for ever, with nobody's doing.

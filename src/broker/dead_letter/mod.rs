@@ -1,7 +1,36 @@
-//! Dead letters (RabbitMQ: dead letter exchanges): why messages leave their queues unconsumed, and what
-//! is written on them on their way to another.
+//! Dead letters (RabbitMQ: dead letter exchanges): why messages leave their queues unconsumed, what
+//! is written on them on their way to another, and how they get there.
+//!
+//! ```text
+//!   expired, over the limit, rejected, given back too often
+//!        |
+//!        v
+//!   Core::die ---> dying ---> Core::bury: written on, routed, published like any other
+//!                    ^             |
+//!                    +-------------+  a target may be full, and its oldest message dies in turn
+//! ```
+//!
+//! A command only notes who dies; burying follows it, a bounded number at a time, so that messages that
+//! go from queue to queue keep nobody waiting. The origin lets go of a message when its dead letter is
+//! where it belongs, and the journal has it first: what is persistent is never in neither queue.
 
 pub mod history;
+
+use std::rc::Rc;
+
+use super::journal::QueueId;
+use super::message::{Message, OwnedMessage, Traits};
+use super::name::Name;
+use super::outlet::Outlet;
+use super::queue::{Entry, QueueKey};
+use super::routing::Route;
+use super::schedule::Task;
+use super::virtual_host::VirtualHostKey;
+use super::{Core, Published};
+use crate::wire::amqp::Table;
+use crate::wire::amqp::properties::Properties;
+
+use history::{Cycle, shown_keys};
 
 /// Why a message leaves its queue without being consumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,3 +56,188 @@ impl Reason {
         }
     }
 }
+
+/// Where a queue's dead letters come from, and where they go.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Origin {
+    pub queue: Name,
+    pub virtual_host: VirtualHostKey,
+    /// `x-dead-letter-exchange`.
+    pub exchange: Name,
+    /// `x-dead-letter-routing-key`.
+    pub routing_key: Option<Name>,
+    /// `x-dead-letter-strategy`: what nobody takes is tried again, and not dropped.
+    pub at_least_once: bool,
+}
+
+/// A message on its way out of its queue. It is still held for it.
+pub(super) struct Death {
+    origin: Rc<Origin>,
+    /// Whom the store must take it from.
+    queue: Option<QueueId>,
+    entry: Entry,
+    reason: Reason,
+}
+
+/// Dead letters that wait.
+#[derive(Default)]
+pub(super) struct Morgue {
+    /// To be buried next.
+    pub dying: std::collections::VecDeque<Death>,
+    /// Nobody took them when they were published last.
+    stuck: Vec<Death>,
+    stuck_due: Option<u64>,
+    /// Cycles that the log has told about, by their queues.
+    told: Vec<Vec<u8>>,
+    route: Route,
+}
+
+impl Core {
+    /// A message that was taken out of its queue's ready ones, or refused by a consumer, leaves the
+    /// queue for good.
+    pub(super) fn die(&mut self, key: QueueKey, entry: Entry, reason: Reason) {
+        let queue = &mut self.traffic.queues[key];
+        queue.counters.count_death(reason);
+        let id = queue.id;
+        self.die_of(key, id, entry, reason);
+    }
+
+    /// The same for a message that never got into the queue.
+    pub(super) fn die_outside(&mut self, key: QueueKey, entry: Entry, reason: Reason) {
+        self.traffic.queues[key].counters.count_death(reason);
+        self.die_of(key, None, entry, reason);
+    }
+
+    fn die_of(&mut self, key: QueueKey, id: Option<QueueId>, entry: Entry, reason: Reason) {
+        match &self.traffic.queues[key].origin {
+            Some(origin) => self.morgue.dying.push_back(Death {
+                origin: Rc::clone(origin),
+                queue: id,
+                entry,
+                reason,
+            }),
+            None => self.let_go(id, entry.message()),
+        }
+    }
+
+    /// Publishes dead letters; what is left for the next time is bounded work then.
+    pub(super) fn bury(&mut self, outlet: &mut impl Outlet) {
+        for _ in 0..BURIALS_PER_STEP {
+            let Some(death) = self.morgue.dying.pop_front() else {
+                return;
+            };
+            self.bury_one(death, outlet);
+        }
+    }
+
+    /// Tries again what nobody took.
+    pub(super) fn retry_stuck(&mut self) {
+        self.morgue.stuck_due = None;
+        self.morgue.dying.extend(self.morgue.stuck.drain(..));
+    }
+
+    fn bury_one(&mut self, death: Death, outlet: &mut impl Outlet) {
+        let id = death.entry.message();
+        if self.messages.get(id).is_none() && self.messages.is_paged_out(id) {
+            self.messages.request(id);
+            let waiters = self.page_waiters.entry(id.block()).or_default();
+            waiters.deaths.push(death);
+            return;
+        }
+        if self.publish_dead_letter(&death, outlet) || !death.origin.at_least_once {
+            self.let_go(death.queue, id);
+            return;
+        }
+        self.morgue.stuck.push(death);
+        let due = self.now_ms + STUCK_RETRY_MS;
+        self.schedule
+            .set(&mut self.morgue.stuck_due, Task::Stuck, Some(due));
+    }
+
+    /// Whether somebody took it, or nobody ever will.
+    fn publish_dead_letter(&mut self, death: &Death, outlet: &mut impl Outlet) -> bool {
+        let origin = &*death.origin;
+        let Some(message) = self.messages.get(death.entry.message()) else {
+            return true;
+        };
+        let record = history::Death {
+            queue: &origin.queue,
+            reason: death.reason,
+            exchange: message.exchange,
+            routing_key: message.routing_key,
+            replaces_routing_keys: origin.routing_key.is_some(),
+            time_unix_ms: self.now_ms,
+        };
+        let Ok(properties) = record.write_on(message.properties) else {
+            return true;
+        };
+        let key = origin.routing_key.as_deref();
+        let letter = OwnedMessage::of(&Message {
+            exchange: &origin.exchange,
+            routing_key: key.unwrap_or(message.routing_key),
+            properties: &properties,
+            body: message.body,
+            arrived_ms: self.now_ms,
+        });
+        let letter = letter.message();
+        let mut route = std::mem::take(&mut self.morgue.route);
+        let is_taken = self.find_grave(origin, &letter, &mut route)
+            && !self.is_refused_by_all(&route, &letter, outlet);
+        self.morgue.route = route;
+        is_taken
+    }
+
+    fn is_refused_by_all(
+        &mut self,
+        route: &Route,
+        letter: &Message<'_>,
+        outlet: &mut impl Outlet,
+    ) -> bool {
+        let published = self.publish(route, letter, Traits::of(letter), outlet);
+        published == Published::Refused && self.refusals == route.queues.len()
+    }
+
+    /// Finds the queues for a dead letter, without those where it would go round in circles. Whether
+    /// there are any.
+    fn find_grave(&mut self, origin: &Origin, letter: &Message<'_>, route: &mut Route) -> bool {
+        let Some(virtual_host) = self.virtual_hosts.get(origin.virtual_host) else {
+            return false;
+        };
+        let Some(&exchange) = virtual_host.exchanges.get(&origin.exchange) else {
+            return false;
+        };
+        let Ok(properties) = Properties::decode(letter.properties) else {
+            return false;
+        };
+        let headers = properties.headers.unwrap_or(Table::EMPTY);
+        let keys = shown_keys(letter, &properties);
+        self.route(exchange, &keys, &properties, route);
+        let (queues, told) = (&self.traffic.queues, &mut self.morgue.told);
+        route.queues.retain(|key| {
+            let Some(cycle) = Cycle::find(headers, &queues[*key].name) else {
+                return true;
+            };
+            tell_once(&cycle, told);
+            false
+        });
+        !route.is_empty()
+    }
+}
+
+/// RabbitMQ: each cycle is logged once.
+fn tell_once(cycle: &Cycle<'_>, told: &mut Vec<Vec<u8>>) {
+    let queues: Vec<&[u8]> = cycle.queues().take(TOLD_QUEUES_MAX).collect();
+    let queues = queues.join(&0);
+    if told.len() < TOLD_MAX && !told.contains(&queues) {
+        log::warn!("{cycle}");
+        told.push(queues);
+    }
+}
+
+/// Dead letters published in one go.
+const BURIALS_PER_STEP: usize = 512;
+/// How long a dead letter that nobody took waits for the next try.
+const STUCK_RETRY_MS: u64 = 1000;
+/// Cycles remembered as told; further ones are not logged.
+const TOLD_MAX: usize = 64;
+const TOLD_QUEUES_MAX: usize = 32;

@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use foldhash::fast::FixedState;
 
 use super::destinations::Destinations;
+use super::{Declaration, ExchangeType, NewBinding, Refused};
+use crate::wire::amqp::{Properties, Table};
 
 /// The table of a direct exchange, also of the patterns without wildcards of a topic exchange.
 ///
@@ -59,6 +61,28 @@ impl<D: Copy + Ord> Direct<D> {
     /// Whether nothing is bound.
     pub fn is_empty(&self) -> bool {
         self.by_key.is_empty()
+    }
+}
+
+impl<D: Copy + Ord> ExchangeType<D> for Direct<D> {
+    fn declare(_: &Declaration<'_>) -> Result<Self, Refused> {
+        Ok(Direct::new())
+    }
+
+    fn bind(&mut self, binding: &NewBinding<'_, D>) {
+        self.bind(binding.key, binding.destination);
+    }
+
+    fn unbind(&mut self, key: &[u8], _: Table<'_>, destination: D) {
+        self.unbind(key, destination);
+    }
+
+    fn route(&mut self, key: &[u8], _: &Properties<'_>, out: &mut Vec<D>) {
+        Direct::route(self, key, out);
+    }
+
+    fn wants_every_key(&self) -> bool {
+        true
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter, Write};
 use crate::wire::amqp::Value;
 
 /// Shows a value as Erlang's `~tp` would, on one line. Nesting is as deep as `wire` lets it be.
-pub(super) struct ErlangTerm<'a>(pub(super) Value<'a>);
+pub(in crate::broker) struct ErlangTerm<'a>(pub(in crate::broker) Value<'a>);
 
 impl Display for ErlangTerm<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -2,6 +2,8 @@
 //! (AMQP 0-9-1 §3.1.3.2).
 
 use super::destinations::{self, Destinations};
+use super::{Declaration, ExchangeType, NewBinding, Refused};
+use crate::wire::amqp::{Properties, Table};
 
 /// The table of a fanout exchange. A destination bound under several keys is counted, not repeated.
 #[derive(Debug)]
@@ -30,6 +32,24 @@ impl<D: Copy + Ord> Fanout<D> {
         if let Some(destinations) = &self.destinations {
             destinations.append_to(out);
         }
+    }
+}
+
+impl<D: Copy + Ord> ExchangeType<D> for Fanout<D> {
+    fn declare(_: &Declaration<'_>) -> Result<Self, Refused> {
+        Ok(Fanout::new())
+    }
+
+    fn bind(&mut self, binding: &NewBinding<'_, D>) {
+        self.bind(binding.destination);
+    }
+
+    fn unbind(&mut self, _: &[u8], _: Table<'_>, destination: D) {
+        self.unbind(destination);
+    }
+
+    fn route(&mut self, _: &[u8], _: &Properties<'_>, out: &mut Vec<D>) {
+        Fanout::route(self, out);
     }
 }
 

@@ -136,8 +136,9 @@ impl Block {
         journal.messages
     }
 
-    /// Record: lengths of exchange, routing key (one byte each), properties (two), body (four), and
-    /// then the four of them. [`LARGE`] as the properties' length: the body's is an index.
+    /// Record: lengths of exchange, routing key (one byte each), properties (two), body (four), the
+    /// time of arrival (six), and then the four of them. [`LARGE`] as the properties' length: the body's
+    /// is an index.
     pub fn push(&mut self, message: &Message<'_>) -> Size {
         self.slots.push(Slot {
             offset: self.bytes.len() as u32,
@@ -163,6 +164,7 @@ impl Block {
         header[1] = message.routing_key.len() as u8;
         header[2..4].copy_from_slice(&properties_size.to_le_bytes());
         header[4..8].copy_from_slice(&body_size.to_le_bytes());
+        header[8..].copy_from_slice(&message.arrived_ms.to_le_bytes()[..6]);
         self.bytes.extend_from_slice(&header);
         self.bytes.extend_from_slice(message.exchange);
         self.bytes.extend_from_slice(message.routing_key);
@@ -204,7 +206,7 @@ impl Block {
                 routing_key,
                 properties: &large.properties,
                 body: Body::Shared(&large.body),
-                arrived_ms: 0,
+                arrived_ms: header.arrived_ms,
             });
         }
         let (properties, rest) = rest.split_at(usize::from(header.properties));
@@ -213,8 +215,21 @@ impl Block {
             routing_key,
             properties,
             body: Body::Slice(&rest[..header.body as usize]),
-            arrived_ms: 0,
+            arrived_ms: header.arrived_ms,
         })
+    }
+
+    /// The size of the message's body; zero if it is lost.
+    pub fn body_size(&self, slot: usize) -> u32 {
+        let Some(record) = self.record(slot) else {
+            return 0;
+        };
+        let header = Header::read(record);
+        if header.properties != LARGE {
+            return header.body;
+        }
+        let large = self.large[header.body as usize].as_ref();
+        large.map_or(0, |large| large.body.len() as u32)
     }
 
     /// The bytes from the slot's record on, unless its message is lost.
@@ -266,6 +281,7 @@ struct Header {
     routing_key: usize,
     properties: u16,
     body: u32,
+    arrived_ms: u64,
 }
 
 impl Header {
@@ -279,6 +295,9 @@ impl Header {
             routing_key: usize::from(header[1]),
             properties: u16::from_le_bytes([header[2], header[3]]),
             body: u32::from_le_bytes([header[4], header[5], header[6], header[7]]),
+            arrived_ms: u64::from_le_bytes([
+                header[8], header[9], header[10], header[11], header[12], header[13], 0, 0,
+            ]),
         }
     }
 
@@ -323,7 +342,7 @@ pub const INLINE_BODY_MAX: usize = 4096;
 
 /// Messages in a block at most.
 pub const BLOCK_MESSAGES: usize = 256;
-const RECORD_HEADER: usize = 8;
+const RECORD_HEADER: usize = 14;
 const LARGE: u16 = u16::MAX;
 /// The offset of a message without a record.
 const LOST: u32 = u32::MAX;

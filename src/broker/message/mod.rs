@@ -2,6 +2,7 @@
 
 mod attributes;
 mod block;
+mod owned;
 mod pages;
 mod table;
 
@@ -9,8 +10,11 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use crate::wire::amqp::properties::PropertyBlock;
+
 pub use attributes::Attributes;
 pub use block::{BLOCK_MESSAGES, INLINE_BODY_MAX};
+pub use owned::OwnedMessage;
 pub use pages::{PageOut, PageWork};
 pub use table::Messages;
 
@@ -25,6 +29,35 @@ pub struct Message<'a> {
     /// When the broker got it, in Unix milliseconds.
     pub arrived_ms: u64,
 }
+
+/// What a message's properties tell its queues to do with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traits {
+    /// It is to survive the broker, in queues that do (`delivery_mode` 2).
+    pub persistent: bool,
+    pub priority: u8,
+    /// How long it may wait to be taken, in milliseconds (`expiration`).
+    pub expiration_ms: Option<u64>,
+}
+
+impl Traits {
+    pub fn of(message: &Message<'_>) -> Self {
+        let Attributes {
+            priority,
+            expiration_ms,
+            ..
+        } = message.attributes();
+        let mode = PropertyBlock::new(message.properties).delivery_mode();
+        Traits {
+            persistent: mode == Ok(Some(PERSISTENT)),
+            priority,
+            expiration_ms,
+        }
+    }
+}
+
+/// `delivery_mode` of messages that survive (AMQP 0-9-1 §1.8).
+const PERSISTENT: u8 = 2;
 
 #[derive(Clone, Copy)]
 pub enum Body<'a> {

@@ -13,6 +13,15 @@ pub(super) struct PagedBlock {
     pub requested: bool,
     /// What it took in memory; zero if it was not there since the start.
     pub held_bytes: usize,
+    pub body_sizes: BodySizes,
+}
+
+/// Sizes of the bodies of a block that was paged out.
+pub(super) enum BodySizes {
+    /// Of all that live.
+    Same(u32),
+    /// By slot, seven bits a byte, the lowest first.
+    Each(Box<[u8]>),
 }
 
 /// References to the messages of a block that was paged out. Most have one holder.
@@ -53,6 +62,37 @@ impl PageWork {
     }
 }
 
+impl BodySizes {
+    /// By slot; `None` where nobody needs the message.
+    pub fn new(sizes: impl Iterator<Item = Option<u32>> + Clone) -> Self {
+        let first = sizes.clone().flatten().next().unwrap_or(0);
+        if sizes.clone().flatten().all(|size| size == first) {
+            return BodySizes::Same(first);
+        }
+        let mut bytes = Vec::new();
+        for mut size in sizes.map(Option::unwrap_or_default) {
+            while size >= 0x80 {
+                bytes.push(size as u8 | 0x80);
+                size >>= 7;
+            }
+            bytes.push(size as u8);
+        }
+        BodySizes::Each(bytes.into())
+    }
+
+    pub fn get(&self, slot: usize) -> u32 {
+        match self {
+            BodySizes::Same(size) => *size,
+            BodySizes::Each(bytes) => {
+                let mut sizes = bytes.split_inclusive(|byte| *byte < 0x80);
+                let size = sizes.nth(slot).unwrap_or_default();
+                let digits = size.iter().rev();
+                digits.fold(0, |size, byte| size << 7 | u32::from(byte & 0x7f))
+            }
+        }
+    }
+}
+
 impl References {
     pub fn new(counts: impl Iterator<Item = u32> + Clone) -> Self {
         if counts.clone().any(|count| count > 1) {
@@ -85,5 +125,30 @@ impl References {
                 counts[slot] == 0
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_of_bodies_are_kept_by_slot() {
+        let same = [Some(5), None, Some(5)];
+        let sizes = BodySizes::new(same.into_iter());
+        assert!(matches!(sizes, BodySizes::Same(5)));
+        let each = [
+            Some(0),
+            Some(127),
+            None,
+            Some(128),
+            Some(70_000),
+            Some(u32::MAX),
+        ];
+        let sizes = BodySizes::new(each.into_iter());
+        for (slot, size) in each.into_iter().enumerate() {
+            assert_eq!(sizes.get(slot), size.unwrap_or(0));
+        }
+        assert_eq!(sizes.get(6), 0);
     }
 }

@@ -26,7 +26,7 @@ use crate::broker::Map;
 use crate::broker::journal::StoredMessages;
 
 use super::block::{BLOCK_MESSAGES, Block, OPEN_BYTES_MAX, SLOTS_BYTES, SlotSet};
-use super::pages::{PageOut, PageWork, PagedBlock, References};
+use super::pages::{BodySizes, PageOut, PageWork, PagedBlock, References};
 use super::{Message, MessageId};
 
 /// All messages that any queue or channel holds.
@@ -54,6 +54,8 @@ pub struct Messages {
     live_bytes: usize,
     /// Holders of messages: entries of queues, and unacked deliveries.
     references: usize,
+    /// Sizes of bodies of the block that is being recovered, by slot.
+    recovering: (u64, Vec<Option<u32>>),
 }
 
 impl Messages {
@@ -71,6 +73,7 @@ impl Messages {
             held_bytes: 0,
             live_bytes: 0,
             references: 0,
+            recovering: (0, Vec::new()),
         }
     }
 
@@ -141,6 +144,22 @@ impl Messages {
             self.sealed.get(&id.block())?
         };
         block.message(id.slot())
+    }
+
+    /// The size of the message's body, wherever that is; zero if it is lost.
+    pub fn body_size(&self, id: MessageId) -> u32 {
+        let number = id.block();
+        if number == self.open_number {
+            return self.open.body_size(id.slot());
+        }
+        let resident = self.sealed.get(&number);
+        let resident = resident.map(|block| block.body_size(id.slot()));
+        let paged = || {
+            self.paged
+                .get(&number)
+                .map(|it| it.body_sizes.get(id.slot()))
+        };
+        resident.or_else(paged).unwrap_or(0)
     }
 
     /// Whether the message can be had after [`Messages::request`].
@@ -221,9 +240,29 @@ impl Messages {
             imaged: false,
             requested: false,
             held_bytes: 0,
+            body_sizes: BodySizes::Same(0),
         };
         if paged.live > 0 {
             self.paged.insert(number, paged);
+        }
+    }
+
+    /// The size of a message's body in a block as [`Messages::recover_block`] has it. Ids must grow from
+    /// call to call; the last ones are completed by [`Messages::recover_last_sizes`].
+    pub fn recover_size(&mut self, id: MessageId, body_size: u32) {
+        if id.block() != self.recovering.0 {
+            self.recover_last_sizes();
+            self.recovering.0 = id.block();
+        }
+        let sizes = &mut self.recovering.1;
+        sizes.resize(id.slot(), None);
+        sizes.push(Some(body_size));
+    }
+
+    pub fn recover_last_sizes(&mut self) {
+        let (number, sizes) = std::mem::take(&mut self.recovering);
+        if let Some(paged) = self.paged.get_mut(&number) {
+            paged.body_sizes = BodySizes::new(sizes.into_iter());
         }
     }
 
@@ -307,7 +346,10 @@ impl Messages {
                 image,
             });
         }
+        let sizes = block.slots.iter().enumerate();
+        let sizes = sizes.map(|(at, slot)| (slot.references > 0).then(|| block.body_size(at)));
         let paged = PagedBlock {
+            body_sizes: BodySizes::new(sizes),
             references: References::new(block.slots.iter().map(|slot| slot.references)),
             live: block.live,
             stored: block.stored,

@@ -16,6 +16,7 @@ pub struct QueueArguments {
     pub expires_ms: Option<u64>,
     pub dead_letter_exchange: Option<Name>,
     pub dead_letter_routing_key: Option<Name>,
+    pub dead_letter_strategy: DeadLetterStrategy,
     /// `x-max-length`, messages.
     pub length_max: Option<u64>,
     /// `x-max-length-bytes`, bytes of bodies.
@@ -26,8 +27,13 @@ pub struct QueueArguments {
     pub single_active_consumer: bool,
     /// `x-delivery-limit`; `None` is no limit.
     pub delivery_limit: Option<u64>,
-    /// `x-consumer-timeout`, milliseconds.
+    /// `x-consumer-timeout`, milliseconds; 0 is none, whatever the broker was told.
     pub consumer_timeout_ms: Option<u64>,
+    pub delayed_retry_type: RetryType,
+    /// `x-delayed-retry-min`, milliseconds.
+    pub delayed_retry_min_ms: Option<u64>,
+    /// `x-delayed-retry-max`, milliseconds.
+    pub delayed_retry_max_ms: Option<u64>,
 }
 
 /// `x-queue-type`.
@@ -46,6 +52,24 @@ pub enum Overflow {
     DropHead,
     RejectPublish,
     RejectPublishDlx,
+}
+
+/// `x-dead-letter-strategy`: whether a message may be lost on its way to the dead letter exchange.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeadLetterStrategy {
+    #[default]
+    AtMostOnce,
+    AtLeastOnce,
+}
+
+/// `x-delayed-retry-type`: which messages that come back wait before they are delivered again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RetryType {
+    #[default]
+    Disabled,
+    All,
+    Failed,
+    Returned,
 }
 
 /// Why an argument is refused, in RabbitMQ's words.
@@ -81,26 +105,14 @@ pub const COMPARED: &[&str] = &[
     "x-delivery-limit",
 ];
 
-/// Arguments that are checked and kept, and mean nothing yet.
-const WITHOUT_EFFECT: &[&str] = &[
-    "x-expires",
-    "x-message-ttl",
-    "x-dead-letter-exchange",
-    "x-max-length",
-    "x-max-length-bytes",
-    "x-max-priority",
-    "x-single-active-consumer",
-    "x-delivery-limit",
-    "x-consumer-timeout",
-];
-
 pub const QUEUE_TYPE: &str = "x-queue-type";
 
 impl QueueArguments {
     pub fn from_table(table: Table<'_>) -> Result<Self, BadArgument> {
         check_unused(table)?;
+        let kind = kind(table)?;
         Ok(QueueArguments {
-            kind: kind(table)?,
+            kind,
             message_ttl_ms: milliseconds(table, "x-message-ttl", 0)?,
             expires_ms: milliseconds(table, "x-expires", 1)?,
             dead_letter_exchange: dead_letter_exchange(table)?,
@@ -108,18 +120,49 @@ impl QueueArguments {
             length_max: count(table, "x-max-length")?,
             length_bytes_max: count(table, "x-max-length-bytes")?,
             overflow: overflow(table)?,
-            priority_max: priority_max(table)?,
+            priority_max: priority_max(table, kind)?,
             single_active_consumer: flag(table, "x-single-active-consumer")?,
-            delivery_limit: delivery_limit(table)?,
-            consumer_timeout_ms: milliseconds(table, "x-consumer-timeout", 0)?,
+            delivery_limit: delivery_limit(table, kind)?,
+            consumer_timeout_ms: consumer_timeout(table)?,
+            dead_letter_strategy: dead_letter_strategy(table, kind)?,
+            delayed_retry_type: delayed_retry_type(table)?,
+            delayed_retry_min_ms: milliseconds(table, "x-delayed-retry-min", 0)?,
+            delayed_retry_max_ms: milliseconds(table, "x-delayed-retry-max", 0)?,
         })
     }
 }
 
-/// Which of these arguments their declarer relies on in vain, so that the log can say so.
-pub fn without_effect(table: Table<'_>) -> Vec<&'static str> {
-    let names = WITHOUT_EFFECT.iter().copied();
-    names.filter(|name| table.get(name).is_some()).collect()
+impl Overflow {
+    pub fn by_name(name: &[u8]) -> Option<Self> {
+        Some(match name {
+            b"drop-head" => Overflow::DropHead,
+            b"reject-publish" => Overflow::RejectPublish,
+            b"reject-publish-dlx" => Overflow::RejectPublishDlx,
+            _ => return None,
+        })
+    }
+}
+
+impl DeadLetterStrategy {
+    pub fn by_name(name: &[u8]) -> Option<Self> {
+        Some(match name {
+            b"at-most-once" => DeadLetterStrategy::AtMostOnce,
+            b"at-least-once" => DeadLetterStrategy::AtLeastOnce,
+            _ => return None,
+        })
+    }
+}
+
+impl RetryType {
+    pub fn by_name(name: &[u8]) -> Option<Self> {
+        Some(match name {
+            b"disabled" => RetryType::Disabled,
+            b"all" => RetryType::All,
+            b"failed" => RetryType::Failed,
+            b"returned" => RetryType::Returned,
+            _ => return None,
+        })
+    }
 }
 
 /// Arguments that make no difference here, and are refused if they make no sense.
@@ -140,12 +183,6 @@ fn check_unused(table: Table<'_>) -> Result<(), BadArgument> {
             number.to_string().as_bytes(),
         ));
     }
-    let strategy = "x-dead-letter-strategy";
-    if let Some(text) = string(table, strategy)?
-        && !matches!(text, b"at-most-once" | b"at-least-once")
-    {
-        return Err(invalid(strategy, "invalid_dlx_strategy".to_owned()));
-    }
     count(table, "x-max-in-memory-length")?;
     count(table, "x-max-in-memory-bytes")?;
     Ok(())
@@ -162,12 +199,35 @@ fn kind(table: Table<'_>) -> Result<QueueKind, BadArgument> {
 
 fn overflow(table: Table<'_>) -> Result<Overflow, BadArgument> {
     let name = "x-overflow";
-    match string(table, name)? {
-        None | Some(b"drop-head") => Ok(Overflow::DropHead),
-        Some(b"reject-publish") => Ok(Overflow::RejectPublish),
-        Some(b"reject-publish-dlx") => Ok(Overflow::RejectPublishDlx),
-        Some(_) => Err(invalid(name, "invalid_overflow".to_owned())),
-    }
+    let Some(text) = string(table, name)? else {
+        return Ok(Overflow::default());
+    };
+    Overflow::by_name(text).ok_or_else(|| invalid(name, "invalid_overflow".to_owned()))
+}
+
+/// Of a quorum queue that does not say, at-least-once.
+fn dead_letter_strategy(
+    table: Table<'_>,
+    kind: QueueKind,
+) -> Result<DeadLetterStrategy, BadArgument> {
+    let name = "x-dead-letter-strategy";
+    let Some(text) = string(table, name)? else {
+        return Ok(match kind {
+            QueueKind::Quorum => DeadLetterStrategy::AtLeastOnce,
+            QueueKind::Classic | QueueKind::Stream => DeadLetterStrategy::AtMostOnce,
+        });
+    };
+    let strategy = DeadLetterStrategy::by_name(text);
+    strategy.ok_or_else(|| invalid(name, "invalid_dlx_strategy".to_owned()))
+}
+
+fn delayed_retry_type(table: Table<'_>) -> Result<RetryType, BadArgument> {
+    let name = "x-delayed-retry-type";
+    let Some(text) = string(table, name)? else {
+        return Ok(RetryType::default());
+    };
+    let retry_type = RetryType::by_name(text);
+    retry_type.ok_or_else(|| invalid(name, "invalid_delayed_retry_type".to_owned()))
 }
 
 fn dead_letter_exchange(table: Table<'_>) -> Result<Option<Name>, BadArgument> {
@@ -191,10 +251,11 @@ fn dead_letter_routing_key(table: Table<'_>) -> Result<Option<Name>, BadArgument
     Ok(key.map(Name::from))
 }
 
-fn priority_max(table: Table<'_>) -> Result<Option<u8>, BadArgument> {
+/// Quorum queues have the 32 priorities of RabbitMQ 4.3 without being told.
+fn priority_max(table: Table<'_>, kind: QueueKind) -> Result<Option<u8>, BadArgument> {
     let name = "x-max-priority";
     let Some(value) = count(table, name)? else {
-        return Ok(None);
+        return Ok((kind == QueueKind::Quorum).then_some(QUORUM_PRIORITY_MAX));
     };
     let priority = u8::try_from(value);
     priority
@@ -202,10 +263,19 @@ fn priority_max(table: Table<'_>) -> Result<Option<u8>, BadArgument> {
         .map_err(|_| invalid(name, format!("{{max_value_exceeded,{value}}}")))
 }
 
-/// -1 is RabbitMQ's way to say that there is no limit.
-fn delivery_limit(table: Table<'_>) -> Result<Option<u64>, BadArgument> {
+/// `x-consumer-timeout` in milliseconds, of a queue or a consumer.
+pub fn consumer_timeout(table: Table<'_>) -> Result<Option<u64>, BadArgument> {
+    milliseconds(table, "x-consumer-timeout", 0)
+}
+
+/// -1 is RabbitMQ's way to say that there is no limit, which a quorum queue has if it says nothing.
+fn delivery_limit(table: Table<'_>, kind: QueueKind) -> Result<Option<u64>, BadArgument> {
     let name = "x-delivery-limit";
-    Ok(integer(table, name)?.and_then(|limit| u64::try_from(limit).ok()))
+    let default = (kind == QueueKind::Quorum).then_some(QUORUM_DELIVERY_LIMIT);
+    match integer(table, name)? {
+        None => Ok(default),
+        Some(limit) => Ok(u64::try_from(limit).ok()),
+    }
 }
 
 fn flag(table: Table<'_>, name: &'static str) -> Result<bool, BadArgument> {
@@ -288,8 +358,12 @@ impl BadArgument {
 }
 
 const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
+/// Of quorum queues since RabbitMQ 4.0.
+const QUORUM_DELIVERY_LIMIT: u64 = 20;
+/// Of quorum queues in RabbitMQ 4.3.
+const QUORUM_PRIORITY_MAX: u8 = 31;
 /// Ten years of 365 days (RabbitMQ).
-const MILLISECONDS_MAX: u64 = 315_360_000_000;
+pub const MILLISECONDS_MAX: u64 = 315_360_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -368,16 +442,6 @@ mod tests {
     }
 
     #[test]
-    fn arguments_without_effect_are_named() {
-        let mut table = TableBuilder::new();
-        table.put("x-max-priority", Value::SignedInt(5));
-        table.put("x-queue-mode", Value::string("lazy"));
-        table.put("x-expires", Value::SignedInt(1));
-        let named = without_effect(table.finish().view());
-        assert_eq!(named, ["x-expires", "x-max-priority"]);
-    }
-
-    #[test]
     fn arguments_are_parsed() {
         let mut table = TableBuilder::new();
         table.put("x-message-ttl", Value::Short(0));
@@ -392,6 +456,8 @@ mod tests {
             message_ttl_ms: Some(0),
             expires_ms: Some(1),
             overflow: Overflow::RejectPublish,
+            priority_max: Some(QUORUM_PRIORITY_MAX),
+            dead_letter_strategy: DeadLetterStrategy::AtLeastOnce,
             ..QueueArguments::default()
         };
         assert_eq!(arguments, expected);

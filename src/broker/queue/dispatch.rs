@@ -7,7 +7,11 @@
 //!
 //! Consumers may come by the hundred thousand and leave at once, so nothing here walks over all of
 //! them for one: who leaves from the middle of a line stays in it as a gap that is passed over.
+//!
+//! With a single active consumer (RabbitMQ: `x-single-active-consumer`) only that one ever stands in a
+//! line, so that a message costs no more there; the others wait aside until it goes.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::broker::consumer::ConsumerKey;
@@ -20,6 +24,16 @@ pub struct Dispatch {
     serving: usize,
     /// Every consumer; in order of arrival, since keys grow with time.
     all: BTreeSet<ConsumerKey>,
+    /// `None` where all consumers get messages.
+    single: Option<SingleActive>,
+}
+
+/// Who gets all messages, and who would be next. Somebody waits only while somebody is active.
+#[derive(Default)]
+struct SingleActive {
+    active: Option<ConsumerKey>,
+    /// Highest priority first, then in order of arrival.
+    waiting: BTreeSet<(Reverse<i64>, ConsumerKey)>,
 }
 
 struct Level {
@@ -31,6 +45,26 @@ struct Level {
 }
 
 impl Dispatch {
+    /// One consumer gets all messages, the first that comes; after it the one of the highest priority
+    /// that waits. Nobody takes over while it stays, whatever their priority, and nobody stands in for
+    /// it while it can take none.
+    pub fn with_single_active() -> Self {
+        Dispatch {
+            single: Some(SingleActive::default()),
+            ..Dispatch::default()
+        }
+    }
+
+    /// Whether only one of the consumers gets messages.
+    pub fn is_single_active(&self) -> bool {
+        self.single.is_some()
+    }
+
+    /// The single active consumer; `None` where there is none, or where all are active.
+    pub fn active(&self) -> Option<ConsumerKey> {
+        self.single.as_ref()?.active
+    }
+
     pub fn len(&self) -> usize {
         self.all.len()
     }
@@ -44,9 +78,46 @@ impl Dispatch {
         self.all.iter().copied()
     }
 
-    /// Puts a new consumer at the end of its line.
+    /// Puts a new consumer at the end of its line, or among those who wait for the active one to go.
     pub fn add(&mut self, consumer: ConsumerKey, priority: i64) {
         self.all.insert(consumer);
+        if let Some(single) = &mut self.single {
+            if single.active.is_some() {
+                single.waiting.insert((Reverse(priority), consumer));
+                return;
+            }
+            single.active = Some(consumer);
+        }
+        self.line_up(consumer, priority);
+    }
+
+    /// Takes a consumer out, wherever it stands. Whether another became active in its place.
+    pub fn remove(&mut self, consumer: ConsumerKey, priority: i64, suspended: bool) -> bool {
+        self.all.remove(&consumer);
+        if let Some(single) = &mut self.single
+            && single.waiting.remove(&(Reverse(priority), consumer))
+        {
+            return false;
+        }
+        self.leave_line(priority, suspended);
+        self.find_serving();
+        self.promote()
+    }
+
+    /// The active consumer is gone: the next one takes over.
+    fn promote(&mut self) -> bool {
+        let Some(single) = &mut self.single else {
+            return false;
+        };
+        let next = single.waiting.pop_first();
+        single.active = next.map(|(_, consumer)| consumer);
+        if let Some((Reverse(priority), consumer)) = next {
+            self.line_up(consumer, priority);
+        }
+        next.is_some()
+    }
+
+    fn line_up(&mut self, consumer: ConsumerKey, priority: i64) {
         let at = match self.level(priority) {
             Ok(at) => at,
             Err(at) => {
@@ -60,9 +131,7 @@ impl Dispatch {
         self.serving = self.serving.min(at);
     }
 
-    /// Takes a consumer out, wherever it stands.
-    pub fn remove(&mut self, consumer: ConsumerKey, priority: i64, suspended: bool) {
-        self.all.remove(&consumer);
+    fn leave_line(&mut self, priority: i64, suspended: bool) {
         let Ok(at) = self.level(priority) else {
             return;
         };
@@ -75,7 +144,6 @@ impl Dispatch {
             level.gaps += 1;
             level.close_gaps(&self.all);
         }
-        self.find_serving();
     }
 
     /// Who is next.
@@ -243,5 +311,45 @@ mod tests {
         }
         assert!(dispatch.levels[0].line.len() < 4 * GAPS_MAX);
         assert_eq!(serve(&mut dispatch, 2), [key(0), key(0)]);
+    }
+
+    #[test]
+    fn a_single_active_consumer_stays_until_it_goes() {
+        let [a, b, c, d] = keys();
+        let mut dispatch = Dispatch::with_single_active();
+        assert_eq!(dispatch.active(), None);
+        dispatch.add(a, 0);
+        dispatch.add(b, -1);
+        dispatch.add(c, 7);
+        dispatch.add(d, 7);
+        assert_eq!(serve(&mut dispatch, 2), [a, a]);
+        assert!(dispatch.consumers().eq([a, b, c, d]));
+        assert!(!dispatch.remove(c, 7, false), "it only waited");
+        assert!(dispatch.remove(a, 0, false));
+        assert_eq!(dispatch.active(), Some(d));
+        assert!(dispatch.remove(d, 7, false));
+        assert_eq!(serve(&mut dispatch, 1), [b]);
+        assert!(!dispatch.remove(b, -1, false), "nobody is left");
+        assert!(dispatch.active().is_none() && dispatch.next().is_none() && dispatch.is_empty());
+        dispatch.add(c, 7);
+        assert_eq!(serve(&mut dispatch, 1), [c]);
+    }
+
+    #[test]
+    fn nobody_stands_in_for_a_suspended_single_active_consumer() {
+        let [a, b, c, _] = keys();
+        let mut dispatch = Dispatch::with_single_active();
+        dispatch.add(a, 0);
+        dispatch.add(b, 7);
+        dispatch.suspend_next();
+        assert!(dispatch.next().is_none());
+        dispatch.add(c, 9);
+        assert!(dispatch.next().is_none());
+        assert_eq!(dispatch.active(), Some(a));
+        dispatch.resume(a, 0);
+        assert_eq!(dispatch.next(), Some(a));
+        dispatch.suspend_next();
+        assert!(dispatch.remove(a, 0, true));
+        assert_eq!(serve(&mut dispatch, 2), [c, c]);
     }
 }

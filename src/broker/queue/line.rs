@@ -44,11 +44,13 @@ impl Line {
     /// those in `redelivered`, may have been delivered. There may be others in `redelivered`, transient
     /// ones for example: what did not survive is not in the queue, and its id may be given again.
     pub fn recovered(
+        priority: u8,
         messages: PackedIds,
         redelivered: PackedIds,
         redelivered_up_to: Option<MessageId>,
     ) -> Self {
         Line {
+            priority,
             middle: messages,
             flagged: redelivered,
             redelivered_up_to,
@@ -309,7 +311,7 @@ mod tests {
                 .collect()
         };
         let some: PackedIds = [4, 9].map(id).into_iter().collect();
-        let mut clean = Line::recovered(messages.clone(), some, None);
+        let mut clean = Line::recovered(0, messages.clone(), some, None);
         assert_eq!(
             flags(&clean),
             [(1, false), (4, true), (5, false), (9, true)]
@@ -318,12 +320,12 @@ mod tests {
         assert_eq!(clean.pop().map(|entry| entry.message()), Some(id(1)));
         assert_eq!(flags(&clean), [(4, true), (5, false), (9, true)]);
         let with_others: PackedIds = [0, 4, 6, 9, 12].map(id).into_iter().collect();
-        let others = Line::recovered(messages.clone(), with_others, None);
+        let others = Line::recovered(0, messages.clone(), with_others, None);
         assert_eq!(
             flags(&others),
             [(1, false), (4, true), (5, false), (9, true)]
         );
-        let crashed = Line::recovered(messages, PackedIds::default(), Some(id(5)));
+        let crashed = Line::recovered(0, messages, PackedIds::default(), Some(id(5)));
         assert_eq!(
             flags(&crashed),
             [(1, true), (4, true), (5, true), (9, false)]

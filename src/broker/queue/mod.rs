@@ -4,21 +4,30 @@ mod agenda;
 pub mod arguments;
 mod dispatch;
 mod entry;
+mod lifetimes;
 mod line;
 mod packed;
 mod ready;
 
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
 pub use agenda::Agenda;
-pub use arguments::QueueArguments;
+pub use arguments::{DeadLetterStrategy, Overflow, QueueArguments, QueueKind, RetryType};
 pub use dispatch::Dispatch;
 pub use entry::Entry;
-pub use packed::PackedIds;
+pub use lifetimes::Lifetimes;
+pub use packed::{Ids, PackedIds};
 pub use ready::Ready;
 
+use super::attempts::Attempts;
 use super::connection::ConnectionKey;
 use super::counters::QueueCounters;
+use super::dead_letter::Origin;
 use super::journal::QueueId;
+use super::message::{Message, MessageId, Traits};
 use super::name::Name;
+use super::policy::Applied;
 use super::topology::BindingSet;
 use super::virtual_host::VirtualHostKey;
 use crate::slots::Key;
@@ -37,7 +46,18 @@ pub struct Queue {
     pub owner: Option<ConnectionKey>,
     /// As they came: shown, and compared when it is declared again.
     pub declared_arguments: OwnedTable,
+    /// What holds now: the declared arguments and the policies together.
     pub arguments: QueueArguments,
+    /// Messages go in and out by no other rules than those of every queue: no limits, no times, no
+    /// priorities. Follows from `arguments`.
+    pub is_plain: bool,
+    /// It counts how often its messages are given back. Follows from `arguments`.
+    pub counts_attempts: bool,
+    /// Where its dead letters go. Follows from `arguments`.
+    pub origin: Option<Rc<Origin>>,
+    pub policies: Applied,
+    /// That of its virtual host's policies when these were found.
+    pub policy_revision: u64,
     pub bindings: BindingSet,
     pub ready: Ready,
     /// Deliveries of its messages that wait for their ack.
@@ -53,5 +73,124 @@ pub struct Queue {
     pub listed: bool,
     /// The last routing pass that came by.
     pub visited: u64,
+    /// Messages that expire.
+    pub lifetimes: Option<Box<Lifetimes>>,
+    /// Of messages that were given back.
+    pub attempts: BTreeMap<MessageId, Attempts>,
+    /// Messages that were given back and wait for another try.
+    pub retries: Option<Box<Retries>>,
+    /// When it was used last (RabbitMQ: queue TTL), in milliseconds since 1970.
+    pub used_ms: u64,
+    /// When it is looked at for that, and for what is beyond its limits.
+    pub lease_due: Option<u64>,
+    pub excess_due: Option<u64>,
     pub counters: QueueCounters,
+}
+
+/// Messages that come back to a queue later (RabbitMQ: delayed retry).
+#[derive(Default)]
+pub struct Retries {
+    pub agenda: Agenda,
+    /// When the queue is on the core's schedule.
+    pub scheduled_ms: Option<u64>,
+}
+
+impl Queue {
+    /// A queue as it was declared, with nothing in it.
+    pub fn new(
+        name: Name,
+        virtual_host: VirtualHostKey,
+        declared_arguments: OwnedTable,
+        arguments: QueueArguments,
+    ) -> Self {
+        let dispatch = match arguments.single_active_consumer {
+            true => Dispatch::with_single_active(),
+            false => Dispatch::default(),
+        };
+        let mut queue = Queue {
+            name,
+            virtual_host,
+            durable: false,
+            auto_delete: false,
+            owner: None,
+            declared_arguments,
+            arguments,
+            policies: Applied::default(),
+            policy_revision: 0,
+            is_plain: true,
+            counts_attempts: false,
+            origin: None,
+            bindings: BindingSet::default(),
+            ready: Ready::default(),
+            unacked: 0,
+            dispatch,
+            exclusively_consumed: false,
+            id: None,
+            awaited_block: None,
+            listed: false,
+            visited: 0,
+            lifetimes: None,
+            attempts: BTreeMap::new(),
+            retries: None,
+            used_ms: 0,
+            lease_due: None,
+            excess_due: None,
+            counters: QueueCounters::default(),
+        };
+        queue.follow_arguments();
+        queue
+    }
+
+    /// What follows from the arguments, after they changed.
+    pub fn follow_arguments(&mut self) {
+        let arguments = &self.arguments;
+        self.is_plain = arguments.message_ttl_ms.is_none()
+            && arguments.length_max.is_none()
+            && arguments.length_bytes_max.is_none()
+            && arguments.priority_max.is_none();
+        self.counts_attempts = arguments.kind == QueueKind::Quorum
+            || arguments.delivery_limit.is_some()
+            || arguments.delayed_retry_type != RetryType::Disabled;
+        self.origin = arguments.dead_letter_exchange.as_ref().map(|exchange| {
+            Rc::new(Origin {
+                queue: self.name.clone(),
+                virtual_host: self.virtual_host,
+                exchange: exchange.clone(),
+                routing_key: arguments.dead_letter_routing_key.clone(),
+                at_least_once: arguments.dead_letter_strategy == DeadLetterStrategy::AtLeastOnce,
+            })
+        });
+    }
+
+    /// When the message expires here, by its own word and the queue's, the earlier of both.
+    pub fn expiry_of(&self, message: &Message<'_>) -> Option<u64> {
+        let own_ms = message.attributes().expiration_ms;
+        self.expiry(message.arrived_ms, own_ms)
+    }
+
+    pub fn expiry(&self, arrived_ms: u64, own_ms: Option<u64>) -> Option<u64> {
+        let both = [own_ms, self.arguments.message_ttl_ms];
+        let ttl_ms = both.into_iter().flatten().min()?;
+        Some(arrived_ms.saturating_add(ttl_ms))
+    }
+
+    /// A consumer gets a message; if that expires, the queue must know when it comes back.
+    pub fn lend(&mut self, message: MessageId, expires_ms: Option<u64>, was_ready: bool) {
+        if let Some(expires_ms) = expires_ms {
+            let lifetimes = self.lifetimes.get_or_insert_default();
+            lifetimes.lend(message, expires_ms, was_ready);
+        }
+    }
+
+    /// Whether it may know something of single messages, which is to be forgotten with them.
+    #[inline]
+    pub fn has_memory(&self) -> bool {
+        self.lifetimes.is_some() || !self.attempts.is_empty()
+    }
+
+    /// The priority that such a message has here.
+    pub fn priority_of(&self, traits: Traits) -> u8 {
+        let max = self.arguments.priority_max.unwrap_or(0);
+        traits.priority.min(max)
+    }
 }

@@ -29,17 +29,24 @@ struct Urgent {
 }
 
 impl Ready {
-    /// The messages that a queue had when the broker was stopped. Those up to `redelivered_up_to`, and
-    /// those in `redelivered`, may have been delivered. There may be others in `redelivered`, transient
-    /// ones for example: what did not survive is not in the queue, and its id may be given again.
-    pub fn recovered(
+    /// The messages of one priority that a queue had when the broker was stopped. Those up to
+    /// `redelivered_up_to`, and those in `redelivered`, may have been delivered. There may be others in
+    /// `redelivered`, transient ones for example: what did not survive is not in the queue, and its id
+    /// may be given again.
+    pub fn recover(
+        &mut self,
+        priority: u8,
         messages: PackedIds,
         redelivered: PackedIds,
         redelivered_up_to: Option<MessageId>,
-    ) -> Self {
-        Ready {
-            plain: Line::recovered(messages, redelivered, redelivered_up_to),
-            ..Ready::default()
+    ) {
+        let recovered = Line::recovered(priority, messages, redelivered, redelivered_up_to);
+        match priority {
+            0 => self.plain = recovered,
+            _ => {
+                let any = Entry::with_priority(MessageId::from_bits(0), priority);
+                self.urgent().change(any, |line| *line = recovered);
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use crate::broker::Core;
 use crate::broker::connection::ConnectionKey;
 use crate::broker::error::{Error, Result, named};
+use crate::broker::exchange::{Identity, NewBinding};
 use crate::broker::name::Name;
 use crate::broker::queue::QueueKey;
 use crate::broker::virtual_host::VirtualHostKey;
@@ -39,11 +40,12 @@ pub struct BindRequest<'a> {
 }
 
 impl Core {
-    /// Binds a queue to an exchange; binding again is no error and changes nothing.
+    /// Binds a queue to an exchange; binding again is no error and changes nothing. If the exchange
+    /// keeps a history, [`Core::replay`] is to be called.
     ///
     /// # Errors
     /// Source and queue must exist, and the connection must have access to the queue. The default
-    /// exchange cannot be bound; the source's type must accept the arguments.
+    /// exchange cannot be bound; the source's type must accept key and arguments.
     pub fn bind_queue(
         &mut self,
         request: &BindRequest<'_>,
@@ -103,24 +105,37 @@ impl Core {
         destination: Destination,
         request: &BindRequest<'_>,
     ) -> Result<()> {
+        let identity = self.identity(destination);
         let source = &mut self.exchanges[source_key];
         source
             .router
-            .check_arguments(request.arguments)
+            .check_binding(request.routing_key, request.arguments)
             .map_err(Error::PreconditionFailed)?;
         let binding = Rc::new(Binding::new(source_key, destination, request));
         if !source.outgoing.insert(Rc::clone(&binding)) {
             return Ok(());
         }
-        source
-            .router
-            .bind(&binding.routing_key, binding.arguments.view(), destination);
+        source.router.bind(&NewBinding {
+            key: &binding.routing_key,
+            arguments: binding.arguments.view(),
+            destination,
+            identity,
+        });
         if let Some(incoming) = self.incoming(destination) {
             incoming.insert(Rc::clone(&binding));
         }
         self.generation += 1;
         self.define_binding(&binding, true);
+        self.begin_replay(source_key, destination);
         Ok(())
+    }
+
+    /// What the destination is known by over restarts.
+    fn identity(&self, destination: Destination) -> Identity {
+        match destination {
+            Destination::Queue(key) => Identity::new("queue", &self.traffic.queues[key].name),
+            Destination::Exchange(key) => Identity::new("exchange", &self.exchanges[key].name),
+        }
     }
 
     fn unbind(&mut self, binding: &Binding) {

@@ -2,9 +2,11 @@
 
 use crate::broker::Core;
 use crate::broker::error::{Error, Result, named};
-use crate::broker::exchange::Router;
+use crate::broker::exchange::{Refused, Router};
+use crate::broker::history::History;
 use crate::broker::journal::Definition;
 use crate::broker::name::Name;
+use crate::broker::policy::Applied;
 use crate::broker::virtual_host::VirtualHostKey;
 use crate::slots::Key;
 use crate::wire::amqp::field_table::{OwnedTable, Table, Value};
@@ -24,9 +26,15 @@ pub struct Exchange {
     /// Cannot be published to by clients (RabbitMQ).
     pub internal: bool,
     pub arguments: OwnedTable,
-    /// RabbitMQ: alternate exchange. Gets what this one can route nowhere; need not exist.
+    /// RabbitMQ: alternate exchange. Gets what this one can route nowhere; need not exist. From the
+    /// arguments, or else from the policy.
     pub alternate: Option<Name>,
+    pub policies: Applied,
+    /// That of its virtual host's policies when these were found.
+    pub policy_revision: u64,
     pub router: Router<Destination>,
+    /// RabbitMQ: recent history exchange.
+    pub history: Option<Box<History>>,
     pub outgoing: BindingSet,
     /// Bindings of which it is the destination.
     pub incoming: BindingSet,
@@ -50,15 +58,11 @@ impl Core {
     /// Declares an exchange, or checks that the one of that name is the same.
     ///
     /// # Errors
-    /// In RabbitMQ's order: unknown type, default exchange, reserved name (only if it does not
-    /// exist), bad arguments, inequivalent to what exists.
+    /// In RabbitMQ's order: unknown type, default exchange, inequivalent to what exists, reserved name,
+    /// bad arguments (that of the alternate exchange, then those of the type). Of the arguments only
+    /// the alternate exchange must be equivalent.
     pub fn declare_exchange(&mut self, declaration: &ExchangeDeclaration<'_>) -> Result<()> {
-        let router = Router::by_type_name(declaration.kind).ok_or_else(|| {
-            Error::CommandInvalid(format!(
-                "unknown exchange type '{}'",
-                String::from_utf8_lossy(declaration.kind)
-            ))
-        })?;
+        Router::<Destination>::check_type_name(declaration.kind).map_err(refused)?;
         refuse_default(declaration.name)?;
         let virtual_host = &self.virtual_hosts[declaration.virtual_host];
         if let Some(&existing) = virtual_host.exchanges.get(declaration.name) {
@@ -66,6 +70,7 @@ impl Core {
         }
         refuse_reserved("exchange", declaration.name)?;
         let alternate = alternate_exchange(declaration, &virtual_host.name)?;
+        let router = self.new_router(declaration).map_err(refused)?;
         let key = self.add_exchange(declaration, router, alternate);
         if declaration.durable {
             let stored = self.stored_exchange(&self.exchanges[key]);
@@ -138,9 +143,17 @@ impl Core {
                 internal,
                 arguments: Table::EMPTY,
             };
-            let router = Router::by_type_name(kind.as_bytes()).expect("a core type");
+            let router = self.new_router(&declaration).expect("a core type");
             self.add_exchange(&declaration, router, None);
         }
+    }
+
+    fn new_router(
+        &self,
+        declaration: &ExchangeDeclaration<'_>,
+    ) -> std::result::Result<Router<Destination>, Refused> {
+        // No two exchanges are added at the same generation.
+        Router::declare(declaration.kind, declaration.arguments, self.generation)
     }
 
     fn add_exchange(
@@ -150,6 +163,8 @@ impl Core {
         alternate: Option<Name>,
     ) -> ExchangeKey {
         let name = Name::from(declaration.name);
+        let (policies, policy_revision) =
+            self.policies_for_exchange(declaration.virtual_host, &name);
         let key = self.exchanges.insert(Exchange {
             name: name.clone(),
             virtual_host: declaration.virtual_host,
@@ -157,7 +172,10 @@ impl Core {
             auto_delete: declaration.auto_delete,
             internal: declaration.internal,
             arguments: OwnedTable::from(declaration.arguments),
-            alternate,
+            history: History::of_length(router.history_length()),
+            alternate: alternate.or_else(|| policies.settings().alternate_exchange.clone()),
+            policies,
+            policy_revision,
             router,
             outgoing: BindingSet::default(),
             incoming: BindingSet::default(),
@@ -198,6 +216,9 @@ impl Core {
             .exchanges
             .remove(&exchange.name);
         self.generation += 1;
+        if let Some(history) = &exchange.history {
+            self.discard_history(history);
+        }
         for binding in &exchange.outgoing {
             if let Some(incoming) = self.incoming(binding.destination) {
                 incoming.remove(binding);
@@ -270,6 +291,21 @@ fn alternate_exchange(
             other.type_name(),
             named("exchange", declaration.name, virtual_host)
         ))),
+    }
+}
+
+fn refused(refused: Refused) -> Error {
+    match refused {
+        Refused::UnknownType(text) => Error::CommandInvalid(text),
+        Refused::BadArgument(text) => Error::PreconditionFailed(text),
+    }
+}
+
+/// The alternate exchange that an exchange was declared with.
+pub(in crate::broker) fn declared_alternate(arguments: Table<'_>) -> Option<Name> {
+    match arguments.get(ALTERNATE_EXCHANGE) {
+        Some(Value::LongString(name)) => Some(Name::from(name)),
+        _ => None,
     }
 }
 

@@ -5,13 +5,12 @@ use crate::broker::error::{Error, Result, named};
 use crate::broker::journal::{Definition, QueueId, StoredQueue};
 use crate::broker::name::Name;
 use crate::broker::outlet::Effect;
-use crate::broker::queue::arguments::{COMPARED, QUEUE_TYPE, QueueKind, without_effect};
-use crate::broker::queue::{Dispatch, Queue, QueueArguments, QueueKey, Ready};
+use crate::broker::queue::arguments::{COMPARED, QUEUE_TYPE};
+use crate::broker::queue::{Queue, QueueArguments, QueueKey, QueueKind};
 use crate::broker::virtual_host::VirtualHostKey;
 use crate::broker::{ChannelKey, Core, REPLY_TO};
 use crate::wire::amqp::field_table::{OwnedTable, Table, Value};
 
-use super::BindingSet;
 use super::binding::missing;
 use super::exchange::{check_argument, check_flag, refuse_reserved};
 
@@ -51,7 +50,9 @@ impl Core {
         if let Some(&existing) = virtual_host.queues.get(declaration.name) {
             let queue = &self.traffic.queues[existing];
             queue.check_equivalent(declaration, &virtual_host.name)?;
-            return Ok(queue.counts());
+            let counts = queue.counts();
+            self.renew_lease(existing);
+            return Ok(counts);
         }
         let arguments = parse_arguments(declaration, &virtual_host.name)?;
         self.add_queue(declaration, arguments);
@@ -63,12 +64,13 @@ impl Core {
 
     /// The counts of a queue that must exist (`queue.declare` with passive).
     pub fn check_queue(
-        &self,
+        &mut self,
         virtual_host: VirtualHostKey,
         connection: ConnectionKey,
         name: &[u8],
     ) -> Result<QueueCounts> {
         let key = self.queue_for(virtual_host, connection, name)?;
+        self.renew_lease(key);
         Ok(self.traffic.queues[key].counts())
     }
 
@@ -103,7 +105,11 @@ impl Core {
         let key = self.queue_for(virtual_host, connection, name)?;
         let queue = &mut self.traffic.queues[key];
         let (id, messages) = (queue.id, std::mem::take(&mut queue.ready));
+        if let Some(lifetimes) = &mut queue.lifetimes {
+            lifetimes.clear_ready();
+        }
         let count = messages.len();
+        self.forget_attempts(key, &messages);
         self.discard(id, messages);
         Ok(count)
     }
@@ -164,35 +170,29 @@ impl Core {
     }
 
     fn add_queue(&mut self, declaration: &QueueDeclaration<'_>, arguments: QueueArguments) {
-        let vain = without_effect(declaration.arguments);
-        if !vain.is_empty() {
-            let name = String::from_utf8_lossy(declaration.name);
-            log::warn!(
-                "queue '{name}': {} kept, without effect yet",
-                vain.join(", ")
-            );
-        }
         let name = Name::from(declaration.name);
+        let (policies, policy_revision) =
+            self.policies_for_queue(declaration.virtual_host, &name, arguments.kind);
+        let arguments = match policies.is_empty() {
+            true => arguments,
+            false => QueueArguments::effective(declaration.arguments, policies.settings())
+                .unwrap_or(arguments),
+        };
         let owner = declaration.exclusive.then_some(declaration.connection);
         let key = self.traffic.queues.insert(Queue {
-            name: name.clone(),
-            virtual_host: declaration.virtual_host,
             durable: declaration.durable,
             auto_delete: declaration.auto_delete,
             owner,
-            declared_arguments: OwnedTable::from(declaration.arguments),
-            arguments,
-            bindings: BindingSet::default(),
-            ready: Ready::default(),
-            unacked: 0,
-            dispatch: Dispatch::default(),
-            exclusively_consumed: false,
-            id: None,
-            awaited_block: None,
-            listed: false,
-            visited: 0,
-            counters: Default::default(),
+            policies,
+            policy_revision,
+            ..Queue::new(
+                name.clone(),
+                declaration.virtual_host,
+                OwnedTable::from(declaration.arguments),
+                arguments,
+            )
         });
+        self.renew_lease(key);
         self.virtual_hosts[declaration.virtual_host]
             .queues
             .insert(name, key);
@@ -230,9 +230,10 @@ impl Core {
     /// unacked deliveries find it gone when they are settled.
     pub(in crate::broker) fn remove_queue(&mut self, key: QueueKey) -> usize {
         self.undefine_queue(key);
-        let Some(queue) = self.traffic.queues.remove(key) else {
+        let Some(mut queue) = self.traffic.queues.remove(key) else {
             return 0;
         };
+        self.unschedule(key, &mut queue);
         self.virtual_hosts[queue.virtual_host]
             .queues
             .remove(&queue.name);
@@ -248,6 +249,10 @@ impl Core {
         }
         self.remove_all_outgoing(queue.bindings);
         let count = queue.ready.len();
+        if let Some(retries) = queue.retries {
+            let waiting = retries.agenda.iter();
+            waiting.for_each(|(_, entry)| queue.ready.put_back(entry));
+        }
         self.discard(queue.id, queue.ready);
         count
     }
@@ -284,7 +289,7 @@ impl Core {
         channel.consumer_tags.remove(&consumer.tag);
         let connection = self.connections.get(channel.connection);
         if connection.is_some_and(|connection| connection.wants_cancel_notify) {
-            self.effects.push(Effect::ConsumerCancelled {
+            self.traffic.effects.push(Effect::ConsumerCancelled {
                 socket: consumer.socket,
                 channel: consumer.channel_number,
                 consumer_tag: consumer.tag,

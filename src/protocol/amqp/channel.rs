@@ -56,6 +56,8 @@ pub(super) struct Confirms {
     /// Numbers that wait for the store, in order: up to which, and for which batch. A number that need
     /// not wait stands behind those that do, since numbers are confirmed in order.
     waiting: VecDeque<(u64, u64)>,
+    /// Numbers that are to be nacked when it is their turn, in order.
+    refused: VecDeque<u64>,
     /// On the connection's list of those that owe.
     listed: bool,
 }
@@ -70,6 +72,28 @@ impl Confirms {
             (_, Some(batch)) => self.waiting.push_back((self.published, batch)),
             (Some((last, _)), None) => *last = self.published,
             (None, None) => {}
+        }
+    }
+
+    /// Draws the number of a message that some queue did not take.
+    pub fn draw_refused(&mut self) {
+        self.draw(None);
+        self.refused.push_back(self.published);
+    }
+
+    /// The next stretch of numbers to be confirmed on the way up to `upto`: its last, and whether it is
+    /// a single one to be nacked.
+    fn next_stretch(&mut self, upto: u64) -> Option<(u64, bool)> {
+        if self.confirmed >= upto {
+            return None;
+        }
+        match self.refused.front() {
+            Some(&refused) if refused == self.confirmed + 1 => {
+                self.refused.pop_front();
+                Some((refused, true))
+            }
+            Some(&refused) => Some((upto.min(refused - 1), false)),
+            None => Some((upto, false)),
         }
     }
 
@@ -197,16 +221,25 @@ impl Channel {
             return false;
         };
         let upto = confirms.confirmable(hub.stored_up_to());
-        let count = upto - confirms.confirmed;
-        confirms.confirmed = upto;
         confirms.listed = !confirms.waiting.is_empty();
         let waits = confirms.listed;
-        if count > 0 {
-            let ack = basic::Ack {
-                delivery_tag: upto,
-                multiple: count > 1,
-            };
-            self.send(hub, &ack);
+        while let Some((delivery_tag, is_refused)) = confirms.next_stretch(upto) {
+            let multiple = delivery_tag > confirms.confirmed + 1;
+            confirms.confirmed = delivery_tag;
+            if is_refused {
+                let nack = basic::Nack {
+                    delivery_tag,
+                    multiple: false,
+                    requeue: false,
+                };
+                hub.outboxes.send(self.socket, self.number, &nack);
+            } else {
+                let ack = basic::Ack {
+                    delivery_tag,
+                    multiple,
+                };
+                hub.outboxes.send(self.socket, self.number, &ack);
+            }
         }
         waits
     }

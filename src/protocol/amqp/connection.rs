@@ -11,7 +11,7 @@
 //! `Closing` waits for `connection.close-ok` and reads over everything else (§2.2.4). `Refused` waits a
 //! while before it hangs up, so that guessing passwords takes time (RabbitMQ).
 
-use crate::broker::{ConnectionKey, Name, SocketKey, VirtualHostKey};
+use crate::broker::{ConnectionKey, Name, OverdueChannel, SocketKey, VirtualHostKey};
 use crate::protocol::{Hub, Now, Peer};
 use crate::wire::amqp::frame::{self, ContentHeader, Frame};
 use crate::wire::amqp::method::{Method, basic, channel as channel_class, connection as class};
@@ -191,7 +191,8 @@ impl Connection {
             self.finish(hub);
             return;
         }
-        let is_held = self.blocked || self.awaits_page || self.awaits_store;
+        self.time_out_deliveries(hub, now);
+        let is_held = self.is_held();
         let is_overdue = hub.outboxes.is_overdue(self.socket);
         let sent = hub.outboxes.total(self.socket);
         let Some(heartbeat) = &mut self.heartbeat else {
@@ -219,16 +220,20 @@ impl Connection {
         }
     }
 
-    pub fn next_deadline(&self) -> Option<u64> {
+    pub fn next_deadline(&self, hub: &Hub) -> Option<u64> {
         let heartbeat = self.heartbeat.as_ref().map(Heartbeat::deadline_ms);
-        self.deadline_ms.into_iter().chain(heartbeat).min()
+        let ack_deadline = match self.is_held() {
+            // Its acks may be there, unread.
+            true => None,
+            false => hub.core.ack_deadline(self.socket),
+        };
+        let deadlines = [self.deadline_ms, heartbeat, ack_deadline];
+        deadlines.into_iter().flatten().min()
     }
 
     #[inline]
     pub fn wants_read(&self, hub: &Hub) -> bool {
-        !(self.blocked || self.awaits_page || self.awaits_store)
-            && self.state != State::Finished
-            && !hub.outboxes.is_overdue(self.socket)
+        !self.is_held() && self.state != State::Finished && !hub.outboxes.is_overdue(self.socket)
     }
 
     pub fn wants_close(&self) -> bool {
@@ -482,6 +487,30 @@ impl Connection {
         }
     }
 
+    /// It is not read from, for a reason that is not its own.
+    #[inline]
+    fn is_held(&self) -> bool {
+        self.blocked || self.awaits_page || self.awaits_store
+    }
+
+    /// RabbitMQ: consumer timeout. What the broker could not just take back costs its channel.
+    fn time_out_deliveries(&mut self, hub: &mut Hub, now: Now) {
+        let deadline = hub.core.ack_deadline(self.socket);
+        let Some(session) = &self.session else {
+            return;
+        };
+        if self.is_held() || deadline.is_none_or(|due| due > now.monotonic_ms) {
+            return;
+        }
+        for channel in hub.core.time_out(session.connection) {
+            if let Ok(at) = self.find_channel(channel.number) {
+                let exception = acknowledgement_timed_out(&channel);
+                self.after_channel(at, Err(exception), (0, 0), hub, now);
+            }
+        }
+        hub.after_command();
+    }
+
     fn open_channel(&mut self, at: usize, frame: &Frame<'_>, hub: &mut Hub) -> Result<()> {
         let session = self.session.as_ref().expect("running since it was opened");
         if frame.kind != frame::METHOD {
@@ -631,6 +660,15 @@ fn is_known_header(header: &[u8; 8]) -> bool {
     header == &PROTOCOL_HEADER
         || header == b"AMQP\x01\x01\x00\x09"
         || header == b"AMQP\x01\x01\x09\x01"
+}
+
+fn acknowledgement_timed_out(overdue: &OverdueChannel) -> Exception {
+    let text = format!(
+        "delivery acknowledgement on channel {} timed out. Timeout value used: {} ms. This timeout \
+         value can be configured, see consumers doc guide to learn more",
+        overdue.number, overdue.timeout_ms
+    );
+    Exception::new(ReplyCode::PreconditionFailed, text)
 }
 
 fn describe_header(header: &[u8; 8]) -> String {

@@ -98,12 +98,19 @@ impl Channel {
     }
 
     pub(super) fn on_nack(&mut self, nack: &basic::Nack, hub: &mut Hub) -> Result<()> {
-        let settlement = refusal(nack.requeue);
+        let settlement = match nack.requeue {
+            true => Settlement::Returned,
+            false => Settlement::Rejected,
+        };
         self.settle(nack.delivery_tag, nack.multiple, settlement, hub)
     }
 
     pub(super) fn on_reject(&mut self, reject: &basic::Reject, hub: &mut Hub) -> Result<()> {
-        self.settle(reject.delivery_tag, false, refusal(reject.requeue), hub)
+        let settlement = match reject.requeue {
+            true => Settlement::Failed,
+            false => Settlement::Rejected,
+        };
+        self.settle(reject.delivery_tag, false, settlement, hub)
     }
 
     pub(super) fn on_recover(&mut self, requeue: bool, answer: bool, hub: &mut Hub) -> Result<()> {
@@ -135,13 +142,5 @@ impl Channel {
         hub.core
             .settle(self.key, delivery_tag, multiple, settlement)?;
         Ok(())
-    }
-}
-
-fn refusal(requeue: bool) -> Settlement {
-    if requeue {
-        Settlement::Requeued
-    } else {
-        Settlement::Rejected
     }
 }

@@ -1,6 +1,7 @@
 //! From the first byte to an open connection (AMQP 0-9-1 §2.2.4): who is it, what are the limits, and
 //! which virtual host.
 
+use crate::broker::Name;
 use crate::broker::access::LoginRefusal;
 use crate::protocol::{Hub, Now};
 use crate::wire::amqp::ReplyCode;
@@ -131,6 +132,7 @@ impl Connection {
             self.socket,
             virtual_host,
             user.clone(),
+            Name::from(format!("{} -> {}", self.peer.address, self.peer.local).as_str()),
             self.client.capabilities.consumer_cancel_notify,
         );
         log::info!(

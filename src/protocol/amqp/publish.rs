@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::broker::message::INLINE_BODY_MAX;
-use crate::broker::{Body, Message, Published, REPLY_TO, Route};
+use crate::broker::message::{INLINE_BODY_MAX, Traits};
+use crate::broker::{Body, Message, Published, REPLY_TO, Route, TracedPublish};
 use crate::protocol::Hub;
 use crate::wire::amqp::method::basic;
 use crate::wire::amqp::properties::{self, NO_PROPERTIES, Properties, parse_expiration};
@@ -56,8 +56,8 @@ pub struct RouteCache {
     /// headers needs the same block to go the same way.
     properties: Vec<u8>,
     has_headers: bool,
-    /// They say that messages are to survive (`delivery_mode` 2).
-    persistent: bool,
+    /// What they say, unless there are none.
+    traits: Traits,
     /// Its generation is 0, which the topology's never is, when nothing is remembered.
     route: Route,
 }
@@ -108,8 +108,11 @@ impl Channel {
         {
             return self.publish_with_care(session, publication, hub);
         }
-        let persistent = self.route.persistent && message.properties != NO_PROPERTIES;
-        self.forward(publication.mandatory, persistent, message, hub);
+        let traits = match message.properties == NO_PROPERTIES {
+            true => Traits::default(),
+            false => self.route.traits,
+        };
+        self.forward(publication.mandatory, traits, message, hub);
         Ok(())
     }
 
@@ -140,10 +143,10 @@ impl Channel {
         let cached = &mut self.route;
         cached.remember(&message, properties.headers.is_some());
         replace(&mut cached.properties, message.properties);
-        cached.persistent = properties.delivery_mode == Some(PERSISTENT);
-        let persistent = cached.persistent;
+        cached.traits = Traits::of(&message);
+        let traits = cached.traits;
         hub.core
-            .route(exchange, &keys, properties.headers, &mut cached.route);
+            .route(exchange, &keys, &properties, &mut cached.route);
 
         // What the broker must change about the message: a real reply address, and no sign of BCC.
         let without_bcc;
@@ -163,28 +166,40 @@ impl Channel {
             // The block that came is not the block that goes: the route is for this message alone.
             cached.forget();
         }
-        self.forward(publication.mandatory, persistent, &message, hub);
+        if hub.core.is_traced(session.virtual_host) {
+            cached.forget();
+            let publish = TracedPublish {
+                channel: self.key,
+                keys: &keys,
+                properties: &properties,
+                message: &message,
+                route: &cached.route,
+            };
+            hub.core.trace_publish(&publish, &mut hub.outboxes);
+        }
+        self.forward(publication.mandatory, traits, &message, hub);
         Ok(())
     }
 
     /// Gives the message to the broker along the remembered route, now or when its transaction
     /// commits.
     #[inline]
-    fn forward(&mut self, mandatory: bool, persistent: bool, message: &Message<'_>, hub: &mut Hub) {
+    fn forward(&mut self, mandatory: bool, traits: Traits, message: &Message<'_>, hub: &mut Hub) {
         let route = &self.route.route;
         if let Mode::Transaction(transaction) = &mut self.mode {
-            transaction.add(mandatory, persistent, route, message);
+            transaction.add(mandatory, traits, route, message);
             return;
         }
-        let published = hub
-            .core
-            .publish(route, message, persistent, &mut hub.outboxes);
+        let published = hub.publish(route, message, traits);
         if published == Published::Unroutable && mandatory {
             self.return_message(message, hub);
         }
         if let Mode::Confirm(confirms) = &mut self.mode {
-            let journaled = published == Published::Journaled;
-            confirms.draw(journaled.then(|| hub.await_batch()));
+            match published {
+                Published::Journaled => confirms.draw(Some(hub.await_batch())),
+                Published::Refused => confirms.draw_refused(),
+                Published::Taken | Published::Unroutable => confirms.draw(None),
+            }
         }
     }
 
@@ -283,13 +298,10 @@ fn replace(buffer: &mut Vec<u8>, with: &[u8]) {
     buffer.extend_from_slice(with);
 }
 
-/// `delivery_mode` of messages that survive (AMQP 0-9-1 §1.8).
-const PERSISTENT: u8 = 2;
-
 /// A message that is kept before it is published (in a transaction).
 pub(super) struct OwnedPublication {
     pub mandatory: bool,
-    pub persistent: bool,
+    pub traits: Traits,
     pub route: Route,
     exchange: Box<[u8]>,
     routing_key: Box<[u8]>,
@@ -298,10 +310,10 @@ pub(super) struct OwnedPublication {
 }
 
 impl OwnedPublication {
-    pub fn new(mandatory: bool, persistent: bool, route: &Route, message: &Message<'_>) -> Self {
+    pub fn new(mandatory: bool, traits: Traits, route: &Route, message: &Message<'_>) -> Self {
         OwnedPublication {
             mandatory,
-            persistent,
+            traits,
             route: route.clone(),
             exchange: message.exchange.into(),
             routing_key: message.routing_key.into(),

@@ -63,6 +63,7 @@ impl Channel {
         let request = bind_request(session, &source, routing_key, bind.arguments);
         hub.core.bind_queue(&request, session.connection, &queue)?;
         self.reply_stored(hub, bind.no_wait, &queue::BindOk {});
+        hub.core.replay(&mut hub.outboxes);
         Ok(())
     }
 
@@ -176,6 +177,7 @@ impl Channel {
         let request = bind_request(session, &source, bind.routing_key, bind.arguments);
         hub.core.bind_exchange(&request, &destination)?;
         self.reply_stored(hub, bind.no_wait, &exchange::BindOk {});
+        hub.core.replay(&mut hub.outboxes);
         Ok(())
     }
 

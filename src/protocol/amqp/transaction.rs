@@ -9,6 +9,7 @@ use crate::wire::amqp::method::tx;
 use super::channel::{Channel, Mode};
 use super::exception::{Exception, Result};
 use super::publish::OwnedPublication;
+use crate::broker::message::Traits;
 use crate::broker::{Message, Route};
 
 /// What waits for `tx.commit`.
@@ -24,11 +25,11 @@ impl Transaction {
     pub(super) fn add(
         &mut self,
         mandatory: bool,
-        persistent: bool,
+        traits: Traits,
         route: &Route,
         message: &Message<'_>,
     ) {
-        let publication = OwnedPublication::new(mandatory, persistent, route, message);
+        let publication = OwnedPublication::new(mandatory, traits, route, message);
         self.publications.push(publication);
     }
 
@@ -56,20 +57,24 @@ impl Channel {
 
     pub(super) fn on_tx_commit(&mut self, hub: &mut Hub) -> Result<()> {
         let transaction = self.take_transaction()?;
+        let mut is_refused = false;
         for publication in &transaction.publications {
             let message = publication.message();
-            let published = hub.core.publish(
-                &publication.route,
-                &message,
-                publication.persistent,
-                &mut hub.outboxes,
-            );
+            let published = hub.publish(&publication.route, &message, publication.traits);
+            is_refused |= published == Published::Refused;
             if published == Published::Unroutable && publication.mandatory {
                 self.return_message(&message, hub);
             }
         }
         for (settlement, unacked) in &transaction.settlements {
             hub.core.finish(self.key, unacked, *settlement);
+        }
+        if is_refused {
+            // RabbitMQ: what could be done is done.
+            return Err(Exception::new(
+                ReplyCode::PreconditionFailed,
+                "partial tx completion",
+            ));
         }
         if hub.core.has_journal() {
             hub.gate(self.socket);

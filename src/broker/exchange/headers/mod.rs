@@ -17,10 +17,10 @@ use foldhash::fast::FixedState;
 use slab::Slab;
 
 use super::destinations::{self, Destinations};
-use crate::wire::amqp::Table;
+use super::{Declaration, ExchangeType, NewBinding, Refused};
+use crate::wire::amqp::{Properties, Table};
 use message::MessageHeaders;
 use predicate::{Kind, Predicate};
-pub use x_match::check_arguments;
 
 /// The table of a headers exchange.
 ///
@@ -225,6 +225,28 @@ impl<D: Copy + Ord> Headers<D> {
             self.bindings = Slab::new();
             self.filed = HashMap::default();
         }
+    }
+}
+
+impl<D: Copy + Ord> ExchangeType<D> for Headers<D> {
+    fn declare(_: &Declaration<'_>) -> Result<Self, Refused> {
+        Ok(Headers::new())
+    }
+
+    fn check_binding(&self, _: &[u8], arguments: Table<'_>) -> Result<(), String> {
+        x_match::check_arguments(arguments)
+    }
+
+    fn bind(&mut self, binding: &NewBinding<'_, D>) {
+        self.bind(binding.arguments, binding.destination);
+    }
+
+    fn unbind(&mut self, _: &[u8], arguments: Table<'_>, destination: D) {
+        self.unbind(arguments, destination);
+    }
+
+    fn route(&mut self, _: &[u8], properties: &Properties<'_>, out: &mut Vec<D>) {
+        self.route(properties.headers, out);
     }
 }
 

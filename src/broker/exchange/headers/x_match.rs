@@ -55,7 +55,7 @@ impl Default for XMatch {
 
 /// Whether a headers exchange takes a binding with these arguments; if not, RabbitMQ's text for
 /// 406 PRECONDITION_FAILED.
-pub fn check_arguments(arguments: Table<'_>) -> Result<(), String> {
+pub(super) fn check_arguments(arguments: Table<'_>) -> Result<(), String> {
     XMatch::of(arguments).map(|_| ())
 }
 

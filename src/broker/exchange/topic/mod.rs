@@ -11,6 +11,8 @@ mod trie;
 mod words;
 
 use super::direct::Direct;
+use super::{Declaration, ExchangeType, NewBinding, Refused};
+use crate::wire::amqp::{Properties, Table};
 use trie::Trie;
 
 /// The table of a topic exchange.
@@ -56,6 +58,28 @@ impl<D: Copy + Ord> Topic<D> {
         if !self.wildcards.is_empty() {
             self.wildcards.route(key, out);
         }
+    }
+}
+
+impl<D: Copy + Ord> ExchangeType<D> for Topic<D> {
+    fn declare(_: &Declaration<'_>) -> Result<Self, Refused> {
+        Ok(Topic::new())
+    }
+
+    fn bind(&mut self, binding: &NewBinding<'_, D>) {
+        self.bind(binding.key, binding.destination);
+    }
+
+    fn unbind(&mut self, key: &[u8], _: Table<'_>, destination: D) {
+        self.unbind(key, destination);
+    }
+
+    fn route(&mut self, key: &[u8], _: &Properties<'_>, out: &mut Vec<D>) {
+        self.route(key, out);
+    }
+
+    fn wants_every_key(&self) -> bool {
+        true
     }
 }
 
