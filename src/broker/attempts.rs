@@ -7,6 +7,7 @@
 
 use super::Core;
 use super::dead_letter::Reason;
+use super::journal::{Note, NoteKind};
 use super::message::{Message, MessageId};
 use super::queue::{Entry, QueueKey, Ready, RetryType};
 use super::schedule::Task;
@@ -99,14 +100,20 @@ impl Core {
 
     fn put_off(&mut self, key: QueueKey, entry: Entry, delay_ms: u64) {
         let at_ms = self.now_ms.saturating_add(delay_ms);
+        let attempts = self.traffic.queues[key].attempts.get(&entry.message());
+        let attempts = attempts.copied().unwrap_or_default();
+        self.wait_until(key, entry, at_ms);
+        self.note_attempts(key, entry.message(), attempts, at_ms);
+    }
+
+    /// The message is ready again at that time.
+    pub(super) fn wait_until(&mut self, key: QueueKey, entry: Entry, at_ms: u64) {
         let queue = &mut self.traffic.queues[key];
-        let attempts = queue.attempts.get(&entry.message()).copied();
         let retries = queue.retries.get_or_insert_default();
         retries.agenda.insert(at_ms, entry);
         let next = retries.agenda.next_ms();
         self.schedule
             .set(&mut retries.scheduled_ms, Task::Retry(key), next);
-        self.note_attempts(key, entry.message(), attempts.unwrap_or_default(), at_ms);
     }
 
     /// Messages of the queue have waited long enough.
@@ -133,6 +140,7 @@ impl Core {
         self.traffic.list(key);
     }
 
+    /// Writes down what became of a message that survives. `until_ms`: it is not ready before then.
     fn note_attempts(
         &mut self,
         key: QueueKey,
@@ -140,11 +148,23 @@ impl Core {
         attempts: Attempts,
         until_ms: u64,
     ) {
-        let _ = (key, message, attempts, until_ms);
+        let value = NotedAttempts { attempts, until_ms };
+        self.note_failure(key, message, Some(value.encode()));
     }
 
-    fn unnote_attempts(&mut self, key: QueueKey, message: MessageId) {
-        let _ = (key, message);
+    fn note_failure(&mut self, key: QueueKey, message: MessageId, value: Option<Box<[u8]>>) {
+        let Some(queue) = self.traffic.queues[key].id else {
+            return;
+        };
+        if let Some(journal) = &mut self.journal
+            && self.messages.is_stored(message)
+        {
+            journal.notes.push(Note {
+                kind: NoteKind::Failure,
+                key: Note::failure_key(queue, message),
+                value,
+            });
+        }
     }
 
     /// The ready messages are done with.
@@ -164,8 +184,39 @@ impl Core {
             lifetimes.forget(message);
         }
         if !queue.attempts.is_empty() && queue.attempts.remove(&message).is_some() {
-            self.unnote_attempts(key, message);
+            self.note_failure(key, message, None);
         }
+    }
+}
+
+/// What a start finds about a message that was given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NotedAttempts {
+    pub attempts: Attempts,
+    /// It waits until then (RabbitMQ: delayed retry), in milliseconds since 1970; zero if it does not.
+    pub until_ms: u64,
+}
+
+impl NotedAttempts {
+    /// Little endian: failed (4 bytes), acquired (4), until (8).
+    fn encode(self) -> Box<[u8]> {
+        let mut value = Vec::with_capacity(16);
+        value.extend_from_slice(&self.attempts.failed.to_le_bytes());
+        value.extend_from_slice(&self.attempts.acquired.to_le_bytes());
+        value.extend_from_slice(&self.until_ms.to_le_bytes());
+        value.into()
+    }
+
+    pub fn decode(value: &[u8]) -> Option<Self> {
+        let (failed, rest) = value.split_first_chunk()?;
+        let (acquired, rest) = rest.split_first_chunk()?;
+        Some(NotedAttempts {
+            attempts: Attempts {
+                failed: u32::from_le_bytes(*failed),
+                acquired: u32::from_le_bytes(*acquired),
+            },
+            until_ms: u64::from_le_bytes(rest.try_into().ok()?),
+        })
     }
 }
 

@@ -67,7 +67,7 @@ pub use message::{Body, Message};
 pub use name::Name;
 pub use outlet::{Delivery, Effect, Outlet, Socket, SocketKey};
 pub use queue::QueueKey;
-pub use recovery::RecoveredMessages;
+pub use recovery::{RecoveredFailures, RecoveredMessages};
 pub use routing::Route;
 pub use settlement::Settlement;
 pub use subscription::REPLY_TO;
@@ -80,7 +80,7 @@ use connection::Connection;
 use dead_letter::Morgue;
 use history::Replay;
 use journal::{Journal, QueueId};
-use message::Messages;
+use message::{MessageId, Messages};
 use paging::PageWaiters;
 use policy::{GlobalParameters, Review};
 use queue::Ready;
@@ -137,6 +137,8 @@ pub struct Core {
     now_ms: u64,
     schedule: Schedule,
     morgue: Morgue,
+    /// What was noted about messages that are not there any more.
+    outdated_failures: Vec<(QueueId, MessageId)>,
     /// Queues that did not take the message being published.
     refusals: usize,
     global_parameters: GlobalParameters,
@@ -174,6 +176,7 @@ impl Core {
             now_ms: 0,
             schedule: Schedule::default(),
             morgue: Morgue::default(),
+            outdated_failures: Vec::new(),
             refusals: 0,
             global_parameters: GlobalParameters::new(),
             review: Review::default(),

@@ -5,8 +5,10 @@ use std::collections::binary_heap::PeekMut;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use super::Core;
+use super::attempts::NotedAttempts;
 use super::journal::{
-    Definition, Journal, QueueId, StoredBinding, StoredDestination, StoredExchange, StoredQueue,
+    Definition, Journal, Note, NoteKind, QueueId, StoredBinding, StoredDestination, StoredExchange,
+    StoredQueue,
 };
 use super::message::{Attributes, MessageId};
 use super::queue::{Entry, Ids, PackedIds, Queue, QueueKey};
@@ -32,6 +34,25 @@ struct Reader<'a> {
     messages: Ids<'a>,
     /// By priority, in a queue that has them.
     urgent: BTreeMap<u8, PackedIds>,
+    /// Those that wait for another try, and until when.
+    put_off: Vec<(u64, Entry)>,
+}
+
+/// What is noted about messages that were given back.
+#[derive(Default)]
+pub struct RecoveredFailures {
+    noted: BTreeMap<(QueueId, MessageId), NotedAttempts>,
+}
+
+impl RecoveredFailures {
+    /// Takes a note of [`NoteKind::Failure`](super::journal::NoteKind); one that is no such note is
+    /// passed over.
+    pub fn add(&mut self, key: &[u8], value: &[u8]) {
+        let key = Note::read_failure_key(key);
+        if let Some((key, noted)) = key.zip(NotedAttempts::decode(value)) {
+            self.noted.insert(key, noted);
+        }
+    }
 }
 
 impl<'a> Reader<'a> {
@@ -44,19 +65,36 @@ impl<'a> Reader<'a> {
             key,
             messages: recovered.messages.iter(),
             urgent,
+            put_off: Vec::new(),
         }
     }
 
-    fn take(&mut self, message: MessageId, attributes: Attributes, queue: &mut Queue) {
+    fn take(
+        &mut self,
+        message: MessageId,
+        attributes: Attributes,
+        queue: &mut Queue,
+        failures: &mut RecoveredFailures,
+    ) {
         queue.ready.body_bytes += u64::from(attributes.body_size);
         let max = queue.arguments.priority_max.unwrap_or(0);
         let priority = attributes.priority.min(max);
         if !self.urgent.is_empty() {
             self.urgent.entry(priority).or_default().push(message);
         }
+        let entry = Entry::with_priority(message, priority);
         if let Some(expires_ms) = queue.expiry(attributes.arrived_ms, attributes.expiration_ms) {
             let lifetimes = queue.lifetimes.get_or_insert_default();
-            lifetimes.recover(expires_ms, Entry::with_priority(message, priority));
+            lifetimes.recover(expires_ms, entry);
+        }
+        if !failures.noted.is_empty()
+            && let Some(id) = queue.id
+            && let Some(noted) = failures.noted.remove(&(id, message))
+        {
+            queue.attempts.insert(message, noted.attempts);
+            if noted.until_ms > 0 {
+                self.put_off.push((noted.until_ms, entry));
+            }
         }
     }
 }
@@ -66,7 +104,16 @@ impl Core {
     pub fn begin_journal(&mut self, next_message: MessageId, next_queue: QueueId) {
         self.messages.begin_at(next_message);
         self.next_queue_id = next_queue.0;
-        self.journal = Some(Journal::default());
+        let mut journal = Journal::default();
+        let outdated = std::mem::take(&mut self.outdated_failures);
+        journal
+            .notes
+            .extend(outdated.into_iter().map(|(queue, message)| Note {
+                kind: NoteKind::Failure,
+                key: Note::failure_key(queue, message),
+                value: None,
+            }));
+        self.journal = Some(journal);
         self.redefined = false;
     }
 
@@ -127,6 +174,7 @@ impl Core {
         &mut self,
         queues: Vec<RecoveredMessages>,
         attributes: impl Iterator<Item = (MessageId, Attributes)>,
+        mut failures: RecoveredFailures,
     ) {
         let queues = queues.into_iter().filter_map(|recovered| {
             let key = *self.queue_ids.get(&recovered.queue)?;
@@ -152,7 +200,7 @@ impl Core {
                 let reader = &mut readers[at];
                 if id == message {
                     let queue = &mut self.traffic.queues[reader.key];
-                    reader.take(message, attributes, queue);
+                    reader.take(message, attributes, queue, &mut failures);
                 }
                 match reader.messages.next() {
                     Some(id) => *first = Reverse((id, at)),
@@ -161,9 +209,23 @@ impl Core {
             }
         }
         self.messages.recover_last_sizes();
-        let urgent: Vec<_> = readers.into_iter().map(|reader| reader.urgent).collect();
-        for ((key, recovered), urgent) in queues.into_iter().zip(urgent) {
+        let readers = readers.into_iter();
+        let found: Vec<_> = readers.map(|it| (it.urgent, it.put_off)).collect();
+        for ((key, recovered), (urgent, put_off)) in queues.into_iter().zip(found) {
             self.fill_recovered(key, recovered, urgent);
+            self.recover_put_off(key, put_off);
+        }
+        self.outdated_failures = failures.noted.into_keys().collect();
+    }
+
+    fn recover_put_off(&mut self, key: QueueKey, put_off: Vec<(u64, Entry)>) {
+        let now_ms = self.now_ms;
+        for (until_ms, entry) in put_off.into_iter().filter(|(at, _)| *at > now_ms) {
+            let queue = &mut self.traffic.queues[key];
+            if queue.ready.remove(entry).is_some() {
+                self.uncount_body(key, entry.message());
+                self.wait_until(key, entry, until_ms);
+            }
         }
     }
 

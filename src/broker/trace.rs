@@ -5,20 +5,19 @@
 //! way (no route is remembered), and its consumers are [watched](super::consumer::Consumer::watched).
 //! What is traced is not traced again. It is not stored, and does not last longer than the broker.
 
-use bytes::Bytes;
-
 use super::Core;
 use super::channel::ChannelKey;
 use super::connection::ConnectionKey;
+use super::dead_letter::history::shown_keys;
 use super::error::Result;
-use super::message::{Body, INLINE_BODY_MAX, Message, Traits};
+use super::message::{Message, OwnedMessage, Traits};
 use super::name::Name;
 use super::outlet::{Effect, Outlet};
 use super::queue::QueueKey;
 use super::routing::Route;
 use super::traffic::Traffic;
 use super::virtual_host::VirtualHostKey;
-use crate::wire::amqp::field_table::{Table, Value};
+use crate::wire::amqp::field_table::Value;
 use crate::wire::amqp::properties::Properties;
 use crate::wire::amqp::{ArrayBuilder, TableBuilder};
 
@@ -30,11 +29,7 @@ pub struct TracedDelivery {
     channel: u16,
     queue: Name,
     redelivered: bool,
-    exchange: Box<[u8]>,
-    routing_key: Box<[u8]>,
-    properties: Box<[u8]>,
-    arrived_ms: u64,
-    body: Bytes,
+    message: OwnedMessage,
 }
 
 /// What a client published, as it is routed.
@@ -103,17 +98,12 @@ impl Core {
 
     /// Traces a delivery that was made.
     pub fn trace_delivery(&mut self, delivery: &TracedDelivery, outlet: &mut impl Outlet) {
-        let Ok(properties) = Properties::decode(&delivery.properties) else {
+        let message = delivery.message.message();
+        let Ok(properties) = Properties::decode(message.properties) else {
             return;
         };
-        let mut keys = vec![&*delivery.routing_key];
         // Those of BCC are gone for good.
-        if let Some(Value::Array(cc)) = properties.headers.unwrap_or(Table::EMPTY).get("CC") {
-            keys.extend(cc.iter().filter_map(|value| match value {
-                Value::LongString(key) => Some(key),
-                _ => None,
-            }));
-        }
+        let keys = shown_keys(&message, &properties);
         let report = Report {
             connection: delivery.connection,
             channel: delivery.channel,
@@ -124,7 +114,7 @@ impl Core {
                 redelivered: delivery.redelivered,
             },
         };
-        self.publish_trace(&report, &delivery.message(), outlet);
+        self.publish_trace(&report, &message, outlet);
     }
 
     fn publish_trace(
@@ -204,31 +194,9 @@ impl Traffic {
             channel: channel.number,
             queue: self.queues[queue].name.clone(),
             redelivered,
-            exchange: message.exchange.into(),
-            routing_key: message.routing_key.into(),
-            properties: message.properties.into(),
-            arrived_ms: message.arrived_ms,
-            body: match message.body {
-                Body::Slice(slice) => Bytes::copy_from_slice(slice),
-                Body::Shared(bytes) => bytes.clone(),
-            },
+            message: OwnedMessage::of(message),
         };
         self.effects.push(Effect::Traced(Box::new(delivery)));
-    }
-}
-
-impl TracedDelivery {
-    fn message(&self) -> Message<'_> {
-        Message {
-            exchange: &self.exchange,
-            routing_key: &self.routing_key,
-            properties: &self.properties,
-            arrived_ms: self.arrived_ms,
-            body: match self.body.len() {
-                0..=INLINE_BODY_MAX => Body::Slice(&self.body),
-                _ => Body::Shared(&self.body),
-            },
-        }
     }
 }
 
@@ -295,6 +263,7 @@ const ROUTING_KEY_MAX: usize = 255;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::amqp::Table;
 
     #[test]
     fn long_routing_keys_are_cut_between_characters() {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::broker::RecoveredMessages;
-use crate::broker::journal::QueueId;
+use crate::broker::journal::{NoteKind, QueueId};
 use crate::broker::queue::PackedIds;
+use crate::broker::{RecoveredFailures, RecoveredMessages};
 use crate::protocol::Hub;
 use crate::store::{Recovered, Redelivered};
 
@@ -17,6 +17,11 @@ impl Hub {
                 log::error!("{damage}");
             } else {
                 log::warn!("{damage}");
+            }
+        }
+        for note in &recovered.notes {
+            if let Err(why) = self.core.recover_setting(note) {
+                log::error!("could not set again, {why}: {note:?}");
             }
         }
         for definition in &recovered.definitions {
@@ -34,7 +39,13 @@ impl Hub {
         }
         let attributes = recovered.attributes.iter();
         let queues = messages_of(recovered.queues, recovered.redelivered);
-        self.core.recover_messages(queues, attributes);
+        let mut failures = RecoveredFailures::default();
+        for note in &recovered.notes {
+            if let (NoteKind::Failure, Some(value)) = (note.kind, &note.value) {
+                failures.add(&note.key, value);
+            }
+        }
+        self.core.recover_messages(queues, attributes, failures);
         self.begin_store(recovered.next_message, recovered.next_queue);
     }
 }

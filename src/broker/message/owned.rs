@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{Body, Message};
 
 /// A message taken out of the buffer or the table where it lay. A large body is shared.
-#[derive(Clone)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnedMessage {
     exchange: Box<[u8]>,
     routing_key: Box<[u8]>,
@@ -14,7 +14,7 @@ pub struct OwnedMessage {
     arrived_ms: u64,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum OwnedBody {
     Slice(Box<[u8]>),
     Shared(Bytes),

@@ -97,6 +97,18 @@ impl Messages {
         self.block_mut(id).stored.insert(slot);
     }
 
+    /// Whether the store has the message, or is about to be given it.
+    pub fn is_stored(&self, id: MessageId) -> bool {
+        let number = id.block();
+        let set = if number == self.open_number {
+            Some(&self.open.stored)
+        } else {
+            let resident = self.sealed.get(&number).map(|block| &block.stored);
+            resident.or_else(|| self.paged.get(&number).map(|paged| &paged.stored))
+        };
+        set.is_some_and(|stored| stored.contains(id.slot()))
+    }
+
     /// One more holder. Only while it is here: nobody begins to hold a message that was paged out.
     pub fn retain(&mut self, id: MessageId) {
         let slot = id.slot();

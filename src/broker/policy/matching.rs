@@ -72,8 +72,10 @@ impl Policy {
             return Err(Invalid(text));
         }
         let wanted = |key: &str| {
-            let missing = || Invalid(format!("Key \"{key}\" not found in {}", Shown(name.into())));
-            settings.get(key).ok_or_else(missing)
+            settings.get(key).ok_or_else(|| {
+                let name = String::from_utf8_lossy(name);
+                Invalid(format!("Key \"{key}\" not found in {name}"))
+            })
         };
         Ok(Policy {
             name: Name::from(name),

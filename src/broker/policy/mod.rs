@@ -14,6 +14,9 @@
 //! A change is carried through at once, but never for more than about a millisecond a turn: where there
 //! are many exchanges and queues the rest have what they had until their turn comes
 //! ([`Core::is_applying_policies`] says whether that is so).
+//!
+//! All of it survives the broker, as notes of the store: doors answer when [`Core::take_redefined`] does
+//! not say that there is something to wait for.
 
 mod definition;
 mod effective;
@@ -38,7 +41,6 @@ use crate::wire::amqp::field_table::Table;
 
 pub use definition::{Definition, Settings};
 pub use matching::{Applied, ApplyTo, Policy};
-pub use note::NoteKind;
 pub use parameters::Parameter;
 pub use pattern::Pattern;
 pub use value::OwnedValue;

@@ -4,30 +4,31 @@
 //! that [`Policy::from_table`](super::Policy::from_table) reads; that of a parameter is its value.
 
 use crate::broker::Core;
+use crate::broker::journal::{Note, NoteKind};
 use crate::broker::virtual_host::VirtualHostKey;
 use crate::wire::amqp::field_table::Table;
 
 use super::{OwnedValue, Policy, PolicyKind};
 
-/// What a note is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum NoteKind {
-    Policy,
-    OperatorPolicy,
-    Parameter,
-    GlobalParameter,
-}
-
 impl Core {
-    /// Puts a policy or a parameter back that was there when the broker was stopped. Before the
-    /// definitions, so that queues are declared under their policies. `Err` says what does not fit.
-    pub fn recover_note(&mut self, kind: NoteKind, key: &[u8], value: &[u8]) -> Result<(), String> {
+    /// Puts a policy or a parameter back that was there when the broker was stopped; other notes are
+    /// others'. Before the definitions, so that queues are declared under their policies. `Err` says
+    /// what does not fit.
+    pub fn recover_setting(&mut self, note: &Note) -> Result<(), String> {
         debug_assert!(self.journal.is_none(), "it would be written down again");
-        let names = decode_key(key).ok_or("its key is damaged")?;
+        let (NoteKind::Policy
+        | NoteKind::OperatorPolicy
+        | NoteKind::Parameter
+        | NoteKind::GlobalParameter) = note.kind
+        else {
+            return Ok(());
+        };
+        let names = decode_key(&note.key).ok_or("its key is damaged")?;
+        let value = note.value.as_deref().ok_or("it was taken back")?;
         let table = || Table::from_encoded(value).map_err(|error| error.to_string());
         let parameter = || OwnedValue::from_bytes(value).ok_or("its value is damaged");
         let host = |name| self.virtual_host(name).map_err(|error| error.to_string());
-        match (kind, &*names) {
+        match (note.kind, &*names) {
             (NoteKind::Policy, &[host_name, name]) => {
                 let host = host(host_name)?;
                 self.set_policy(PolicyKind::User, host, name, table()?)
@@ -67,10 +68,16 @@ impl Core {
 
     /// Writes down what is there now under these names; `None` is nothing any more.
     pub(super) fn note(&mut self, kind: NoteKind, names: &[&[u8]], value: Option<&[u8]>) {
-        if self.journal.is_none() {
+        let Some(journal) = &mut self.journal else {
             return;
-        }
-        let _ = (kind, encode_key(names), value);
+        };
+        journal.notes.push(Note {
+            kind,
+            key: encode_key(names),
+            value: value.map(Box::from),
+        });
+        journal.awaited = true;
+        self.redefined = true;
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::broker::journal::NoteKind;
 use crate::broker::virtual_host::VirtualHostKey;
 use crate::broker::{Core, Name};
 use crate::wire::amqp::field_table::Value;
 
 use super::matching::NAME_SIZE_MAX;
-use super::note::NoteKind;
 use super::{Invalid, OwnedValue};
 
 /// By component and name.

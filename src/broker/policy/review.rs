@@ -154,6 +154,7 @@ impl Core {
             return cost;
         }
         queue.policies = applied;
+        let ready = queue.ready.len();
         let declared = queue.declared_arguments.view();
         match QueueArguments::effective(declared, queue.policies.settings()) {
             Ok(arguments) if arguments != queue.arguments => {
@@ -162,7 +163,8 @@ impl Core {
             }
             unchanged => debug_assert!(unchanged.is_ok(), "it was declared with them"),
         }
-        cost + CHANGE_COST
+        let dropped = ready.saturating_sub(self.traffic.queues[key].ready.len());
+        cost + CHANGE_COST + DROP_COST * dropped
     }
 }
 
@@ -171,6 +173,8 @@ const COST_PER_PIECE: usize = 50_000;
 const SLOT_COST: usize = 1;
 const PATTERN_COST: usize = 10;
 const CHANGE_COST: usize = 60;
+/// Of a message that a lower limit leaves no room for.
+const DROP_COST: usize = 20;
 
 #[cfg(test)]
 mod tests {

@@ -364,7 +364,7 @@ fn a_policy_that_makes_no_sense_changes_nothing() {
             settings("(", &limit, &[]),
             "pattern should be regular expression but is invalid: {\"unclosed group\",0}",
         ),
-        (no_pattern, "Key \"pattern\" not found in <<\"p\">>"),
+        (no_pattern, "Key \"pattern\" not found in p"),
     ] {
         let refused = bench
             .core

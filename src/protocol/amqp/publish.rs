@@ -1,8 +1,6 @@
 //! `basic.publish`: checks, the remembered route, CC and BCC, and what the publisher hears back.
 
-use bytes::Bytes;
-
-use crate::broker::message::{INLINE_BODY_MAX, Traits};
+use crate::broker::message::{INLINE_BODY_MAX, OwnedMessage, Traits};
 use crate::broker::{Body, Message, Published, REPLY_TO, Route, TracedPublish};
 use crate::protocol::Hub;
 use crate::wire::amqp::method::basic;
@@ -303,10 +301,7 @@ pub(super) struct OwnedPublication {
     pub mandatory: bool,
     pub traits: Traits,
     pub route: Route,
-    exchange: Box<[u8]>,
-    routing_key: Box<[u8]>,
-    properties: Box<[u8]>,
-    body: Bytes,
+    message: OwnedMessage,
 }
 
 impl OwnedPublication {
@@ -315,27 +310,12 @@ impl OwnedPublication {
             mandatory,
             traits,
             route: route.clone(),
-            exchange: message.exchange.into(),
-            routing_key: message.routing_key.into(),
-            properties: message.properties.into(),
-            body: match message.body {
-                Body::Slice(slice) => Bytes::copy_from_slice(slice),
-                Body::Shared(bytes) => bytes.clone(),
-            },
+            message: OwnedMessage::of(message),
         }
     }
 
     pub fn message(&self) -> Message<'_> {
-        Message {
-            exchange: &self.exchange,
-            routing_key: &self.routing_key,
-            properties: &self.properties,
-            body: match self.body.len() {
-                0..=INLINE_BODY_MAX => Body::Slice(&self.body),
-                _ => Body::Shared(&self.body),
-            },
-            arrived_ms: 0,
-        }
+        self.message.message()
     }
 }
 
