@@ -609,7 +609,7 @@ fn a_dead_letter_begins_a_new_life_in_its_new_queue() {
     let began = std::time::Instant::now();
     client.publish("", "first", "m");
     let delivery = client.await_message("end");
-    assert!(began.elapsed() >= ms(250));
+    assert!(began.elapsed() >= ms(248));
     let expected = [died("second", "expired", 1), died("first", "expired", 1)];
     assert_eq!(delivery.deaths(), expected);
 }

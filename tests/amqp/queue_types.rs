@@ -1,6 +1,6 @@
 //! Queues by the name of their type (RabbitMQ: `x-queue-type`): what each takes and refuses.
 
-use leveret::wire::amqp::{Method, Value, basic, queue};
+use leveret::wire::amqp::{Method, Value, queue};
 
 use crate::support::{Arguments, RawClient, TestBroker, table};
 
@@ -233,23 +233,6 @@ fn other_delivery_limits_make_another_queue() {
     expect_refused(&mut client, &[QUORUM, limit(6)], &other);
     let none = format!("{text} none but current is the value '5' of type 'signedint'");
     expect_refused(&mut client, &[QUORUM], &none);
-}
-
-#[test]
-fn a_quorum_queue_does_not_support_global_qos() {
-    let broker = TestBroker::start();
-    let mut client = broker.connect();
-    client.declare_durable_with("q", &[QUORUM]);
-    client.prefetch(1, true);
-    client.send(&basic::Consume {
-        queue: b"q",
-        consumer_tag: b"c",
-        ..Default::default()
-    });
-    client.expect_connection_close(
-        540,
-        "NOT_IMPLEMENTED - queue 'q' in vhost '/' does not support global qos",
-    );
 }
 
 #[test]
