@@ -41,12 +41,25 @@ impl Core {
         if route.is_empty() {
             return Published::Unroutable;
         }
-        let mut stored = Stored::at(self.now_ms);
-        for &queue in &route.queues {
-            self.enqueue(queue, message, traits, &mut stored, outlet);
+        let published = self.place(&route.queues, message, traits, outlet);
+        match route.asides.is_empty() {
+            true => published,
+            false => self.serve_asides(route, message, traits, published, outlet),
         }
-        if !route.asides.is_empty() && !self.serve_asides(route, message, outlet) {
-            return Published::Unroutable;
+    }
+
+    /// Gives a message to these queues.
+    #[inline]
+    pub(super) fn place(
+        &mut self,
+        queues: &[QueueKey],
+        message: &Message<'_>,
+        traits: Traits,
+        outlet: &mut impl Outlet,
+    ) -> Published {
+        let mut stored = Stored::at(self.now_ms);
+        for &queue in queues {
+            self.enqueue(queue, message, traits, &mut stored, outlet);
         }
         let mut published = Published::Taken;
         if traits.persistent && !self.holders.is_empty() {
@@ -59,13 +72,15 @@ impl Core {
         published
     }
 
-    /// Gives the message to who gets it beside the queues. Whether anybody got it, here or there.
+    /// Gives the message to who gets it beside the queues, which did what `published` says.
     fn serve_asides(
         &mut self,
         route: &Route,
         message: &Message<'_>,
+        traits: Traits,
+        mut published: Published,
         outlet: &mut impl Outlet,
-    ) -> bool {
+    ) -> Published {
         let mut is_routed = !route.queues.is_empty();
         for &aside in &route.asides {
             match aside {
@@ -74,9 +89,19 @@ impl Core {
                     self.deliver_reply(channel, message, outlet);
                 }
                 Aside::History(exchange) => self.keep(exchange, message),
+                Aside::Delay(exchange) => {
+                    is_routed = true;
+                    let delayed = self.delay(exchange, message, traits, outlet);
+                    if published == Published::Taken {
+                        published = delayed;
+                    }
+                }
             }
         }
-        is_routed
+        match is_routed {
+            true => published,
+            false => Published::Unroutable,
+        }
     }
 
     /// A persistent message in durable queues survives the broker (AMQP 0-9-1 §3.1.2.2).

@@ -23,6 +23,7 @@ mod connection;
 mod consumer;
 mod counters;
 pub mod dead_letter;
+mod delays;
 mod delivery;
 mod error;
 pub mod exchange;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use super::Core;
 use super::attempts::NotedAttempts;
+use super::delays::DELAY_QUEUE_PREFIX;
 use super::journal::{
     Definition, Journal, Note, NoteKind, QueueId, StoredBinding, StoredDestination, StoredExchange,
     StoredQueue,
@@ -337,6 +338,13 @@ impl Core {
 
     fn recover_queue(&mut self, queue: &StoredQueue) -> Result<(), String> {
         let virtual_host = self.recovered_virtual_host(&queue.virtual_host)?;
+        if queue.name.starts_with(DELAY_QUEUE_PREFIX) {
+            let key = self.recovered_delay_queue(virtual_host, &queue.name);
+            let key = key.map_err(|error| error.to_string())?;
+            self.traffic.queues[key].id = Some(queue.id);
+            self.queue_ids.insert(queue.id, key);
+            return Ok(());
+        }
         self.next_queue_id = queue.id.0;
         self.declare_queue(&QueueDeclaration {
             virtual_host,

@@ -3,6 +3,7 @@
 
 use super::Core;
 use super::channel::ChannelKey;
+use super::exchange::delay_of;
 use super::queue::QueueKey;
 use super::topology::binding::Destination;
 use super::topology::exchange::ExchangeKey;
@@ -25,6 +26,8 @@ pub enum Aside {
     Reply(ChannelKey),
     /// An exchange that keeps it for new bindings. This alone does not make the message routed.
     History(ExchangeKey),
+    /// An exchange that holds it back before it routes it.
+    Delay(ExchangeKey),
 }
 
 impl Route {
@@ -78,6 +81,10 @@ impl Core {
         let exchange = &self.exchanges[key];
         if exchange.name.is_empty() {
             return self.route_by_name(key, keys, scratch, route);
+        }
+        if exchange.delays && delay_of(properties.headers).is_some() {
+            route.asides.push(Aside::Delay(key));
+            return;
         }
         if !exchange.router.is_repeatable() {
             route.generation = 0;

@@ -57,17 +57,27 @@ impl Reason {
     }
 }
 
-/// Where a queue's dead letters come from, and where they go.
+/// Where messages that leave a queue unconsumed come from, and where they go.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Origin {
     pub queue: Name,
     pub virtual_host: VirtualHostKey,
-    /// `x-dead-letter-exchange`.
+    /// `x-dead-letter-exchange`, or whose delay queue it is.
     pub exchange: Name,
-    /// `x-dead-letter-routing-key`.
-    pub routing_key: Option<Name>,
-    /// `x-dead-letter-strategy`: what nobody takes is tried again, and not dropped.
-    pub at_least_once: bool,
+    pub purpose: Purpose,
+}
+
+/// Why they are not simply dropped.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Purpose {
+    DeadLetters {
+        /// `x-dead-letter-routing-key`.
+        routing_key: Option<Name>,
+        /// `x-dead-letter-strategy`: what nobody takes is tried again, and not dropped.
+        at_least_once: bool,
+    },
+    /// They waited at an exchange that delays.
+    Delay,
 }
 
 /// A message on its way out of its queue. It is still held for it.
@@ -144,7 +154,17 @@ impl Core {
             waiters.deaths.push(death);
             return;
         }
-        if self.publish_dead_letter(&death, outlet) || !death.origin.at_least_once {
+        let done = match &death.origin.purpose {
+            Purpose::Delay => {
+                self.publish_delayed(&death.origin, death.entry, outlet);
+                true
+            }
+            Purpose::DeadLetters {
+                routing_key,
+                at_least_once,
+            } => self.publish_dead_letter(&death, routing_key.as_deref(), outlet) || !at_least_once,
+        };
+        if done {
             self.let_go(death.queue, id);
             return;
         }
@@ -155,7 +175,12 @@ impl Core {
     }
 
     /// Whether somebody took it, or nobody ever will.
-    fn publish_dead_letter(&mut self, death: &Death, outlet: &mut impl Outlet) -> bool {
+    fn publish_dead_letter(
+        &mut self,
+        death: &Death,
+        routing_key: Option<&[u8]>,
+        outlet: &mut impl Outlet,
+    ) -> bool {
         let origin = &*death.origin;
         let Some(message) = self.messages.get(death.entry.message()) else {
             return true;
@@ -165,16 +190,15 @@ impl Core {
             reason: death.reason,
             exchange: message.exchange,
             routing_key: message.routing_key,
-            replaces_routing_keys: origin.routing_key.is_some(),
+            replaces_routing_keys: routing_key.is_some(),
             time_unix_ms: self.now_ms,
         };
         let Ok(properties) = record.write_on(message.properties) else {
             return true;
         };
-        let key = origin.routing_key.as_deref();
         let letter = OwnedMessage::of(&Message {
             exchange: &origin.exchange,
-            routing_key: key.unwrap_or(message.routing_key),
+            routing_key: routing_key.unwrap_or(message.routing_key),
             properties: &properties,
             body: message.body,
             arrived_ms: self.now_ms,

@@ -135,6 +135,7 @@ impl Core {
             exchange.alternate = alternate;
             self.generation += 1;
         }
+        self.follow_delay(key);
         cost + CHANGE_COST
     }
 
@@ -142,7 +143,7 @@ impl Core {
     fn review_queue(&mut self, key: QueueKey) -> usize {
         let queue = &mut self.traffic.queues[key];
         let policies = &mut self.virtual_hosts[queue.virtual_host].policies;
-        if queue.policy_revision == policies.revision {
+        if queue.policy_revision == policies.revision || queue.is_delay_queue() {
             return 0;
         }
         queue.policy_revision = policies.revision;

@@ -82,6 +82,11 @@ impl Lifetimes {
         }
     }
 
+    /// Everything on the agenda, in no order; some may not be ready any more.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, Entry)> {
+        self.agenda.iter()
+    }
+
     pub fn next_ms(&self) -> Option<u64> {
         self.agenda.next_ms()
     }

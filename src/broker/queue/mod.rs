@@ -23,7 +23,7 @@ pub use ready::Ready;
 use super::attempts::Attempts;
 use super::connection::ConnectionKey;
 use super::counters::QueueCounters;
-use super::dead_letter::Origin;
+use super::dead_letter::{Origin, Purpose};
 use super::journal::QueueId;
 use super::message::{Message, MessageId, Traits};
 use super::name::Name;
@@ -156,10 +156,19 @@ impl Queue {
                 queue: self.name.clone(),
                 virtual_host: self.virtual_host,
                 exchange: exchange.clone(),
-                routing_key: arguments.dead_letter_routing_key.clone(),
-                at_least_once: arguments.dead_letter_strategy == DeadLetterStrategy::AtLeastOnce,
+                purpose: Purpose::DeadLetters {
+                    routing_key: arguments.dead_letter_routing_key.clone(),
+                    at_least_once: arguments.dead_letter_strategy
+                        == DeadLetterStrategy::AtLeastOnce,
+                },
             })
         });
+    }
+
+    /// Whether it is an exchange's own, where its messages wait.
+    pub fn is_delay_queue(&self) -> bool {
+        let purpose = self.origin.as_ref().map(|origin| &origin.purpose);
+        purpose == Some(&Purpose::Delay)
     }
 
     /// When the message expires here, by its own word and the queue's, the earlier of both.

@@ -7,6 +7,7 @@ use crate::broker::history::History;
 use crate::broker::journal::Definition;
 use crate::broker::name::Name;
 use crate::broker::policy::Applied;
+use crate::broker::queue::QueueKey;
 use crate::broker::virtual_host::VirtualHostKey;
 use crate::slots::Key;
 use crate::wire::amqp::field_table::{OwnedTable, Table, Value};
@@ -35,6 +36,10 @@ pub struct Exchange {
     pub router: Router<Destination>,
     /// RabbitMQ: recent history exchange.
     pub history: Option<Box<History>>,
+    /// RabbitMQ: delayed message exchange. Where its messages wait.
+    pub delay_queue: Option<QueueKey>,
+    /// Whether messages wait if they say so, by its type, its arguments or its policy.
+    pub delays: bool,
     pub outgoing: BindingSet,
     /// Bindings of which it is the destination.
     pub incoming: BindingSet,
@@ -76,6 +81,7 @@ impl Core {
             let stored = self.stored_exchange(&self.exchanges[key]);
             self.define(Definition::ExchangeDeclared(stored));
         }
+        self.follow_delay(key);
         Ok(())
     }
 
@@ -173,6 +179,8 @@ impl Core {
             internal: declaration.internal,
             arguments: OwnedTable::from(declaration.arguments),
             history: History::of_length(router.history_length()),
+            delay_queue: None,
+            delays: false,
             alternate: alternate.or_else(|| policies.settings().alternate_exchange.clone()),
             policies,
             policy_revision,
@@ -218,6 +226,9 @@ impl Core {
         self.generation += 1;
         if let Some(history) = &exchange.history {
             self.discard_history(history);
+        }
+        if let Some(queue) = exchange.delay_queue {
+            self.remove_queue(queue);
         }
         for binding in &exchange.outgoing {
             if let Some(incoming) = self.incoming(binding.destination) {

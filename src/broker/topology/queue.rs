@@ -207,7 +207,7 @@ impl Core {
     }
 
     /// The queue survives the broker. One that goes with its connection does not.
-    fn store_queue(&mut self, key: QueueKey) {
+    pub(in crate::broker) fn store_queue(&mut self, key: QueueKey) {
         let id = QueueId(self.next_queue_id);
         self.next_queue_id += 1;
         self.queue_ids.insert(id, key);
@@ -234,9 +234,11 @@ impl Core {
             return 0;
         };
         self.unschedule(key, &mut queue);
-        self.virtual_hosts[queue.virtual_host]
-            .queues
-            .remove(&queue.name);
+        let names = &mut self.virtual_hosts[queue.virtual_host].queues;
+        // The queue of an exchange that delays has no name there.
+        if names.get(&queue.name) == Some(&key) {
+            names.remove(&queue.name);
+        }
         self.generation += 1;
         self.counters.queues_deleted += 1;
         if let Some(owner) = queue.owner
