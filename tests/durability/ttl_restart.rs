@@ -187,12 +187,14 @@ fn a_queue_has_a_new_lease_after_a_restart_and_then_expires() {
         end(program, killed);
         let_pass(ms(1100));
         // It was not unused while nobody could use it (RabbitMQ).
-        let program = home.start();
         let began = Instant::now();
+        let program = home.start();
         let mut client = program.connect();
-        assert!(client.has_queue("q"));
+        assert!(client.has_queue("q") || began.elapsed() > ms(1000));
         client.await_gone("q");
-        assert!(began.elapsed() >= ms(900), "{:?}", began.elapsed());
+        assert!(began.elapsed() >= ms(999), "{:?}", began.elapsed());
+        // Nobody waits for it, but it is stored soon.
+        let_pass(ms(500));
         end(program, killed);
         let program = home.start();
         assert!(!program.connect().has_queue("q"));

@@ -361,9 +361,11 @@ fn parse_arguments(
             refuse_stream_argument("x-max-age", declaration.arguments, described)?;
             Ok(arguments)
         }
-        QueueKind::Quorum if declaration.generated => Err(Error::PreconditionFailed(
-            "Cannot declare a server-named queue for type rabbit_quorum_queue".to_owned(),
-        )),
+        QueueKind::Quorum if declaration.name.starts_with(GENERATED_PREFIX) => {
+            Err(Error::PreconditionFailed(
+                "Cannot declare a server-named queue for type rabbit_quorum_queue".to_owned(),
+            ))
+        }
         _ if declaration.auto_delete => refuse("auto-delete"),
         _ if declaration.exclusive => refuse("exclusive-owner"),
         _ if !declaration.durable => refuse("non-durable"),
@@ -403,6 +405,9 @@ fn refuse_argument(
         described()
     )))
 }
+
+/// Reserved names are left to the broker, so what begins so was not named by a client.
+const GENERATED_PREFIX: &[u8] = b"amq.gen-";
 
 /// Arguments that RabbitMQ refuses for quorum queues.
 const NOT_FOR_QUORUM: [&str; 5] = [
