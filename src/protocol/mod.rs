@@ -110,8 +110,8 @@ impl Hub {
     }
 
     /// From now on there is a store behind the broker. Comes after everything was recovered from it.
-    fn begin_store(&mut self, next_message: MessageId, next_queue: QueueId) {
-        self.core.begin_journal(next_message, next_queue);
+    fn begin_store(&mut self, next_queue: QueueId) {
+        self.core.begin_journal(next_queue);
         self.has_store = true;
     }
 
