@@ -257,7 +257,7 @@ mod tests {
             };
             let properties = Properties::default();
             core.route(exchange, &[b"k"], &properties, &mut route);
-            core.publish(&route, &message, Traits::of(&message), &mut Nobody);
+            core.publish(&route, &message, &Traits::of(&message), &mut Nobody);
         }
     }
 
