@@ -158,7 +158,7 @@ fn publish_one(core: &mut Core, virtual_host: VirtualHostKey, key: &[u8]) {
     let exchange = exchange.expect("it was declared");
     let properties = Properties::decode(message.properties).expect("there are none");
     core.route(exchange, &[key], &properties, &mut route);
-    core.publish(&route, &message, Traits::of(&message), &mut Nobody);
+    core.publish(&route, &message, &Traits::of(&message), &mut Nobody);
 }
 
 fn throw_away(core: &mut Core, virtual_host: VirtualHostKey) {
