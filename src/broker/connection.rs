@@ -26,4 +26,6 @@ pub struct Connection {
     /// RabbitMQ: consumer cancel notification. Whether the client announced that it understands a
     /// `basic.cancel` from the broker.
     pub wants_cancel_notify: bool,
+    /// Why it is to be closed: its user or its virtual host is gone.
+    pub doom: Option<Box<str>>,
 }

@@ -13,6 +13,8 @@ pub enum Error {
     NotAllowed(String),
     CommandInvalid(String),
     NotImplemented(String),
+    /// The connection is to end, whatever it was about to do.
+    ConnectionForced(String),
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -26,7 +28,8 @@ impl Error {
             | Error::ResourceLocked(text)
             | Error::NotAllowed(text)
             | Error::CommandInvalid(text)
-            | Error::NotImplemented(text) => text,
+            | Error::NotImplemented(text)
+            | Error::ConnectionForced(text) => text,
         }
     }
 }

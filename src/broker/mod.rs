@@ -74,9 +74,9 @@ pub use settlement::Settlement;
 pub use subscription::REPLY_TO;
 pub use trace::{TracedDelivery, TracedPublish};
 pub use unacked::Unacked;
-pub use virtual_host::{DEFAULT_VIRTUAL_HOST, VirtualHostKey};
+pub use virtual_host::{DEFAULT_VIRTUAL_HOST, Metadata, VirtualHost, VirtualHostKey};
 
-use access::Users;
+use access::{FirstStart, PasswordHash, SALT_SIZE, Users};
 use connection::Connection;
 use dead_letter::Morgue;
 use history::Replay;
@@ -89,14 +89,13 @@ use routing::RoutingScratch;
 use schedule::Schedule;
 use topology::exchange::Exchange;
 use traffic::Traffic;
-use virtual_host::VirtualHost;
 
 /// Hashed the same way in every run; nothing depends on its order.
 type Map<K, V> = HashMap<K, V, FixedState>;
 
 /// All broker state, owned by one thread.
 pub struct Core {
-    pub users: Users,
+    users: Users,
     pub counters: Counters,
     /// For consumers and queues that do not say themselves (RabbitMQ: `consumer_timeout`).
     pub consumer_timeout_ms: Option<u64>,
@@ -147,10 +146,26 @@ pub struct Core {
 }
 
 impl Core {
-    /// A broker with the virtual host `/`, its predeclared exchanges, and the user `guest`.
+    /// A broker with the virtual host `/`, its predeclared exchanges, and the user `guest` with the
+    /// password `guest`, who may do everything there and comes from this machine only.
     pub fn new() -> Self {
-        let mut core = Core {
-            users: Users::with_guest(),
+        let mut core = Core::empty();
+        let first = FirstStart {
+            user: "guest",
+            password: PasswordHash::of(b"guest", [0; SALT_SIZE]),
+            tags: &["administrator".to_owned()],
+            virtual_host: DEFAULT_VIRTUAL_HOST,
+            permissions: [".*"; 3],
+        };
+        core.start_first(&first).expect("there is nothing yet");
+        core.set_loopback_users(&["guest".to_owned()]);
+        core
+    }
+
+    /// A broker without users and virtual hosts.
+    pub fn empty() -> Self {
+        Core {
+            users: Users::default(),
             counters: Counters::default(),
             consumer_timeout_ms: None,
             node_name: Name::from(""),
@@ -181,16 +196,7 @@ impl Core {
             refusals: 0,
             global_parameters: GlobalParameters::new(),
             review: Review::default(),
-        };
-        core.add_virtual_host(DEFAULT_VIRTUAL_HOST);
-        core
-    }
-
-    fn add_virtual_host(&mut self, name: &str) {
-        let name = Name::from(name);
-        let key = self.virtual_hosts.insert(VirtualHost::new(name.clone()));
-        self.virtual_host_names.insert(name, key);
-        self.predeclare_exchanges(key);
+        }
     }
 
     /// The time, for whatever is timed from here on (monotonic ms).

@@ -49,6 +49,8 @@ pub enum Effect {
         channel: u16,
         consumer_tag: Name,
     },
+    /// The connection is to be closed ([`super::Core::doom`] says why).
+    ConnectionDoomed { socket: SocketKey },
     /// A delivery was made that is to be traced (RabbitMQ: firehose; [`super::Core::trace_delivery`]).
     Traced(Box<TracedDelivery>),
 }

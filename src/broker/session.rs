@@ -38,6 +38,7 @@ impl Core {
             channels: Vec::new(),
             exclusive_queues: BTreeSet::new(),
             wants_cancel_notify,
+            doom: None,
         });
         self.sockets.insert(socket, key);
         self.counters.connections_opened += 1;
@@ -58,6 +59,9 @@ impl Core {
         if let Some(connection) = self.connections.remove(key) {
             self.sockets.remove(&connection.socket);
             self.traffic.ack_deadlines.remove(&connection.socket);
+            if connection.doom.is_some() {
+                self.free_virtual_host(connection.virtual_host);
+            }
         }
         self.counters.connections_closed += 1;
     }

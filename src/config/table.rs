@@ -298,14 +298,14 @@ pub(super) static KEYS: &[Key] = &[
     ),
     // Users
     plain!(
-        NotYet,
+        Restart,
         "default_user",
         TEXT,
         [access.default_user],
         "The user of a broker that starts for the first time."
     ),
     plain!(
-        NotYet,
+        Restart,
         "default_pass",
         ANY_TEXT,
         [access.default_password],
@@ -313,47 +313,47 @@ pub(super) static KEYS: &[Key] = &[
         true
     ),
     plain!(
-        NotYet,
+        Restart,
         "default_vhost",
         TEXT,
         [access.default_virtual_host],
         "The virtual host of a broker that starts for the first time."
     ),
     plain!(
-        NotYet,
+        Restart,
         "default_permissions.configure",
         ANY_TEXT,
         [access.default_configure],
         "What the user may declare and delete there, a regular expression."
     ),
     plain!(
-        NotYet,
+        Restart,
         "default_permissions.write",
         ANY_TEXT,
         [access.default_write],
         "What the user may publish to there."
     ),
     plain!(
-        NotYet,
+        Restart,
         "default_permissions.read",
         ANY_TEXT,
         [access.default_read],
         "What the user may consume from there."
     ),
     set!(
-        NotYet,
+        Restart,
         "default_user_tags.$",
         [access.default_tags],
         "The user's tags: default_user_tags.administrator = true."
     ),
     none!(
-        NotYet,
+        Reload,
         "loopback_users",
         [access.loopback_users],
         "none: every user may come from everywhere."
     ),
     set!(
-        NotYet,
+        Reload,
         "loopback_users.$",
         [access.loopback_users],
         "Users who may come from this machine only: loopback_users.guest = true."

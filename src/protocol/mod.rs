@@ -15,6 +15,7 @@
 //! ```
 
 pub mod amqp;
+pub mod order;
 mod outbox;
 mod recovery;
 
@@ -47,6 +48,14 @@ pub struct Peer {
     pub local: String,
     /// Whether it is on this machine (for RabbitMQ's `loopback_users`).
     pub loopback: bool,
+}
+
+impl Peer {
+    /// Its address without the port.
+    fn host(&self) -> &str {
+        let parts = self.address.rsplit_once(':');
+        parts.map_or(&*self.address, |(host, _)| host)
+    }
 }
 
 /// Where generated names come from: unguessable from the operating system, or seeded in a simulation.
@@ -86,10 +95,10 @@ pub struct Hub {
 
 impl Hub {
     pub fn new(config: Config, entropy: Entropy) -> Self {
-        let mut core = Core::new();
+        let mut core = Core::empty();
         core.consumer_timeout_ms = config.limits.consumer_timeout_ms;
         core.node_name = Name::from(config.server.node_name.as_str());
-        Hub {
+        let mut hub = Hub {
             core,
             outboxes: Outboxes::new(config.limits.outbox_bytes_max),
             config,
@@ -106,7 +115,9 @@ impl Hub {
             unstored: VecDeque::new(),
             awaiting_store: Vec::new(),
             store_is_full: false,
-        }
+        };
+        hub.start_first();
+        hub
     }
 
     /// From now on there is a store behind the broker. Comes after everything was recovered from it.
@@ -175,6 +186,8 @@ impl Hub {
     pub fn reconfigure(&mut self, wanted: &Config) {
         self.config.reload(wanted);
         self.core.consumer_timeout_ms = self.config.limits.consumer_timeout_ms;
+        self.core
+            .set_loopback_users(&self.config.access.loopback_users);
     }
 
     /// All batches up to the first number are stored, those up to the second were given to the store.
@@ -311,6 +324,7 @@ impl Hub {
                     };
                     self.outboxes.send(socket, channel, &cancel);
                 }
+                Effect::ConnectionDoomed { socket } => self.woken.push(socket),
                 Effect::Traced(delivery) => {
                     self.core.trace_delivery(&delivery, &mut self.outboxes);
                 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::broker::journal::{NoteKind, QueueId};
+use crate::broker::access::{FirstStart, PasswordHash, SALT_SIZE};
+use crate::broker::journal::{Note, NoteKind, QueueId};
 use crate::broker::queue::PackedIds;
 use crate::broker::{RecoveredFailures, RecoveredMessages};
 use crate::protocol::Hub;
@@ -19,6 +20,7 @@ impl Hub {
                 log::warn!("{damage}");
             }
         }
+        let knows_somebody = self.recover_access(&recovered.notes);
         for note in &recovered.notes {
             if let Err(why) = self.core.recover_setting(note) {
                 log::error!("could not set again, {why}: {note:?}");
@@ -48,6 +50,53 @@ impl Hub {
         }
         self.core.recover_messages(queues, attributes, failures);
         self.begin_store(recovered.next_queue);
+        if !knows_somebody {
+            self.core.note_access();
+        }
+    }
+
+    /// Users, virtual hosts and what is about them; whether there are any. If not, this is a first
+    /// start, with those of the configuration.
+    fn recover_access(&mut self, notes: &[Note]) -> bool {
+        let is_one = |note: &&Note| matches!(note.kind, NoteKind::VirtualHost | NoteKind::User);
+        if !notes.iter().any(|note| is_one(&note)) {
+            return false;
+        }
+        self.core.forget_access();
+        // Virtual hosts have the lowest number of these kinds, and notes come in their order.
+        for note in notes {
+            if let Err(why) = self.core.recover_access(note) {
+                log::error!("could not set again, {why}: {:?} {:?}", note.kind, note.key);
+            }
+        }
+        true
+    }
+
+    /// The user and the virtual host that the configuration gives a broker that knows nobody.
+    pub(super) fn start_first(&mut self) {
+        let salt = self.draw_salt();
+        let access = &self.config.access;
+        let first = FirstStart {
+            user: &access.default_user,
+            password: PasswordHash::of(access.default_password.as_bytes(), salt),
+            tags: &access.default_tags,
+            virtual_host: &access.default_virtual_host,
+            permissions: [
+                &access.default_configure,
+                &access.default_write,
+                &access.default_read,
+            ],
+        };
+        if let Err(refused) = self.core.start_first(&first) {
+            log::error!("default user, virtual host and permissions: {refused}");
+        }
+        self.core.set_loopback_users(&access.loopback_users);
+    }
+
+    /// For a password that is to be hashed.
+    pub(super) fn draw_salt(&mut self) -> [u8; SALT_SIZE] {
+        let drawn = (self.entropy)();
+        std::array::from_fn(|at| drawn[at])
     }
 }
 

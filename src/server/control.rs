@@ -5,7 +5,9 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::Waker;
 
+use crate::broker::access::Refused;
 use crate::config::Config;
+use crate::protocol::order::{Order, Outcome};
 
 /// What other threads may ask of the loop.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +27,25 @@ pub enum Command {
     /// Begin or end the tracing of a virtual host (RabbitMQ: firehose). One that does not exist is
     /// logged and left alone.
     Trace { virtual_host: String, on: bool },
+    /// Carry out an administrator's order ([`Handle::order`]).
+    Order { order: Box<Order>, answer: Answer },
+}
+
+/// Where what came of an order is awaited. It is told when it is stored.
+#[derive(Clone, Debug)]
+pub struct Answer(Sender<Result<Outcome, Refused>>);
+
+impl Answer {
+    /// Nobody may be there any more; then nobody is told.
+    pub(super) fn tell(&self, result: Result<Outcome, Refused>) {
+        let _ = self.0.try_send(result);
+    }
+}
+
+impl PartialEq for Answer {
+    fn eq(&self, other: &Answer) -> bool {
+        self.0.same_channel(&other.0)
+    }
 }
 
 /// Sends commands to a loop on another thread. Cloning is cheap.
@@ -47,6 +68,18 @@ impl Handle {
         let sent = self.commands.send(command).is_ok();
         self.wake();
         sent
+    }
+
+    /// Gives an order and waits until it is carried out and stored. `None` if the loop has ended, or
+    /// ends before that. The loop itself must not call this.
+    pub fn order(&self, order: Order) -> Option<Result<Outcome, Refused>> {
+        let (sender, told) = bounded(1);
+        let order = Box::new(order);
+        let answer = Answer(sender);
+        if !self.send(Command::Order { order, answer }) {
+            return None;
+        }
+        told.recv().ok()
     }
 
     /// Makes the loop take a turn.

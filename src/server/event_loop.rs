@@ -15,7 +15,7 @@ use mio::{Events, Poll, Waker};
 use super::Reload;
 use super::address::Address;
 use super::clock::Clock;
-use super::control::{COMMANDS_MAX, Command, Handle};
+use super::control::{Answer, COMMANDS_MAX, Command, Handle};
 use super::entropy;
 use super::inherited::Inherited;
 use super::input::SCRATCH_ROOM;
@@ -32,6 +32,7 @@ use super::token::Source;
 use super::transport::Transport;
 use super::watchdog::Watchdog;
 use crate::config::{Config, Limits};
+use crate::protocol::order::Obeyed;
 use crate::protocol::{Hub, Machine, Now, Peer, SocketKey};
 
 pub(super) struct EventLoop {
@@ -46,6 +47,8 @@ pub(super) struct EventLoop {
     sockets: SocketTable,
     timers: Timers,
     commands: Receiver<Command>,
+    /// Orders that were carried out and are not answered, because that is not stored yet.
+    unanswered: VecDeque<(Obeyed, Answer)>,
     signals: Option<Signals>,
     reloader: Option<Reloader>,
     notifier: Arc<Notifier>,
@@ -102,6 +105,7 @@ impl EventLoop {
             sockets: SocketTable::default(),
             timers: Timers::default(),
             commands,
+            unanswered: VecDeque::new(),
             signals: None,
             reloader: None,
             notifier: Arc::default(),
@@ -150,6 +154,7 @@ impl EventLoop {
         self.hub.begin_turn(now);
         self.obey(now);
         self.hear_from_store();
+        self.answer();
         self.accept(now);
         self.read(now);
         self.hub.settle();
@@ -249,6 +254,9 @@ impl EventLoop {
                     self.limits = self.hub.config.limits.clone();
                 }
                 Command::Trace { virtual_host, on } => self.trace(&virtual_host, on),
+                Command::Order { order, answer } => {
+                    self.unanswered.push_back((self.hub.obey(*order), answer));
+                }
             }
         }
     }
@@ -270,6 +278,21 @@ impl EventLoop {
     fn hear_from_store(&mut self) {
         if let Some(store) = &mut self.store {
             store.take_reports(&mut self.hub);
+        }
+    }
+
+    /// Orders are answered in their order, each when it is stored.
+    fn answer(&mut self) {
+        let stored = self.hub.store_progress().map(|(stored, _)| stored);
+        let is_ready = |obeyed: &Obeyed| match (obeyed.stored_by, stored) {
+            (Some(batch), Some(stored)) => batch <= stored,
+            (None, _) | (_, None) => true,
+        };
+        while let Some((obeyed, _)) = self.unanswered.front()
+            && is_ready(obeyed)
+            && let Some((obeyed, answer)) = self.unanswered.pop_front()
+        {
+            answer.tell(obeyed.result);
         }
     }
 

@@ -65,8 +65,11 @@ impl World {
             counter.set(counter.get() + 1);
             counter.get().to_be_bytes()
         };
+        let hub = Hub::new(config, Box::new(entropy));
+        // What was drawn for the first password is no name.
+        generated.set(0);
         World {
-            hub: Hub::new(config, Box::new(entropy)),
+            hub,
             now: Now {
                 monotonic_ms: 1_000,
                 unix_ms: 1_700_000_000_000,

@@ -2,6 +2,9 @@
 
 use std::net::SocketAddr;
 
+use leveret::broker::Metadata;
+use leveret::broker::access::Refused;
+use leveret::protocol::order::{Order, Outcome};
 use leveret::server::Command;
 use leveret::{Broker, Config};
 
@@ -69,6 +72,70 @@ impl TestBroker {
 
     pub fn command(&self, command: Command) {
         assert!(self.broker.handle().send(command));
+    }
+
+    /// Gives an order and waits until it is carried out.
+    pub fn order(&self, order: Order) -> Result<Outcome, Refused> {
+        self.broker.handle().order(order).unwrap()
+    }
+
+    /// An order that is not refused.
+    #[track_caller]
+    pub fn obey(&self, order: Order) {
+        assert_eq!(self.order(order), Ok(Outcome::Done));
+    }
+
+    /// Adds a user whose password is the name.
+    pub fn add_user(&self, name: &str) {
+        self.obey(Order::AddUser {
+            name: name.to_owned(),
+            password: name.into(),
+        });
+    }
+
+    pub fn add_vhost(&self, name: &str) {
+        self.obey(Order::AddVhost {
+            name: name.to_owned(),
+            metadata: Metadata::default(),
+        });
+    }
+
+    /// Sets what a user may configure, write and read.
+    pub fn permit(&self, user: &str, vhost: &str, [configure, write, read]: [&str; 3]) {
+        self.obey(Order::SetPermissions {
+            user: user.to_owned(),
+            vhost: vhost.to_owned(),
+            configure: configure.to_owned(),
+            write: write.to_owned(),
+            read: read.to_owned(),
+        });
+    }
+
+    /// As [`TestBroker::connect`], as a user whose password is the name.
+    pub fn connect_as(&self, user: &str, vhost: &str) -> RawClient {
+        let response = format!("\0{user}\0{user}");
+        self.log_in(&Login {
+            response: response.as_bytes(),
+            virtual_host: vhost.as_bytes(),
+            ..Login::default()
+        })
+    }
+
+    /// The same for one who is refused when the virtual host is opened.
+    #[track_caller]
+    pub fn expect_not_allowed(&self, user: &str, vhost: &str, text: &str) {
+        let response = format!("\0{user}\0{user}");
+        let login = Login {
+            response: response.as_bytes(),
+            virtual_host: vhost.as_bytes(),
+            ..Login::default()
+        };
+        let mut client = self.connect_raw();
+        client.begin_login(&login);
+        client.expect_on(0, "connection.tune");
+        client.tune_and_open(&login);
+        let method = client.expect_connection_close(530, &format!("NOT_ALLOWED - {text}"));
+        assert_eq!(method, (10, 40));
     }
 
     /// Stops gracefully and waits for the end.

@@ -42,10 +42,11 @@ use crate::wire::amqp::field_table::Table;
 pub use definition::{Definition, Settings};
 pub use matching::{Applied, ApplyTo, Policy};
 pub use parameters::Parameter;
-pub use pattern::Pattern;
+pub use pattern::{Fault, Pattern};
 pub use value::OwnedValue;
 
 pub(super) use matching::Policies;
+pub(super) use note::decode_key;
 pub(super) use parameters::{GlobalParameters, Parameters};
 pub(super) use review::Review;
 

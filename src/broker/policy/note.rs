@@ -67,7 +67,12 @@ impl Core {
     }
 
     /// Writes down what is there now under these names; `None` is nothing any more.
-    pub(super) fn note(&mut self, kind: NoteKind, names: &[&[u8]], value: Option<&[u8]>) {
+    pub(in crate::broker) fn note(
+        &mut self,
+        kind: NoteKind,
+        names: &[&[u8]],
+        value: Option<&[u8]>,
+    ) {
         let Some(journal) = &mut self.journal else {
             return;
         };
@@ -93,7 +98,7 @@ fn encode_key(names: &[&[u8]]) -> Box<[u8]> {
 }
 
 /// `None` if that is not what the bytes are.
-fn decode_key(mut key: &[u8]) -> Option<Vec<&[u8]>> {
+pub(in crate::broker) fn decode_key(mut key: &[u8]) -> Option<Vec<&[u8]>> {
     let mut names = Vec::new();
     while let Some((&size, rest)) = key.split_first() {
         let (name, rest) = rest.split_at_checked(size.into())?;

@@ -21,6 +21,13 @@ pub struct Pattern {
     branches: Box<[Branch]>,
 }
 
+/// What is wrong with an expression, and at which byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub what: String,
+    pub place: usize,
+}
+
 /// All of these must hold.
 struct Branch {
     regex: Regex,
@@ -44,11 +51,17 @@ impl Pattern {
                 Shown(value)
             )));
         };
+        Pattern::compile(text).map_err(|fault| Invalid(format!("pattern should be {fault}")))
+    }
+
+    /// # Errors
+    /// As [`Pattern::parse`].
+    pub fn compile(text: &str) -> Result<Pattern, Fault> {
         if text.len() > LENGTH_MAX {
-            return Err(invalid(
-                &format!("longer than {LENGTH_MAX} bytes"),
-                LENGTH_MAX,
-            ));
+            return Err(Fault {
+                what: format!("longer than {LENGTH_MAX} bytes"),
+                place: LENGTH_MAX,
+            });
         }
         let branches = match text.contains("(?!") || text.contains("(?=") {
             true => alternatives(text).iter().map(|text| branch(text)).collect(),
@@ -73,6 +86,16 @@ impl Pattern {
             guards.all(|guard| guard.regex.is_match(name) == guard.must_match)
                 && branch.regex.is_match(name)
         })
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Fault { what, place } = self;
+        write!(
+            f,
+            "regular expression but is invalid: {{\"{what}\",{place}}}"
+        )
     }
 }
 
@@ -234,23 +257,17 @@ fn compile(text: &str) -> Result<Regex, regex::Error> {
 }
 
 /// The library draws the expression with a caret under the fault; RabbitMQ names fault and place.
-fn describe(error: &regex::Error) -> Invalid {
+fn describe(error: &regex::Error) -> Fault {
     let drawn = error.to_string();
     let lines: Vec<_> = drawn.lines().collect();
-    let fault = lines
+    let what = lines
         .last()
         .map_or("", |line| line.trim_start_matches("error: "));
     let caret = lines.iter().rev().nth(1).and_then(|line| line.find('^'));
-    invalid(
-        fault,
-        caret.map_or(0, |column| column.saturating_sub(INDENTATION)),
-    )
-}
-
-fn invalid(fault: &str, place: usize) -> Invalid {
-    Invalid(format!(
-        "pattern should be regular expression but is invalid: {{\"{fault}\",{place}}}"
-    ))
+    Fault {
+        what: what.to_owned(),
+        place: caret.map_or(0, |column| column.saturating_sub(INDENTATION)),
+    }
 }
 
 /// Bytes of a pattern.

@@ -67,8 +67,7 @@ impl Core {
     /// bad arguments (that of the alternate exchange, then those of the type). Of the arguments only
     /// the alternate exchange must be equivalent.
     pub fn declare_exchange(&mut self, declaration: &ExchangeDeclaration<'_>) -> Result<()> {
-        Router::<Destination>::check_type_name(declaration.kind).map_err(refused)?;
-        refuse_default(declaration.name)?;
+        check_type_and_name(declaration)?;
         let virtual_host = &self.virtual_hosts[declaration.virtual_host];
         if let Some(&existing) = virtual_host.exchanges.get(declaration.name) {
             return self.exchanges[existing].check_equivalent(declaration, &virtual_host.name);
@@ -98,14 +97,8 @@ impl Core {
         name: &[u8],
         if_unused: bool,
     ) -> Result<()> {
-        refuse_default(name)?;
+        self.check_deletable(virtual_host, name)?;
         let described = || named("exchange", name, &self.virtual_hosts[virtual_host].name);
-        if name.starts_with(RESERVED_PREFIX) {
-            return Err(Error::AccessRefused(format!(
-                "deletion of system {} not allowed",
-                described()
-            )));
-        }
         let Some(&key) = self.virtual_hosts[virtual_host].exchanges.get(name) else {
             return Ok(());
         };
@@ -114,6 +107,22 @@ impl Core {
         }
         self.remove_exchange(key);
         Ok(())
+    }
+
+    /// The broker's own exchanges stay.
+    pub(in crate::broker) fn check_deletable(
+        &self,
+        virtual_host: VirtualHostKey,
+        name: &[u8],
+    ) -> Result<()> {
+        refuse_default(name)?;
+        if !name.starts_with(RESERVED_PREFIX) {
+            return Ok(());
+        }
+        Err(Error::AccessRefused(format!(
+            "deletion of system {} not allowed",
+            named("exchange", name, &self.virtual_hosts[virtual_host].name)
+        )))
     }
 
     /// The exchange of that name; the empty name is the default exchange's.
@@ -198,7 +207,7 @@ impl Core {
 
     /// Takes the exchange away with all bindings from and to it, and with them the auto-delete
     /// exchanges that these were the last of.
-    pub(super) fn remove_exchange(&mut self, key: ExchangeKey) {
+    pub(in crate::broker) fn remove_exchange(&mut self, key: ExchangeKey) {
         let incoming = self.detach_exchange(key);
         self.remove_all_outgoing(incoming);
     }
@@ -250,11 +259,15 @@ impl Core {
             virtual_host: self.virtual_host_name(exchange.virtual_host),
             name: exchange.name.as_bytes().into(),
         };
+        // Those that every virtual host is born with were never stored.
+        let is_stored = !exchange.name.is_empty() && !exchange.name.starts_with(RESERVED_PREFIX);
         let bindings = exchange.outgoing.iter().chain(&exchange.incoming).cloned();
         for binding in bindings.collect::<Vec<_>>() {
             self.define_binding(&binding, false);
         }
-        self.define(deleted);
+        if is_stored {
+            self.define(deleted);
+        }
     }
 }
 
@@ -320,6 +333,12 @@ pub(in crate::broker) fn declared_alternate(arguments: Table<'_>) -> Option<Name
     }
 }
 
+/// What RabbitMQ looks at before anything else.
+pub(in crate::broker) fn check_type_and_name(declaration: &ExchangeDeclaration<'_>) -> Result<()> {
+    Router::<Destination>::check_type_name(declaration.kind).map_err(refused)?;
+    refuse_default(declaration.name)
+}
+
 fn refuse_default(name: &[u8]) -> Result<()> {
     if name.is_empty() {
         return Err(not_on_default_exchange());
@@ -327,12 +346,12 @@ fn refuse_default(name: &[u8]) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn not_on_default_exchange() -> Error {
+pub(in crate::broker) fn not_on_default_exchange() -> Error {
     Error::AccessRefused("operation not permitted on the default exchange".to_owned())
 }
 
 /// Names that start with `amq.` are the broker's (AMQP 0-9-1 `exchange-name`, `queue-name`).
-pub(super) fn refuse_reserved(kind: &str, name: &[u8]) -> Result<()> {
+pub(in crate::broker) fn refuse_reserved(kind: &str, name: &[u8]) -> Result<()> {
     if !name.starts_with(RESERVED_PREFIX) {
         return Ok(());
     }
@@ -412,7 +431,7 @@ fn quoted(value: impl std::fmt::Display) -> String {
 }
 
 pub(super) const RESERVED_PREFIX: &[u8] = b"amq.";
-const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
+pub(in crate::broker) const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
 
 /// Name, type, internal.
 const PREDECLARED: [(&str, &str, bool); 7] = [

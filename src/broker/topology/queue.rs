@@ -1,6 +1,6 @@
 //! Queues: declare, purge, delete, and what RabbitMQ says when it will not.
 
-use crate::broker::connection::ConnectionKey;
+use crate::broker::connection::{Connection, ConnectionKey};
 use crate::broker::error::{Error, Result, named};
 use crate::broker::journal::{Definition, QueueId, StoredQueue};
 use crate::broker::name::Name;
@@ -43,9 +43,7 @@ impl Core {
     /// # Errors
     /// Reserved name; belongs to another connection; inequivalent to what exists; bad arguments.
     pub fn declare_queue(&mut self, declaration: &QueueDeclaration<'_>) -> Result<QueueCounts> {
-        if !declaration.generated {
-            refuse_reserved("queue", declaration.name)?;
-        }
+        refuse_reserved_queue(declaration)?;
         let virtual_host = &self.virtual_hosts[declaration.virtual_host];
         if let Some(&existing) = virtual_host.queues.get(declaration.name) {
             let queue = &self.traffic.queues[existing];
@@ -290,7 +288,10 @@ impl Core {
         channel.consumers.remove(&key);
         channel.consumer_tags.remove(&consumer.tag);
         let connection = self.connections.get(channel.connection);
-        if connection.is_some_and(|connection| connection.wants_cancel_notify) {
+        // One that is being closed hears why from that.
+        let is_told =
+            |connection: &Connection| connection.wants_cancel_notify && connection.doom.is_none();
+        if connection.is_some_and(is_told) {
             self.traffic.effects.push(Effect::ConsumerCancelled {
                 socket: consumer.socket,
                 channel: consumer.channel_number,
@@ -333,6 +334,14 @@ impl Queue {
             check_argument(QUEUE_TYPE, &described, declaration.arguments, current)?;
         }
         Ok(())
+    }
+}
+
+/// Clients do not name queues like the broker's own.
+pub(in crate::broker) fn refuse_reserved_queue(declaration: &QueueDeclaration<'_>) -> Result<()> {
+    match declaration.generated {
+        true => Ok(()),
+        false => refuse_reserved("queue", declaration.name),
     }
 }
 

@@ -11,6 +11,7 @@
 //! `Closing` waits for `connection.close-ok` and reads over everything else (§2.2.4). `Refused` waits a
 //! while before it hangs up, so that guessing passwords takes time (RabbitMQ).
 
+use crate::broker::access::{Resource, Right};
 use crate::broker::{ConnectionKey, Name, OverdueChannel, SocketKey, VirtualHostKey};
 use crate::protocol::{Hub, Now, Peer};
 use crate::wire::amqp::frame::{self, ContentHeader, Frame};
@@ -100,6 +101,13 @@ pub(super) struct Session {
     pub user: Name,
 }
 
+impl Session {
+    /// Whether its user may do that.
+    pub fn check_access(&self, right: Right, resource: Resource<'_>, hub: &Hub) -> Result<()> {
+        Ok(hub.core.check_access(self.connection, right, resource)?)
+    }
+}
+
 impl Connection {
     pub fn new(socket: SocketKey, peer: Peer, hub: &Hub, now: Now) -> Self {
         Connection {
@@ -161,6 +169,9 @@ impl Connection {
         self.awaits_store = false;
         self.listens_to_store = false;
         self.on_turn_end(hub);
+        if self.close_doomed(hub, now) {
+            return;
+        }
         if !self.blocked {
             return;
         }
@@ -530,6 +541,7 @@ impl Connection {
             );
             return Err(Exception::new(ReplyCode::NotAllowed, text));
         }
+        hub.core.check_channel(session.connection)?;
         let channel = Channel::open(session, frame.channel, hub);
         self.channels.insert(at, Box::new(channel));
         hub.outboxes.send(
@@ -538,6 +550,19 @@ impl Connection {
             &channel_class::OpenOk::default(),
         );
         Ok(())
+    }
+
+    /// Closes the connection if its user or its virtual host is gone.
+    fn close_doomed(&mut self, hub: &mut Hub, now: Now) -> bool {
+        let Some(session) = &self.session else {
+            return false;
+        };
+        let Some(why) = hub.core.doom(session.connection) else {
+            return false;
+        };
+        let exception = Exception::new(ReplyCode::ConnectionForced, why);
+        self.close(&exception, (0, 0), hub, now);
+        true
     }
 
     /// The publisher waits until there is room again.

@@ -1,16 +1,23 @@
 //! Getting messages and settling them: `basic.consume`, `get`, `qos`, `ack` and their kin.
 
+use crate::broker::access::{Resource, Right};
 use crate::broker::{ConsumeRequest, Getting, Name, REPLY_TO, Settlement};
 use crate::protocol::Hub;
 use crate::wire::amqp::method::basic;
 use crate::wire::amqp::{OwnedTable, ReplyCode};
 
 use super::channel::{Channel, Mode};
+use super::connection::Session;
 use super::exception::{Exception, Result};
 use super::topology::{check_text, without_line_ends};
 
 impl Channel {
-    pub(super) fn on_consume(&mut self, consume: &basic::Consume<'_>, hub: &mut Hub) -> Result<()> {
+    pub(super) fn on_consume(
+        &mut self,
+        session: &Session,
+        consume: &basic::Consume<'_>,
+        hub: &mut Hub,
+    ) -> Result<()> {
         check_text(consume.consumer_tag)?;
         let tag = match consume.consumer_tag {
             b"" => hub.generate_name("amq.ctag-").into_bytes(),
@@ -21,6 +28,7 @@ impl Channel {
         } else {
             let name = without_line_ends(consume.queue);
             let queue = self.queue_name(&name)?;
+            session.check_access(Right::Read, Resource::Queue(&queue), hub)?;
             let request = ConsumeRequest {
                 tag: &tag,
                 no_ack: consume.no_ack,
@@ -62,9 +70,15 @@ impl Channel {
         Ok(())
     }
 
-    pub(super) fn on_get(&mut self, get: &basic::Get<'_>, hub: &mut Hub) -> Result<()> {
+    pub(super) fn on_get(
+        &mut self,
+        session: &Session,
+        get: &basic::Get<'_>,
+        hub: &mut Hub,
+    ) -> Result<()> {
         let name = without_line_ends(get.queue);
         let queue = self.queue_name(&name)?;
+        session.check_access(Right::Read, Resource::Queue(&queue), hub)?;
         let (socket, number) = (self.socket, self.number());
         let outboxes = &mut hub.outboxes;
         let getting = hub.core.get(self.key, &queue, get.no_ack, |got| {

@@ -61,6 +61,9 @@ impl From<broker::Error> for Exception {
             Error::NotAllowed(text) => Exception::new(ReplyCode::NotAllowed, text),
             Error::CommandInvalid(text) => Exception::new(ReplyCode::CommandInvalid, text),
             Error::NotImplemented(text) => Exception::new(ReplyCode::NotImplemented, text),
+            Error::ConnectionForced(text) => {
+                Exception::new(ReplyCode::ConnectionForced, text).of((0, 0))
+            }
         }
     }
 }

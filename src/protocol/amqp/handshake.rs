@@ -44,9 +44,9 @@ impl Connection {
         let login = credentials
             .ok_or(LoginRefusal::InvalidCredentials)
             .and_then(|(user, password)| {
+                let peer = &self.peer;
                 hub.core
-                    .users
-                    .log_in(user, password, self.peer.loopback)
+                    .authenticate(user, password, peer.host(), peer.loopback)
                     .inspect_err(|refusal| self.log_refusal(&mechanism, user, *refusal))
             });
         match login {
@@ -128,6 +128,7 @@ impl Connection {
     pub(super) fn on_open(&mut self, open: &class::Open<'_>, hub: &mut Hub) -> Result<()> {
         let virtual_host = hub.core.virtual_host(open.virtual_host)?;
         let user = self.client.user.clone().expect("logged in before tuning");
+        hub.core.check_open(virtual_host, &user)?;
         let connection = hub.core.open_connection(
             self.socket,
             virtual_host,

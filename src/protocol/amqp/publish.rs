@@ -1,5 +1,6 @@
 //! `basic.publish`: checks, the remembered route, CC and BCC, and what the publisher hears back.
 
+use crate::broker::access::{Resource, Right};
 use crate::broker::message::{INLINE_BODY_MAX, OwnedMessage, Traits};
 use crate::broker::{Body, Message, Published, REPLY_TO, Route, TracedPublish};
 use crate::protocol::Hub;
@@ -83,7 +84,7 @@ impl RouteCache {
 
 impl Channel {
     /// # Errors
-    /// In RabbitMQ's order: `immediate`, exchange missing or internal, bad properties.
+    /// In RabbitMQ's order: `immediate`, no permission, exchange missing or internal, bad properties.
     #[inline]
     pub fn publish(
         &mut self,
@@ -123,15 +124,22 @@ impl Channel {
         hub: &mut Hub,
     ) -> Result<()> {
         let mut message = publication.message;
+        session.check_access(Right::Write, Resource::Exchange(message.exchange), hub)?;
         let exchange = hub.core.exchange(session.virtual_host, message.exchange)?;
         hub.core.check_publishable(exchange)?;
+        hub.core.check_topic_access(
+            session.connection,
+            Right::Write,
+            exchange,
+            message.routing_key,
+        )?;
         let mut properties = Properties::decode(message.properties)?;
         let address;
         if properties.reply_to == Some(REPLY_TO) {
             address = hub.core.own_reply_address(self.key)?;
             properties.reply_to = Some(&address);
         }
-        check_user_id(&properties, session)?;
+        check_user_id(&properties, session, hub)?;
         check_expiration(&properties)?;
         let headers = properties.headers.unwrap_or(Table::EMPTY);
         let mut keys = vec![message.routing_key];
@@ -216,16 +224,18 @@ impl Channel {
 }
 
 /// RabbitMQ: validated user-id.
-fn check_user_id(properties: &Properties<'_>, session: &Session) -> Result<()> {
+fn check_user_id(properties: &Properties<'_>, session: &Session, hub: &Hub) -> Result<()> {
     match properties.user_id {
-        Some(user) if *user != *session.user => Err(Exception::new(
-            ReplyCode::PreconditionFailed,
-            format!(
-                "user_id property set to '{}' but authenticated user was '{}'",
-                String::from_utf8_lossy(user),
-                session.user
-            ),
-        )),
+        Some(user) if *user != *session.user && !hub.core.may_impersonate(session.connection) => {
+            Err(Exception::new(
+                ReplyCode::PreconditionFailed,
+                format!(
+                    "user_id property set to '{}' but authenticated user was '{}'",
+                    String::from_utf8_lossy(user),
+                    session.user
+                ),
+            ))
+        }
         _ => Ok(()),
     }
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::broker::REPLY_TO;
+use crate::broker::access::{Resource, Right};
 use crate::broker::topology::binding::BindRequest;
 use crate::broker::topology::exchange::ExchangeDeclaration;
 use crate::broker::topology::queue::{QueueCounts, QueueDeclaration};
@@ -61,6 +62,9 @@ impl Channel {
         };
         let source = without_line_ends(bind.exchange);
         let request = bind_request(session, &source, routing_key, bind.arguments);
+        let destination = Resource::Queue(&queue);
+        hub.core
+            .check_binding(session.connection, &request, destination)?;
         hub.core.bind_queue(&request, session.connection, &queue)?;
         self.reply_stored(hub, bind.no_wait, &queue::BindOk {});
         hub.core.replay(&mut hub.outboxes);
@@ -81,6 +85,9 @@ impl Channel {
         };
         let source = without_line_ends(unbind.exchange);
         let request = bind_request(session, &source, routing_key, unbind.arguments);
+        let destination = Resource::Queue(&queue);
+        hub.core
+            .check_binding(session.connection, &request, destination)?;
         hub.core
             .unbind_queue(&request, session.connection, &queue)?;
         self.reply_stored(hub, false, &queue::UnbindOk {});
@@ -95,6 +102,7 @@ impl Channel {
     ) -> Result<()> {
         let name = without_line_ends(purge.queue);
         let queue = self.queue_name(&name)?;
+        session.check_access(Right::Read, Resource::Queue(&queue), hub)?;
         let count = hub
             .core
             .purge_queue(session.virtual_host, session.connection, &queue)?;
@@ -113,6 +121,7 @@ impl Channel {
     ) -> Result<()> {
         let name = without_line_ends(delete.queue);
         let queue = self.queue_name(&name)?;
+        session.check_access(Right::Configure, Resource::Queue(&queue), hub)?;
         let count = hub.core.delete_queue(
             session.virtual_host,
             session.connection,
@@ -138,7 +147,7 @@ impl Channel {
         if declare.passive {
             hub.core.check_exchange(session.virtual_host, &name)?;
         } else {
-            hub.core.declare_exchange(&ExchangeDeclaration {
+            let declaration = ExchangeDeclaration {
                 virtual_host: session.virtual_host,
                 name: &name,
                 kind: declare.kind,
@@ -146,7 +155,10 @@ impl Channel {
                 auto_delete: declare.auto_delete,
                 internal: declare.internal,
                 arguments: declare.arguments,
-            })?;
+            };
+            hub.core
+                .check_exchange_declaration(session.connection, &declaration)?;
+            hub.core.declare_exchange(&declaration)?;
         }
         self.reply_stored(hub, declare.no_wait, &exchange::DeclareOk {});
         Ok(())
@@ -159,6 +171,8 @@ impl Channel {
         hub: &mut Hub,
     ) -> Result<()> {
         let name = without_line_ends(delete.exchange);
+        hub.core
+            .check_exchange_deletion(session.connection, &name)?;
         hub.core
             .delete_exchange(session.virtual_host, &name, delete.if_unused)?;
         self.reply_stored(hub, delete.no_wait, &exchange::DeleteOk {});
@@ -175,6 +189,11 @@ impl Channel {
         let source = without_line_ends(bind.source);
         let destination = without_line_ends(bind.destination);
         let request = bind_request(session, &source, bind.routing_key, bind.arguments);
+        hub.core.check_binding(
+            session.connection,
+            &request,
+            Resource::Exchange(&destination),
+        )?;
         hub.core.bind_exchange(&request, &destination)?;
         self.reply_stored(hub, bind.no_wait, &exchange::BindOk {});
         hub.core.replay(&mut hub.outboxes);
@@ -190,6 +209,11 @@ impl Channel {
         let source = without_line_ends(unbind.source);
         let destination = without_line_ends(unbind.destination);
         let request = bind_request(session, &source, unbind.routing_key, unbind.arguments);
+        hub.core.check_binding(
+            session.connection,
+            &request,
+            Resource::Exchange(&destination),
+        )?;
         hub.core.unbind_exchange(&request, &destination)?;
         self.reply_stored(hub, unbind.no_wait, &exchange::UnbindOk {});
         Ok(())
@@ -220,7 +244,7 @@ fn declare_queue(
     } else {
         given.to_vec()
     };
-    let counts = hub.core.declare_queue(&QueueDeclaration {
+    let declaration = QueueDeclaration {
         virtual_host: session.virtual_host,
         connection: session.connection,
         name: &name,
@@ -230,7 +254,9 @@ fn declare_queue(
         exclusive: declare.exclusive,
         auto_delete: declare.auto_delete,
         arguments: declare.arguments,
-    })?;
+    };
+    hub.core.check_queue_declaration(&declaration)?;
+    let counts = hub.core.declare_queue(&declaration)?;
     Ok((name, counts))
 }
 
