@@ -102,6 +102,14 @@ impl Core {
         self.note_virtual_host(key);
     }
 
+    /// What a queue is there that does not say (RabbitMQ: `default_queue_type`).
+    pub fn default_queue_type(&self, key: VirtualHostKey) -> Option<&str> {
+        self.virtual_hosts[key]
+            .metadata
+            .default_queue_type
+            .as_deref()
+    }
+
     /// All virtual hosts, by name.
     pub fn virtual_hosts(&self) -> Vec<(VirtualHostKey, &VirtualHost)> {
         let keys = self.virtual_host_names.values();

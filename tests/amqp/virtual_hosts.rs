@@ -3,7 +3,7 @@
 use leveret::broker::Metadata;
 use leveret::broker::access::{Limit, Refused};
 use leveret::protocol::order::{Order, Outcome};
-use leveret::wire::amqp::queue;
+use leveret::wire::amqp::{TableBuilder, queue};
 
 use crate::support::{RawClient, TestBroker};
 
@@ -180,4 +180,40 @@ fn it_has_only_so_many_queues() {
         limit: Some(Limit::MaxQueues),
     });
     client.declare_queue("b");
+}
+
+#[test]
+fn its_queues_are_of_its_type_unless_they_say_or_cannot() {
+    let broker = with_host();
+    broker.obey(Order::UpdateVhost {
+        name: named("v"),
+        metadata: Metadata {
+            default_queue_type: Some(named("quorum")),
+            ..Metadata::default()
+        },
+    });
+    let mut client = connect(&broker);
+    let durable = queue::Declare {
+        queue: b"q",
+        durable: true,
+        ..Default::default()
+    };
+    client.call(durable);
+    client.call(durable);
+    let mut quorum = TableBuilder::new();
+    quorum.put("x-queue-type", "quorum");
+    client.call(queue::Declare {
+        arguments: quorum.view(),
+        ..durable
+    });
+    let mut classic = TableBuilder::new();
+    classic.put("x-queue-type", "classic");
+    let text = "PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'q' in vhost 'v': \
+                received 'classic' but current is 'quorum'";
+    let declare = queue::Declare {
+        arguments: classic.view(),
+        ..durable
+    };
+    client.expect_refusal(declare, 406, text);
+    client.declare_queue("transient");
 }

@@ -12,6 +12,7 @@ mod support;
 #[allow(dead_code, reason = "the simulation uses the rest")]
 mod random;
 
+mod access;
 mod backpressure;
 mod bulk;
 mod clean_stop;

@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 use crate::process::{LOCAL, Program, home, leveret};
+use crate::support::{Login, RawClient};
 
 fn run_in(home: &TempDir, command: &mut Command) -> (Option<i32>, String, String) {
     let Output {
@@ -203,4 +204,22 @@ fn a_limit_of_the_file_is_kept() {
         406,
         "PRECONDITION_FAILED - message size 12 is larger than configured max size 10",
     );
+}
+
+#[test]
+fn a_first_start_takes_user_and_virtual_host_from_the_environment() {
+    let mut command = leveret(&LOCAL);
+    command
+        .env("RABBITMQ_DEFAULT_USER", "app")
+        .env("RABBITMQ_DEFAULT_PASS", "secret")
+        .env("RABBITMQ_DEFAULT_VHOST", "own");
+    let program = Program::start(command);
+    let mut client = RawClient::connect(program.address.parse().unwrap());
+    client.open_connection(&Login {
+        response: b"\0app\0secret",
+        virtual_host: b"own",
+        ..Login::default()
+    });
+    client.open_channel(1);
+    client.declare_queue("q");
 }

@@ -4,12 +4,13 @@ use std::borrow::Cow;
 
 use crate::broker::REPLY_TO;
 use crate::broker::access::{Resource, Right};
+use crate::broker::queue::arguments::QUEUE_TYPE;
 use crate::broker::topology::binding::BindRequest;
 use crate::broker::topology::exchange::ExchangeDeclaration;
 use crate::broker::topology::queue::{QueueCounts, QueueDeclaration};
 use crate::protocol::Hub;
 use crate::wire::amqp::method::{exchange, queue};
-use crate::wire::amqp::{ReplyCode, Table};
+use crate::wire::amqp::{ReplyCode, Table, TableBuilder};
 
 use super::channel::Channel;
 use super::connection::Session;
@@ -244,6 +245,14 @@ fn declare_queue(
     } else {
         given.to_vec()
     };
+    let typed;
+    let arguments = match default_type(session, declare, hub) {
+        None => declare.arguments,
+        Some(kind) => {
+            typed = with_type(declare.arguments, kind);
+            typed.view()
+        }
+    };
     let declaration = QueueDeclaration {
         virtual_host: session.virtual_host,
         connection: session.connection,
@@ -253,11 +262,33 @@ fn declare_queue(
         durable: declare.durable && !declare.exclusive,
         exclusive: declare.exclusive,
         auto_delete: declare.auto_delete,
-        arguments: declare.arguments,
+        arguments,
     };
     hub.core.check_queue_declaration(&declaration)?;
     let counts = hub.core.declare_queue(&declaration)?;
     Ok((name, counts))
+}
+
+/// The type of the virtual host, for a queue that says none and can be of that type (RabbitMQ:
+/// `default_queue_type`).
+fn default_type<'a>(
+    session: &Session,
+    declare: &queue::Declare<'_>,
+    hub: &'a Hub,
+) -> Option<&'a str> {
+    let kind = hub.core.default_queue_type(session.virtual_host)?;
+    let fits = match kind {
+        "classic" => true,
+        "quorum" | "stream" => declare.durable && !declare.exclusive && !declare.auto_delete,
+        _ => false,
+    };
+    (fits && declare.arguments.get(QUEUE_TYPE).is_none()).then_some(kind)
+}
+
+fn with_type(arguments: Table<'_>, kind: &str) -> TableBuilder {
+    let mut typed = TableBuilder::from_table(arguments);
+    typed.put(QUEUE_TYPE, kind);
+    typed
 }
 
 fn bind_request<'a>(
