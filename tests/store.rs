@@ -264,20 +264,8 @@ fn a_few_messages_that_stay_do_not_hold_the_space_of_the_others() {
         });
     }
     driver.wait_stored();
-    let log = directory.path().join("log");
-    let size = || -> u64 {
-        let files = std::fs::read_dir(&log).unwrap();
-        // One may go while we look.
-        let sizes = files.filter_map(|file| Some(file.ok()?.metadata().ok()?.len()));
-        sizes.sum()
-    };
     // Live are 75 KB; four segments on top of twice that.
-    let bound = 2 * 75_000 + 4 * (64 << 10);
-    let limit = Instant::now() + Duration::from_secs(20);
-    while size() > bound {
-        assert!(Instant::now() < limit, "{} bytes", size());
-        std::thread::yield_now();
-    }
+    wait_for_space(directory.path(), 2 * 75_000 + 4 * (64 << 10));
     drop(driver);
     let (mut driver, recovered) = Driver::open(directory.path(), small());
     assert_eq!(recovered.damage, []);
@@ -294,6 +282,51 @@ fn a_few_messages_that_stay_do_not_hold_the_space_of_the_others() {
         .flat_map(|(_, page)| StoredMessages::new(page));
     let read: Vec<u64> = read.map(|message| message.id.to_bits()).collect();
     assert!(left.iter().all(|id| read.contains(id)));
+}
+
+#[test]
+fn small_messages_do_not_hold_the_space_of_large_ones() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut driver, _) = Driver::open(directory.path(), small());
+    driver.journal(Journal {
+        definitions: vec![queue(1, "a"), queue(2, "b")],
+        ..Journal::default()
+    });
+    for round in 0..100 {
+        let mut journal = Journal::default();
+        append(&mut journal, round * 100, &[1], &[8; 50_000]);
+        (1..100).for_each(|n| append(&mut journal, round * 100 + n, &[2], b"small"));
+        driver.journal(journal);
+    }
+    let large = (0..100).map(|round| (QueueId(1), MessageId::from_bits(round * 100)));
+    driver.journal(Journal {
+        acks: large.collect(),
+        awaited: true,
+        ..Journal::default()
+    });
+    driver.wait_stored();
+    // Live are 10,000 messages of 65 bytes, and the indexes of their blocks.
+    wait_for_space(directory.path(), 2 * 700_000 + 4 * (64 << 10));
+    drop(driver);
+    let (_driver, recovered) = Driver::open(directory.path(), small());
+    assert_eq!(recovered.damage, []);
+    assert_eq!(recovered.queues[0].1.len(), 9900);
+}
+
+/// Waits until the log takes no more than this.
+fn wait_for_space(directory: &Path, bound: u64) {
+    let log = directory.join("log");
+    let size = || -> u64 {
+        let files = std::fs::read_dir(&log).unwrap();
+        // One may go while we look.
+        let sizes = files.filter_map(|file| Some(file.ok()?.metadata().ok()?.len()));
+        sizes.sum()
+    };
+    let limit = Instant::now() + Duration::from_secs(20);
+    while size() > bound {
+        assert!(Instant::now() < limit, "{} bytes", size());
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]

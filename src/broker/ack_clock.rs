@@ -17,7 +17,8 @@ use super::channel::ChannelKey;
 use super::connection::ConnectionKey;
 use super::consumer::ConsumerKey;
 use super::outlet::{Effect, SocketKey};
-use super::queue::QueueKey;
+use super::queue::arguments::consumer_timeout;
+use super::queue::{Queue, QueueKey};
 use super::settlement::Settlement;
 use super::traffic::Traffic;
 use super::unacked::Unacked;
@@ -119,9 +120,14 @@ impl Core {
     /// A message was got by hand, and is to be settled in time if its queue says so.
     #[inline]
     pub(super) fn time_gotten(&mut self, channel: ChannelKey, queue: QueueKey, delivery_tag: u64) {
-        let arguments = &self.traffic.queues[queue].arguments;
-        let timeout_ms = arguments.consumer_timeout_ms.or(self.consumer_timeout_ms);
-        if let Some(timeout_ms) = timeout_ms.filter(|timeout_ms| *timeout_ms > 0) {
+        let timeout_ms = ack_timeout(None, &self.traffic.queues[queue], self.consumer_timeout_ms);
+        let clocks = &mut self.traffic.channels[channel].ack_clocks;
+        if timeout_ms.is_none()
+            && let Some(clocks) = clocks
+        {
+            clocks.retime(Holder::Queue(queue), None);
+        }
+        if let Some(timeout_ms) = timeout_ms {
             self.traffic.start_clock(&Timed {
                 channel,
                 queue,
@@ -129,6 +135,27 @@ impl Core {
                 delivery_tag,
                 timeout_ms,
             });
+        }
+    }
+
+    /// The queue's timeout may have changed: so does that of its consumers without one of their own,
+    /// also for what they hold. Deliveries that were not timed stay so.
+    pub(super) fn retime_consumers(&mut self, queue_key: QueueKey) {
+        let queue = &self.traffic.queues[queue_key];
+        let timeout_ms = ack_timeout(None, queue, self.consumer_timeout_ms);
+        for key in queue.dispatch.consumers() {
+            let consumer = &mut self.traffic.consumers[key];
+            let own_timeout = consumer_timeout(consumer.arguments.view());
+            if consumer.timeout_ms == timeout_ms || own_timeout != Ok(None) {
+                continue;
+            }
+            consumer.set_timeout(timeout_ms);
+            let channel = &mut self.traffic.channels[consumer.channel];
+            let Some(clocks) = &mut channel.ack_clocks else {
+                continue;
+            };
+            let deadline = clocks.retime(Holder::Consumer(key), timeout_ms);
+            list_deadline(&mut self.traffic.ack_deadlines, channel.socket, deadline);
         }
     }
 
@@ -179,7 +206,9 @@ impl Traffic {
         let clocks = channel.ack_clocks.get_or_insert_default();
         let clock = clocks.clocks.entry(holder(timed.consumer, timed.queue));
         let clock = clock.or_insert_with(|| AckClock::new(timed.queue, timed.timeout_ms));
-        if clock.start(timed.delivery_tag, now_ms) {
+        let is_shorter = clock.timeout_ms > timed.timeout_ms;
+        clock.timeout_ms = timed.timeout_ms;
+        if clock.start(timed.delivery_tag, now_ms) || is_shorter {
             list_deadline(&mut self.ack_deadlines, channel.socket, clock.deadline());
         }
     }
@@ -221,6 +250,17 @@ impl AckClocks {
         if clock.marks.is_empty() {
             self.clocks.remove(&holder);
         }
+    }
+
+    /// The new deadline, if there is one.
+    fn retime(&mut self, holder: Holder, timeout_ms: Option<u64>) -> Option<u64> {
+        let Some(timeout_ms) = timeout_ms else {
+            self.clocks.remove(&holder);
+            return None;
+        };
+        let clock = self.clocks.get_mut(&holder)?;
+        clock.timeout_ms = timeout_ms;
+        clock.deadline()
     }
 
     fn forgive(&mut self, tags: impl Iterator<Item = u64>) {
@@ -265,8 +305,12 @@ impl AckClock {
         }
     }
 
-    /// The delivery must have been started and not been stopped.
+    /// The delivery must not have been stopped before; one from before the first mark was never timed.
     fn stop(&mut self, delivery_tag: u64) {
+        let is_timed = |first: &Mark| first.first_tag <= delivery_tag;
+        if !self.marks.front().is_some_and(is_timed) {
+            return;
+        }
         let after = match self.marks.get(1) {
             // Mostly it is one of the oldest.
             Some(second) if second.first_tag > delivery_tag => 1,
@@ -303,6 +347,13 @@ impl AckClock {
     }
 }
 
+/// How long a delivery may be held: by the consumer's word, else the queue's, else the broker's. 0 is
+/// none.
+pub(super) fn ack_timeout(own: Option<u64>, queue: &Queue, broker: Option<u64>) -> Option<u64> {
+    let told = own.or(queue.arguments.consumer_timeout_ms).or(broker);
+    told.filter(|timeout_ms| *timeout_ms > 0)
+}
+
 fn holder(consumer: ConsumerKey, queue: QueueKey) -> Holder {
     if consumer == ConsumerKey::NONE {
         Holder::Queue(queue)
@@ -331,6 +382,160 @@ const EMPTY_MAX: usize = 32;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::message::{Body, Traits};
+    use crate::broker::outlet::{Delivery, Outlet};
+    use crate::broker::policy::PolicyKind;
+    use crate::broker::topology::queue::QueueDeclaration;
+    use crate::broker::{ConsumeRequest, Message, Name, Route};
+    use crate::wire::amqp::properties::NO_PROPERTIES;
+    use crate::wire::amqp::{OwnedTable, Table, TableBuilder};
+
+    /// Takes everything.
+    struct Sink;
+
+    impl Outlet for Sink {
+        fn has_room(&mut self, _: SocketKey) -> bool {
+            true
+        }
+
+        fn is_flooded(&self, _: SocketKey) -> bool {
+            false
+        }
+
+        fn deliver(&mut self, _: &Delivery<'_>) {}
+    }
+
+    /// A queue `q` with one consumer, and what it takes to publish there.
+    struct Bench {
+        core: Core,
+        socket: SocketKey,
+        connection: ConnectionKey,
+        channel: ChannelKey,
+    }
+
+    impl Bench {
+        fn new() -> Bench {
+            let mut core = Core::new();
+            let virtual_host = core.virtual_host(b"/").unwrap();
+            let socket = SocketKey::from_bits(7);
+            let name = Name::from("guest");
+            let connection = core.open_connection(socket, virtual_host, name.clone(), name, true);
+            let channel = core.open_channel(connection, 1);
+            let declaration = QueueDeclaration {
+                virtual_host,
+                connection,
+                name: b"q",
+                generated: false,
+                durable: false,
+                exclusive: false,
+                auto_delete: false,
+                arguments: Table::EMPTY,
+            };
+            core.declare_queue(&declaration).unwrap();
+            let request = ConsumeRequest {
+                tag: b"c",
+                no_ack: false,
+                exclusive: false,
+                arguments: OwnedTable::default(),
+            };
+            core.consume(channel, b"q", request).unwrap();
+            Bench {
+                core,
+                socket,
+                connection,
+                channel,
+            }
+        }
+
+        fn deliver_at(&mut self, now_ms: u64) {
+            self.core.set_monotonic_time(now_ms);
+            let virtual_host = self.core.virtual_host(b"/").unwrap();
+            let queue = self.core.queue_for(virtual_host, self.connection, b"q");
+            let route = Route {
+                queues: vec![queue.unwrap()],
+                ..Route::default()
+            };
+            let message = Message {
+                exchange: b"",
+                routing_key: b"q",
+                properties: &NO_PROPERTIES,
+                body: Body::Slice(b""),
+                arrived_ms: 0,
+            };
+            self.core
+                .publish(&route, &message, &Traits::NONE, &mut Sink);
+        }
+
+        fn set_policy(&mut self, timeout_ms: i32) {
+            let mut definition = TableBuilder::new();
+            definition.put("consumer-timeout", timeout_ms);
+            let mut settings = TableBuilder::new();
+            settings.put("pattern", "q");
+            settings.put_table("definition", &definition);
+            let virtual_host = self.core.virtual_host(b"/").unwrap();
+            let settings = settings.view();
+            self.core
+                .set_policy(PolicyKind::User, virtual_host, b"p", settings)
+                .unwrap();
+            self.core.tidy();
+        }
+
+        fn clear_policy(&mut self) {
+            let virtual_host = self.core.virtual_host(b"/").unwrap();
+            self.core.clear_policy(PolicyKind::User, virtual_host, b"p");
+            self.core.tidy();
+        }
+
+        fn deadline(&self) -> Option<u64> {
+            self.core.ack_deadline(self.socket)
+        }
+    }
+
+    #[test]
+    fn a_policy_holds_for_what_its_consumers_hold_already() {
+        let mut bench = Bench::new();
+        bench.deliver_at(10);
+        assert_eq!(bench.deadline(), None, "nothing is timed");
+        bench.set_policy(1000);
+        bench.deliver_at(20);
+        bench.deliver_at(30);
+        assert_eq!(bench.deadline(), Some(1020));
+        bench.set_policy(100);
+        assert_eq!(bench.deadline(), Some(120));
+        bench.set_policy(500);
+        bench.core.set_monotonic_time(120);
+        assert_eq!(bench.core.time_out(bench.connection), []);
+        assert_eq!(bench.deadline(), Some(520));
+        bench.clear_policy();
+        bench.core.set_monotonic_time(520);
+        assert_eq!(bench.core.time_out(bench.connection), []);
+        assert_eq!(bench.deadline(), None);
+        assert!(bench.core.take_effects().is_empty());
+    }
+
+    #[test]
+    fn all_that_a_timed_out_consumer_holds_is_taken_back() {
+        let mut bench = Bench::new();
+        bench.deliver_at(10);
+        bench.set_policy(100);
+        bench.deliver_at(20);
+        bench.deliver_at(90);
+        bench.core.set_monotonic_time(120);
+        assert_eq!(bench.core.time_out(bench.connection), []);
+        assert_eq!(bench.deadline(), None);
+        assert_eq!(bench.core.take_effects().len(), 1);
+        assert!(
+            bench.core.traffic.channels[bench.channel]
+                .unacked
+                .is_empty()
+        );
+        for tag in 1..=3 {
+            assert!(bench.core.is_forgiven(bench.channel, tag));
+            let settlement = Settlement::Acked;
+            let settled = bench.core.settle(bench.channel, tag, false, settlement);
+            assert_eq!(settled, Ok(()));
+        }
+    }
 
     fn clock() -> AckClock {
         AckClock::new(QueueKey::NONE, 1000)
@@ -385,6 +590,16 @@ mod tests {
         assert_eq!(clock.deadline(), Some(10_999));
         clock.stop(9_999);
         assert!(clock.marks.is_empty() && clock.empty == 0);
+    }
+
+    #[test]
+    fn deliveries_of_before_the_clock_do_not_count() {
+        let mut clock = clock();
+        clock.start(10, 0);
+        clock.start(20, 1);
+        clock.stop(5);
+        clock.stop(20);
+        assert_eq!(clock.deadline(), Some(1000));
     }
 
     #[test]

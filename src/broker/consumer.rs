@@ -45,7 +45,12 @@ impl Consumer {
 
     pub fn set_traced(&mut self, traced: bool) {
         self.traced = traced;
-        self.watched = traced || self.timeout_ms.is_some();
+        self.watched = self.traced || self.timeout_ms.is_some();
+    }
+
+    pub fn set_timeout(&mut self, timeout_ms: Option<u64>) {
+        self.timeout_ms = timeout_ms;
+        self.watched = self.traced || self.timeout_ms.is_some();
     }
 }
 

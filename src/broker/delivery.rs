@@ -33,7 +33,7 @@ impl Core {
         &mut self,
         route: &Route,
         message: &Message<'_>,
-        traits: Traits,
+        traits: &Traits,
         outlet: &mut impl Outlet,
     ) -> Published {
         self.counters.published += 1;
@@ -49,15 +49,15 @@ impl Core {
     }
 
     /// Gives a message to these queues.
-    #[inline]
+    #[inline(always)]
     pub(super) fn place(
         &mut self,
         queues: &[QueueKey],
         message: &Message<'_>,
-        traits: Traits,
+        traits: &Traits,
         outlet: &mut impl Outlet,
     ) -> Published {
-        let mut stored = Stored::at(self.now_ms);
+        let mut stored = Stored::default();
         for &queue in queues {
             self.enqueue(queue, message, traits, &mut stored, outlet);
         }
@@ -73,11 +73,12 @@ impl Core {
     }
 
     /// Gives the message to who gets it beside the queues, which did what `published` says.
+    #[inline(never)]
     fn serve_asides(
         &mut self,
         route: &Route,
         message: &Message<'_>,
-        traits: Traits,
+        traits: &Traits,
         mut published: Published,
         outlet: &mut impl Outlet,
     ) -> Published {
@@ -106,19 +107,19 @@ impl Core {
 
     /// A persistent message in durable queues survives the broker (AMQP 0-9-1 §3.1.2.2).
     fn journal(&mut self, message: &Message<'_>, stored: &Stored) -> Published {
-        if let (Some(journal), Some(id)) = (&mut self.journal, stored.id) {
-            journal.append(id, &self.holders, &stored.stamped(message));
+        if let (Some(journal), Some(id)) = (&mut self.journal, stored.0) {
+            journal.append(id, &self.holders, &stamped(message, self.now_ms));
             self.messages.mark_stored(id);
         }
         Published::Journaled
     }
 
-    #[inline]
+    #[inline(always)]
     fn enqueue(
         &mut self,
         key: QueueKey,
         message: &Message<'_>,
-        traits: Traits,
+        traits: &Traits,
         stored: &mut Stored,
         outlet: &mut impl Outlet,
     ) {
@@ -135,7 +136,7 @@ impl Core {
             && let Some(consumer) = self.traffic.next_taker(key, outlet)
         {
             let entry = (!self.traffic.consumers[consumer].no_ack)
-                .then(|| Entry::new(stored.hold(&mut self.messages, message)));
+                .then(|| Entry::new(stored.hold(&mut self.messages, message, self.now_ms)));
             if entry.is_some() {
                 self.holders.extend(id);
             }
@@ -144,18 +145,19 @@ impl Core {
             return;
         }
         self.holders.extend(id);
-        let id = stored.hold(&mut self.messages, message);
+        let id = stored.hold(&mut self.messages, message, self.now_ms);
         let ready = &mut self.traffic.queues[key].ready;
         ready.push(Entry::new(id));
         ready.body_bytes += message.body.len() as u64;
     }
 
     /// [`Core::enqueue`] where a limit, a time or a priority has to be looked at.
+    #[inline(never)]
     fn enqueue_by_rules(
         &mut self,
         key: QueueKey,
         message: &Message<'_>,
-        traits: Traits,
+        traits: &Traits,
         stored: &mut Stored,
         outlet: &mut impl Outlet,
     ) {
@@ -163,18 +165,18 @@ impl Core {
         if queue.refuses(message.body.len()) {
             self.refusals += 1;
             if queue.arguments.overflow == Overflow::RejectPublishDlx {
-                let entry = Entry::new(stored.hold(&mut self.messages, message));
+                let entry = Entry::new(stored.hold(&mut self.messages, message, self.now_ms));
                 self.die_outside(key, entry, Reason::MaxLength);
             }
             return;
         }
-        let (id, priority) = (queue.id, queue.priority_of(traits));
+        let (id, priority) = (queue.id, queue.priority_of(*traits));
         let expires_ms = queue.expiry(self.now_ms, traits.expiration_ms);
         if queue.ready.is_empty()
             && let Some(consumer) = self.traffic.next_taker(key, outlet)
         {
             let entry = (!self.traffic.consumers[consumer].no_ack).then(|| {
-                let id = stored.hold(&mut self.messages, message);
+                let id = stored.hold(&mut self.messages, message, self.now_ms);
                 Entry::with_priority(id, priority)
             });
             if let Some(entry) = entry {
@@ -186,7 +188,10 @@ impl Core {
                 .hand_over(key, consumer, message, false, entry, outlet);
             return;
         }
-        let entry = Entry::with_priority(stored.hold(&mut self.messages, message), priority);
+        let entry = Entry::with_priority(
+            stored.hold(&mut self.messages, message, self.now_ms),
+            priority,
+        );
         if expires_ms.is_some_and(|at| at <= self.now_ms) {
             return self.die_outside(key, entry, Reason::Expired);
         }
@@ -313,14 +318,15 @@ impl Core {
                 queue.lend(entry.message(), expires_ms, true);
             }
             let counted = counted(queue, entry, &message);
+            let message = Message {
+                properties: counted.as_deref().unwrap_or(message.properties),
+                ..message
+            };
             answer(Got {
                 delivery_tag,
                 redelivered: entry.redelivered(),
                 left,
-                message: Message {
-                    properties: counted.as_deref().unwrap_or(message.properties),
-                    ..message
-                },
+                message,
             });
             if self.virtual_hosts[queue.virtual_host].traced {
                 self.traffic
@@ -400,42 +406,31 @@ pub struct Got<'a> {
 
 /// The copy of a message being published: made when the first queue or consumer must hold it, and
 /// held once by each.
-struct Stored {
-    id: Option<MessageId>,
-    /// When the message came.
-    arrived_ms: u64,
-}
+#[derive(Default)]
+struct Stored(Option<MessageId>);
 
 impl Stored {
     #[inline]
-    fn at(arrived_ms: u64) -> Self {
-        Stored {
-            id: None,
-            arrived_ms,
-        }
-    }
-
-    /// The message with its time of arrival.
-    #[inline]
-    fn stamped<'a>(&self, message: &Message<'a>) -> Message<'a> {
-        Message {
-            arrived_ms: self.arrived_ms,
-            ..*message
-        }
-    }
-
-    #[inline]
-    fn hold(&mut self, messages: &mut Messages, message: &Message<'_>) -> MessageId {
-        match self.id {
+    fn hold(&mut self, messages: &mut Messages, message: &Message<'_>, now_ms: u64) -> MessageId {
+        match self.0 {
             Some(id) => {
                 messages.retain(id);
                 id
             }
             None => {
-                let id = messages.insert(&self.stamped(message));
-                *self.id.insert(id)
+                let id = messages.insert(&stamped(message, now_ms));
+                *self.0.insert(id)
             }
         }
+    }
+}
+
+/// The message with its time of arrival.
+#[inline]
+fn stamped<'a>(message: &Message<'a>, arrived_ms: u64) -> Message<'a> {
+    Message {
+        arrived_ms,
+        ..*message
     }
 }
 

@@ -1,6 +1,7 @@
 //! Consumers come and go: consume, cancel, qos, and RabbitMQ's direct reply-to.
 
 use super::Core;
+use super::ack_clock::ack_timeout;
 use super::channel::{ChannelKey, ReplyConsumer};
 use super::consumer::{ConsumeRequest, Consumer, ConsumerKey};
 use super::error::{Error, Result, named};
@@ -38,10 +39,7 @@ impl Core {
         let cannot_be_alone = queue.dispatch.is_single_active() || !queue.dispatch.is_empty();
         let own_timeout = consumer_timeout(request.arguments.view())
             .map_err(|bad| Error::PreconditionFailed(bad.describe(described())))?;
-        let timeout_ms = own_timeout
-            .or(queue.arguments.consumer_timeout_ms)
-            .or(self.consumer_timeout_ms)
-            .filter(|timeout_ms| *timeout_ms > 0);
+        let timeout_ms = ack_timeout(own_timeout, queue, self.consumer_timeout_ms);
         if queue.exclusively_consumed || (request.exclusive && cannot_be_alone) {
             let text = format!("{} in exclusive use", described());
             return Err(Error::AccessRefused(text));

@@ -66,9 +66,12 @@ impl<F: DiskFile> Definitions<F> {
         let path = format!("{FOLDER}/{generation:010}.new");
         let capacity = (end + end / 4).next_multiple_of(GROWTH);
         let file = disk.create(&path, capacity)?;
-        file.write_at(0, &bytes)?;
-        file.sync()?;
-        disk.rename(&path, &definitions_path(generation))?;
+        let written = file.write_at(0, &bytes).and_then(|()| file.sync());
+        if let Err(error) = written.and_then(|()| disk.rename(&path, &definitions_path(generation)))
+        {
+            disk.remove(&path)?;
+            return Err(error);
+        }
         disk.sync_folder(FOLDER)?;
         Ok(Definitions {
             file,

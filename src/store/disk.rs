@@ -4,7 +4,7 @@
 //! before the sync of their round, since nobody should wait for a sync who only reads.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
@@ -34,6 +34,10 @@ pub(super) struct DiskThread<D: Disk> {
     deadline: Option<Instant>,
     /// There was no space for the first of these; those behind it wait.
     held: VecDeque<Batch>,
+    /// Blocks that could not be read, since there was no space to write what they are made of.
+    unread: Vec<u64>,
+    /// There was no space to write all that was appended.
+    unwritten: bool,
     space_low: bool,
     /// Cleaning up is not done.
     more_work: bool,
@@ -71,6 +75,8 @@ impl<D: Disk> DiskThread<D> {
             stored: 0,
             deadline: None,
             held: VecDeque::new(),
+            unread: Vec::new(),
+            unwritten: false,
             space_low: false,
             more_work: true,
             marked: false,
@@ -89,7 +95,10 @@ impl<D: Disk> DiskThread<D> {
                     }
                 }
                 Next::Nothing => self.idle()?,
-                Next::Gone => return self.store(),
+                Next::Gone => {
+                    self.store()?;
+                    return self.check_stored();
+                }
             }
             self.wake_if_reported();
         }
@@ -162,8 +171,7 @@ impl<D: Disk> DiskThread<D> {
             if let Some(image) = self.spills.fetch(block)? {
                 self.report(Report::SpillPage { block, image });
             }
-            let messages = self.engine.fetch(block)?;
-            self.report(Report::Page { block, messages });
+            self.fetch(block)?;
         }
         // The readers' bytes are on their way while the writers' go to the disk.
         self.wake_if_reported();
@@ -172,6 +180,18 @@ impl<D: Disk> DiskThread<D> {
         }
         self.overtake(&mut batch)?;
         self.held.push_back(batch);
+        Ok(())
+    }
+
+    fn fetch(&mut self, block: u64) -> io::Result<()> {
+        match self.engine.fetch(block) {
+            Ok(messages) => self.report(Report::Page { block, messages }),
+            Err(error) if is_full(&error) => {
+                self.unread.push(block);
+                self.note_space(true);
+            }
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 
@@ -210,8 +230,17 @@ impl<D: Disk> DiskThread<D> {
     /// Makes everything stored that was appended, tells, and then cleans up.
     fn store(&mut self) -> io::Result<()> {
         self.deadline = None;
-        if self.engine.is_dirty() {
-            self.engine.sync()?;
+        if self.engine.is_dirty() || self.unwritten {
+            match self.engine.sync() {
+                Ok(()) => self.unwritten = false,
+                // Nothing was synced yet: it can be tried again.
+                Err(error) if is_full(&error) => {
+                    self.unwritten = true;
+                    self.note_space(true);
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
         }
         if self.stored < self.appended {
             self.stored = self.appended;
@@ -227,7 +256,8 @@ impl<D: Disk> DiskThread<D> {
         while self.more_work && Instant::now() < limit {
             self.more_work = self.engine.tidy()?;
         }
-        self.note_space(self.engine.is_space_low() || !self.held.is_empty());
+        let waits = self.unwritten || !self.held.is_empty() || !self.unread.is_empty();
+        self.note_space(self.engine.is_space_low() || waits);
         if self.engine.is_dirty() {
             self.await_sync();
         }
@@ -247,6 +277,9 @@ impl<D: Disk> DiskThread<D> {
             if self.held.len() > waiting {
                 break;
             }
+        }
+        for block in std::mem::take(&mut self.unread) {
+            self.fetch(block)?;
         }
         let due = self
             .deadline
@@ -269,7 +302,15 @@ impl<D: Disk> DiskThread<D> {
             self.appended = batch.number;
         }
         self.store()?;
+        self.check_stored()?;
         self.engine.stop(&clean_stop.redelivered)
+    }
+
+    fn check_stored(&self) -> io::Result<()> {
+        if self.unwritten {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        Ok(())
     }
 
     fn note_space(&mut self, low: bool) {

@@ -24,7 +24,8 @@ pub trait Disk {
     /// Replaces `to`.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     fn remove(&self, path: &str) -> io::Result<()>;
-    /// Makes the names in a folder stable; `""` is the directory itself.
+    /// Makes the names in a folder stable; `""` is the directory itself. After an error nothing is known
+    /// about them: it is never one that [`is_full`].
     fn sync_folder(&self, folder: &str) -> io::Result<()>;
     fn create_folder(&self, folder: &str) -> io::Result<()>;
 }
@@ -36,7 +37,8 @@ pub trait DiskFile {
     fn set_size(&self, size: u64) -> io::Result<()>;
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
-    /// Makes contents and size stable. After an error nothing is known about either.
+    /// Makes contents and size stable. After an error nothing is known about either: it is never one
+    /// that [`is_full`].
     fn sync(&self) -> io::Result<()>;
 }
 
@@ -158,7 +160,8 @@ impl Disk for Directory {
     }
 
     fn sync_folder(&self, folder: &str) -> io::Result<()> {
-        File::open(self.root.join(folder))?.sync_all()
+        let folder = File::open(self.root.join(folder))?;
+        folder.sync_all().map_err(final_error)
     }
 
     fn create_folder(&self, folder: &str) -> io::Result<()> {
@@ -199,7 +202,16 @@ impl DiskFile for File {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.sync_data()
+        self.sync_data().map_err(final_error)
+    }
+}
+
+/// A sync that fails for want of space may have lost what it should have stored, like any other.
+fn final_error(error: io::Error) -> io::Error {
+    if is_full(&error) {
+        io::Error::other(format!("sync: {error}"))
+    } else {
+        error
     }
 }
 

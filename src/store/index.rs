@@ -25,6 +25,7 @@ pub(super) struct IndexBuilder {
     pub messages: u64,
     /// Copies of messages, one for each queue.
     pub references: u64,
+    pub bodies: Bodies,
     first: u64,
     /// One more than the last id; zero before the first.
     last: u64,
@@ -34,6 +35,23 @@ pub(super) struct IndexBuilder {
     set: (Vec<u8>, u32),
     runs: Vec<u8>,
     open: Entry,
+}
+
+/// Sizes of some bodies.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Bodies {
+    pub count: u64,
+    pub bytes: u64,
+    pub largest: u64,
+}
+
+impl Bodies {
+    #[inline]
+    pub fn add(&mut self, size: u32) {
+        self.count += 1;
+        self.bytes += u64::from(size);
+        self.largest = self.largest.max(u64::from(size));
+    }
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -54,6 +72,7 @@ impl IndexBuilder {
         self.references += (queues.len() / 8) as u64;
         self.blocks.note(id / BLOCK_MESSAGES as u64, offset);
         self.attributes.push(attributes);
+        self.bodies.add(attributes.body_size);
         if self.set.0 != queues || self.set_numbers.is_empty() {
             self.set = (queues.to_vec(), self.set_number(queues));
         }

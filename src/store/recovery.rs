@@ -14,10 +14,10 @@ use super::attributes::{AttributeReader, AttributeRuns, PackedAttributes};
 use super::error::OpenError;
 use super::files::Disk;
 use super::id_set::{IdSet, Reader};
-use super::index::MessageRuns;
+use super::index::{Bodies, MessageRuns};
 use super::recovered::{Recovered, RecoveryStatistics, Redelivered, ReferenceCounter, References};
 use super::runs::Runs;
-use super::segment::{Section, Segment, log_path};
+use super::segment::{Section, Segment, Weight, log_path};
 use super::survey::{Survey, Surveyed};
 
 /// Finds out who needs which messages, and what the running store must know of each segment.
@@ -53,16 +53,18 @@ fn match_acks<D: Disk>(disk: &D, survey: &Survey) -> Result<(Recovered, Vec<Segm
     for found in &survey.segments {
         let messages = section(disk, found, Section::Messages)?;
         let attributes = section(disk, found, Section::Attributes)?;
-        let (references, live) = tally.count(&messages, &attributes);
+        let ack_bytes = acked.bytes.get(&found.number).copied().unwrap_or_default();
+        let records = found.data_end.saturating_sub(ack_bytes);
+        let (live, weight) = tally.count(&messages, &attributes, records);
         segments.push(Segment {
             number: found.number,
             ids: found.ids,
-            references,
             live,
+            weight,
             blocks: found.blocks.clone(),
             data_end: found.data_end,
             unreadable: false,
-            ack_bytes: acked.bytes.get(&found.number).copied().unwrap_or_default(),
+            ack_bytes,
             targets: acked
                 .targets
                 .get(&found.number)
@@ -183,23 +185,25 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// Counts a segment's copies: all, and those that are needed.
-    fn count(&mut self, messages: &[u8], attributes: &[u8]) -> (u64, u64) {
-        let (mut all, mut live) = (0, 0);
+    /// Counts a segment's copies that are needed, and finds out what they weigh. Its messages take so many
+    /// bytes.
+    fn count(&mut self, messages: &[u8], attributes: &[u8], bytes: u64) -> (u64, Weight) {
+        let mut live = 0;
+        let (mut all, mut needed) = (Bodies::default(), Bodies::default());
         let Some(mut runs) = MessageRuns::decode(messages) else {
-            return (0, 0);
+            return (0, Weight::default());
         };
         let mut attributes = AttributeReader::new(AttributeRuns::new(attributes));
-        let sets: Vec<(u64, Vec<usize>)> = std::mem::take(&mut runs.sets)
+        let sets: Vec<Vec<usize>> = std::mem::take(&mut runs.sets)
             .iter()
-            .map(|set| (set.len() as u64, self.slots_of(set)))
+            .map(|set| self.slots_of(set))
             .collect();
         for run in runs {
-            let (size, slots) = &sets[run.set];
-            all += size * run.count;
+            let slots = &sets[run.set];
             for n in 0..run.count {
                 let id = run.first + n * run.stride;
                 let attributes = attributes.read();
+                all.add(attributes.body_size);
                 let mut count = 0;
                 for slot in slots {
                     let copies = &mut self.queues[*slot];
@@ -213,13 +217,14 @@ impl<'a> Tally<'a> {
                     }
                 }
                 if count > 0 {
+                    needed.add(attributes.body_size);
                     self.counter.add(id, count);
                     self.attributes.push(MessageId::from_bits(id), attributes);
                     live += u64::from(count);
                 }
             }
         }
-        (all, live)
+        (live, Weight::of(needed, live, all, bytes))
     }
 
     /// The queues of a set that still exist.

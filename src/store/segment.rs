@@ -7,7 +7,7 @@
 //!
 //! The footer is written when all before it is stored; so a valid footer is also a proof of that.
 
-use super::index::{Blocks, IndexBuilder};
+use super::index::{Blocks, Bodies, IndexBuilder};
 use super::record::Seed;
 
 /// Bytes of a header.
@@ -200,9 +200,9 @@ pub(super) struct Segment {
     pub number: u64,
     /// First and last id of its messages.
     pub ids: Option<(u64, u64)>,
-    /// Copies of messages in it when it was written, and those that somebody still needs.
-    pub references: u64,
+    /// Copies of messages that somebody needs.
     pub live: u64,
+    pub weight: Weight,
     pub blocks: Blocks,
     /// Where its records end.
     pub data_end: u64,
@@ -215,13 +215,59 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// Bytes of its records that somebody needs, by the average size of a copy in it.
-    pub fn needed_bytes(&self) -> u64 {
-        let messages = self.data_end.saturating_sub(self.ack_bytes);
-        let live = (u128::from(messages) * u128::from(self.live))
-            .checked_div(u128::from(self.references))
-            .map_or(0, |bytes| bytes as u64);
-        (live + self.ack_bytes).min(self.data_end)
+    /// Bytes that nobody needs, by the average size of a copy; exact if nothing was acked since the segment
+    /// was last looked at.
+    pub fn garbage(&self) -> u64 {
+        self.garbage_beside(self.weight.expected(self.live))
+    }
+
+    /// Bytes that nobody needs at most, if the largest messages were acked first.
+    pub fn garbage_max(&self) -> u64 {
+        self.garbage_beside(self.weight.at_least(self.live))
+    }
+
+    fn garbage_beside(&self, needed: u64) -> u64 {
+        self.data_end.saturating_sub(needed + self.ack_bytes)
+    }
+}
+
+/// What the messages weigh that were needed when a segment was last looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Weight {
+    /// Of their records.
+    bytes: u64,
+    copies: u64,
+    /// Bytes of the largest record in the segment, about.
+    largest: u64,
+}
+
+impl Weight {
+    /// Of messages with so many copies, out of all, whose records take so many bytes. What a record has
+    /// beside its body is taken for the same in all of them.
+    pub fn of(needed: Bodies, copies: u64, all: Bodies, record_bytes: u64) -> Weight {
+        let beside = record_bytes.saturating_sub(all.bytes);
+        let beside = beside.checked_div(all.count).unwrap_or(0);
+        Weight {
+            bytes: needed.bytes + needed.count * beside,
+            copies,
+            largest: all.largest + beside,
+        }
+    }
+
+    /// Of a copy.
+    pub fn average(&self) -> u64 {
+        self.bytes / self.copies.max(1)
+    }
+
+    fn expected(&self, live: u64) -> u64 {
+        let bytes = u128::from(self.bytes) * u128::from(live.min(self.copies));
+        let bytes = bytes.checked_div(u128::from(self.copies));
+        bytes.map_or(0, |bytes| bytes as u64)
+    }
+
+    fn at_least(&self, live: u64) -> u64 {
+        let gone = self.copies.saturating_sub(live);
+        self.bytes.saturating_sub(gone.saturating_mul(self.largest))
     }
 }
 
@@ -266,6 +312,22 @@ mod tests {
             bytes[bit / 8] ^= 1 << (bit % 8);
             assert!(matches!(Header::decode(&bytes), Err(HeaderError::Damaged)));
         }
+    }
+
+    #[test]
+    fn a_weight_is_exact_and_then_a_range() {
+        let (mut all, mut needed) = (Bodies::default(), Bodies::default());
+        (0..10).for_each(|_| all.add(100));
+        all.add(9000);
+        needed.add(9000);
+        needed.add(100);
+        let weight = Weight::of(needed, 3, all, 10_000 + 11 * 20);
+        assert_eq!(weight.expected(3), 9100 + 2 * 20);
+        assert_eq!(weight.at_least(3), weight.expected(3));
+        assert_eq!(weight.expected(0), 0);
+        assert_eq!(weight.at_least(2), 9140 - 9020);
+        assert_eq!(weight.at_least(1), 0);
+        assert_eq!(Weight::default().expected(5), 0);
     }
 
     #[test]

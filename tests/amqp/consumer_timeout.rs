@@ -295,6 +295,30 @@ fn the_next_single_active_consumer_takes_over() {
 }
 
 #[test]
+fn a_delivery_that_times_out_counts_as_failed() {
+    let broker = TestBroker::start();
+    let mut client = broker.connect();
+    let mut arguments = TableBuilder::new();
+    arguments.put("x-consumer-timeout", TIMEOUT_MS);
+    arguments.put("x-delivery-limit", 1);
+    client.call(queue::Declare {
+        queue: b"q",
+        arguments: arguments.view(),
+        ..Default::default()
+    });
+    client.publish("", "q", "m");
+    for count in [None, Some(1)] {
+        client.consume("q", "c");
+        let delivery = client.expect_delivery();
+        let header = delivery.header("x-delivery-count");
+        assert_eq!(header.and_then(|value| value.as_integer()), count);
+        expect_cancel(&mut client, "c");
+    }
+    client.expect_nothing();
+    assert_eq!(client.counts("q"), (0, 0));
+}
+
+#[test]
 fn a_transaction_that_commits_too_late_commits_nothing_that_was_taken_back() {
     let broker = TestBroker::start();
     let mut client = broker.connect();

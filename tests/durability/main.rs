@@ -20,6 +20,7 @@ mod deep_queues;
 mod deep_rules;
 mod delivery_counts;
 mod directory;
+mod exchange_types;
 mod full_disk;
 mod killed;
 mod ledger;

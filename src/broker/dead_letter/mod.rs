@@ -217,7 +217,7 @@ impl Core {
         letter: &Message<'_>,
         outlet: &mut impl Outlet,
     ) -> bool {
-        let published = self.publish(route, letter, Traits::of(letter), outlet);
+        let published = self.publish(route, letter, &Traits::of(letter), outlet);
         published == Published::Refused && self.refusals == route.queues.len()
     }
 

@@ -80,6 +80,7 @@ impl Core {
     pub(in crate::broker) fn settings_changed(&mut self, queue: QueueKey) {
         self.traffic.queues[queue].follow_arguments();
         self.renew_lease(queue);
+        self.retime_consumers(queue);
         self.drop_excess(queue);
     }
 }

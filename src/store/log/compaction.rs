@@ -11,13 +11,17 @@ use std::io::{self, ErrorKind};
 use crate::broker::journal::{QueueId, StoredMessage};
 use crate::broker::message::BLOCK_MESSAGES;
 
-use super::files::{Disk, DiskFile, is_full};
-use super::id_set::IdSet;
-use super::index::{IndexBuilder, MessageRuns};
-use super::log::{Log, read_section};
-use super::record::{self, Kind, Met, Seed, Walk};
-use super::runs::{Run, RunWriter, Runs};
-use super::segment::{HEADER_SIZE, Header, LOG, Role, Section, Segment, encode_footer, log_path};
+use super::super::attributes::{AttributeReader, AttributeRuns};
+use super::super::files::{Disk, DiskFile, is_full};
+use super::super::id_set::IdSet;
+use super::super::index::{Bodies, IndexBuilder, MessageRuns};
+use super::super::record::{self, Kind, Met, Seed, Walk};
+use super::super::runs::{Run, RunWriter, Runs};
+use super::super::segment::{
+    HEADER_SIZE, Header, LOG, Role, Section, Segment, Weight, encode_footer, log_path,
+};
+use super::Log;
+use super::reading::read_section;
 
 /// A segment being rewritten.
 pub(super) struct Compaction<F> {
@@ -83,22 +87,16 @@ impl<D: Disk> Log<D> {
         Ok(true)
     }
 
-    /// Chooses the segment with the most to gain. Only acks that are stored may be worked in.
+    /// Chooses the segment with the most to gain, as it seems. Only acks that are stored may be worked in.
     fn begin_compaction(&mut self) -> Option<Compaction<D::File>> {
         if self.is_dirty() || self.garbage_bytes < self.segment_bytes / 4 {
             return None;
         }
-        let worth = |segment: &&Segment| {
-            let garbage = segment.data_end.saturating_sub(segment.needed_bytes());
-            !segment.unreadable
-                && 2 * garbage > segment.data_end
-                && garbage > GARBAGE_MIN.min(self.segment_bytes / 4)
-        };
-        let worst = self
+        let candidates = self
             .segments
             .values()
-            .filter(worth)
-            .max_by_key(|segment| segment.data_end - segment.needed_bytes());
+            .filter(|segment| !segment.unreadable && self.is_worth(segment, segment.garbage_max()));
+        let worst = candidates.max_by_key(|segment| segment.garbage());
         let Some(segment) = worst else {
             self.garbage_bytes = 0;
             return None;
@@ -144,16 +142,23 @@ impl<D: Disk> Log<D> {
         if compaction.copy.is_none() {
             let source = unreadable(disk.open(&log_path(number)))?;
             let messages = unreadable(read_section(&source, number, Section::Messages))?;
-            let live = self.find_needed(compaction, &messages);
+            let attributes = unreadable(read_section(&source, number, Section::Attributes))?;
+            let (live, weight) = self.find_needed(compaction, &messages, &attributes);
             if live != compaction.live {
                 log::error!(
                     "segment {number}: {} copies were counted, {live} are needed",
                     compaction.live
                 );
-                if let Some(segment) = self.segments.get_mut(&number) {
-                    let acked_since = compaction.live.saturating_sub(segment.live);
-                    segment.live = live.saturating_sub(acked_since);
-                }
+            }
+            if let Some(segment) = self.segments.get_mut(&number) {
+                let acked_since = compaction.live.saturating_sub(segment.live);
+                segment.live = live.saturating_sub(acked_since);
+                segment.weight = weight;
+            }
+            let segment = &self.segments[&number];
+            if !self.is_worth(segment, segment.garbage()) {
+                // What was acked is smaller than it might have been.
+                return Ok(true);
             }
             compaction.copy = Some(self.begin_copy(disk, compaction, source)?);
             return Ok(false);
@@ -179,17 +184,31 @@ impl<D: Disk> Log<D> {
         kept
     }
 
-    /// Which blocks hold messages that are needed, and how many copies there are of them.
-    fn find_needed(&self, compaction: &mut Compaction<D::File>, messages: &[u8]) -> u64 {
+    fn is_worth(&self, segment: &Segment, garbage: u64) -> bool {
+        2 * garbage > segment.data_end && garbage > GARBAGE_MIN.min(self.segment_bytes / 4)
+    }
+
+    /// Which blocks hold messages that are needed, how many copies there are of them, and what they weigh.
+    fn find_needed(
+        &self,
+        compaction: &mut Compaction<D::File>,
+        messages: &[u8],
+        attributes: &[u8],
+    ) -> (u64, Weight) {
+        let segment = &self.segments[&compaction.number];
         let mut blocks = BTreeSet::new();
         let mut live = 0;
+        let (mut all, mut bodies) = (Bodies::default(), Bodies::default());
         let Some(mut runs) = MessageRuns::decode(messages) else {
-            return compaction.live;
+            return (compaction.live, segment.weight);
         };
+        let mut attributes = AttributeReader::new(AttributeRuns::new(attributes));
         let sets = std::mem::take(&mut runs.sets);
         for run in runs {
             for n in 0..run.count {
                 let id = run.first + n * run.stride;
+                let size = attributes.read().body_size;
+                all.add(size);
                 let needed = sets[run.set]
                     .iter()
                     .filter(|queue| self.needs(compaction, **queue, id))
@@ -197,11 +216,13 @@ impl<D: Disk> Log<D> {
                 if needed > 0 {
                     blocks.insert(id / BLOCK_MESSAGES as u64);
                     live += needed as u64;
+                    bodies.add(size);
                 }
             }
         }
         compaction.blocks = blocks.into_iter().rev().collect();
-        live
+        let records = segment.data_end.saturating_sub(segment.ack_bytes);
+        (live, Weight::of(bodies, live, all, records))
     }
 
     fn needs(&self, compaction: &Compaction<D::File>, queue: QueueId, id: u64) -> bool {
@@ -292,7 +313,7 @@ impl<D: Disk> Log<D> {
         compaction: &mut Compaction<D::File>,
     ) -> io::Result<()> {
         let number = compaction.number;
-        let Some(mut copy) = compaction.copy.take() else {
+        let Some(copy) = &mut compaction.copy else {
             return Ok(());
         };
         let seed = Seed::new(number);
