@@ -210,7 +210,7 @@ impl Core {
     /// rest when its turn comes ([`Core::deliver_backlogs`]).
     #[inline]
     pub fn deliver_fresh(&mut self, outlet: &mut impl Outlet) {
-        if !self.morgue.dying.is_empty() {
+        if self.morgue.has_work() {
             self.bury(outlet);
         }
         while let Some(queue) = self.traffic.next_fresh() {

@@ -622,6 +622,29 @@ fn at_least_once_a_dead_letter_waits_until_there_is_room_for_it() {
 }
 
 #[test]
+fn at_least_once_does_not_keep_what_goes_in_circles() {
+    let broker = TestBroker::start();
+    let mut client = broker.connect();
+    client.declare_queue("dead");
+    client.declare_with(
+        "q",
+        &[
+            ("x-message-ttl", 20.into()),
+            ("x-dead-letter-exchange", Value::string("amq.fanout")),
+            ("x-dead-letter-strategy", "at-least-once".into()),
+        ],
+    );
+    client.bind_queue("q", "amq.fanout", "");
+    client.publish("", "q", "m");
+    client.await_count("q", 0);
+    client.settle();
+    // Longer than a letter would wait for the next try.
+    client.bind_queue("dead", "amq.fanout", "");
+    let_pass(ms(1500));
+    assert_eq!(client.counts("dead"), (0, 0));
+}
+
+#[test]
 fn at_least_once_a_dead_letter_waits_for_its_exchange() {
     let broker = TestBroker::start();
     let mut client = broker.connect();

@@ -111,7 +111,7 @@ fn messages_on_the_disk_expire_at_their_time() {
         let mut client = deep.connect();
         declare_queue(&mut client, "dead");
         client.declare_durable_with("q", &to_queue("dead"));
-        let goes = |n: &u32| n % 2 == 0;
+        let goes = |n: &u32| n.is_multiple_of(2);
         let began = Instant::now();
         for n in 0..MANY {
             let expiration = if goes(&n) { "3000" } else { "1000000" };
