@@ -259,6 +259,12 @@ impl Core {
         };
         let queue = &mut self.traffic.queues[key];
         queue.ready.pop();
+        if queue.has_expired(&message, self.now_ms) {
+            self.uncount_body(key, entry.message());
+            self.forget_message(key, entry.message());
+            self.die(key, entry, Reason::Expired);
+            return true;
+        }
         let size = message.body.len() as u64;
         queue.ready.body_bytes = queue.ready.body_bytes.saturating_sub(size);
         let no_ack = self.traffic.consumers[consumer].no_ack;

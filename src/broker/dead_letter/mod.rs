@@ -107,6 +107,11 @@ pub(super) struct Morgue {
 }
 
 impl Morgue {
+    /// Whether so many wait that no more should come as long as they need not.
+    pub fn is_crowded(&self) -> bool {
+        self.dying.len() >= DYING_MAX
+    }
+
     /// Whether something can be buried now.
     pub fn has_work(&self) -> bool {
         !self.dying.is_empty() && self.awaited_block.is_none()
@@ -276,6 +281,8 @@ fn tell_once(cycle: &Cycle<'_>, told: &mut Vec<Vec<u8>>) {
     }
 }
 
+/// With more than this waiting to be buried, nothing expires for the time being.
+const DYING_MAX: usize = 1 << 16;
 /// Dead letters published in one go.
 const BURIALS_PER_STEP: usize = 512;
 /// How long a dead letter that nobody took waits for the next try.
