@@ -106,6 +106,7 @@ impl Core {
     }
 
     /// A persistent message in durable queues survives the broker (AMQP 0-9-1 §3.1.2.2).
+    #[inline(never)]
     fn journal(&mut self, message: &Message<'_>, stored: &Stored) -> Published {
         if let (Some(journal), Some(id)) = (&mut self.journal, stored.0) {
             journal.append(id, &self.holders, &stamped(message, self.now_ms));
@@ -209,7 +210,7 @@ impl Core {
     /// rest when its turn comes ([`Core::deliver_backlogs`]).
     #[inline]
     pub fn deliver_fresh(&mut self, outlet: &mut impl Outlet) {
-        if !self.morgue.dying.is_empty() {
+        if self.morgue.has_work() {
             self.bury(outlet);
         }
         while let Some(queue) = self.traffic.next_fresh() {
@@ -410,7 +411,8 @@ pub struct Got<'a> {
 struct Stored(Option<MessageId>);
 
 impl Stored {
-    #[inline]
+    /// Apart from its callers, where it would have every message looked at that is never copied.
+    #[inline(never)]
     fn hold(&mut self, messages: &mut Messages, message: &Message<'_>, now_ms: u64) -> MessageId {
         match self.0 {
             Some(id) => {

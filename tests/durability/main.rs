@@ -17,6 +17,7 @@ mod bulk;
 mod clean_stop;
 mod dead_letters;
 mod deep_queues;
+mod deep_rules;
 mod delivery_counts;
 mod directory;
 mod exchange_types;
