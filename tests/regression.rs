@@ -323,3 +323,31 @@ fn a_message_that_one_queue_drops_at_once_is_whole_in_the_next() {
         assert_eq!(world.hub.core.inventory().messages, 0);
     }
 }
+
+#[test]
+fn a_message_that_was_never_ready_expires_once_it_is_given_back() {
+    let mut world = world();
+    let client = world.open(FRAME_MAX);
+    world.send_method(client, 1, &channel::Open::default());
+    declare_bound(&mut world, client, b"q", ("x-message-ttl", 100));
+    let consume = basic::Consume {
+        queue: b"q",
+        consumer_tag: b"c",
+        ..basic::Consume::default()
+    };
+    world.send_method(client, 1, &consume);
+    let block = leveret::wire::amqp::properties::NO_PROPERTIES;
+    world.send(client, &publish(1, b"", b"q", &block, b"late"));
+    let cancel = basic::Cancel {
+        consumer_tag: b"c",
+        no_wait: false,
+    };
+    world.send_method(client, 1, &cancel);
+    world.send_method(client, 1, &basic::Recover { requeue: true });
+    assert_eq!(world.hub.core.inventory().messages_ready, 1);
+    let due_ms = world.now.unix_ms + 100;
+    assert!(world.hub.next_deadline().is_some_and(|next| next <= due_ms));
+    world.now.unix_ms = due_ms;
+    world.turn();
+    assert_eq!(world.hub.core.inventory().messages, 0);
+}
