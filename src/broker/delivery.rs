@@ -66,6 +66,9 @@ impl Core {
             published = self.journal(message, &stored);
         }
         self.holders.clear();
+        if self.morgue.is_publishing {
+            self.end_publishing();
+        }
         if self.refusals > 0 {
             return Published::Refused;
         }
@@ -162,6 +165,7 @@ impl Core {
         stored: &mut Stored,
         outlet: &mut impl Outlet,
     ) {
+        self.morgue.is_publishing = true;
         let queue = &self.traffic.queues[key];
         if queue.refuses(message.body.len()) {
             self.refusals += 1;

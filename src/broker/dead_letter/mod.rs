@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::journal::QueueId;
-use super::message::{Message, OwnedMessage, Traits};
+use super::message::{Message, MessageId, OwnedMessage, Traits};
 use super::name::Name;
 use super::outlet::Outlet;
 use super::queue::{Entry, QueueKey};
@@ -101,6 +101,10 @@ pub(super) struct Morgue {
     /// Nobody took them when they were published last.
     stuck: Vec<Death>,
     stuck_due: Option<u64>,
+    /// A message is being published. Those that die meanwhile without a dead letter are let go only
+    /// then: it may be among them, and other queues on its route would hold what is not there any more.
+    pub is_publishing: bool,
+    unmourned: Vec<(Option<QueueId>, MessageId)>,
     /// Cycles that the log has told about, by their queues.
     told: Vec<Vec<u8>>,
     route: Route,
@@ -147,7 +151,16 @@ impl Core {
                 entry,
                 reason,
             }),
+            None if self.morgue.is_publishing => self.morgue.unmourned.push((id, entry.message())),
             None => self.let_go(id, entry.message()),
+        }
+    }
+
+    /// The message is where it belongs, and the journal has it.
+    pub(super) fn end_publishing(&mut self) {
+        self.morgue.is_publishing = false;
+        while let Some((id, message)) = self.morgue.unmourned.pop() {
+            self.let_go(id, message);
         }
     }
 
