@@ -92,6 +92,7 @@ impl Core {
                 break;
             };
             self.uncount_body(key, entry.message());
+            self.forget_message(key, entry.message());
             self.die(key, entry, Reason::Expired);
         }
         self.schedule_expiry(key);

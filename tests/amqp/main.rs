@@ -11,6 +11,7 @@ mod confirms;
 mod consume;
 mod consumer_timeout;
 mod crowd;
+mod deduplication;
 mod exchange_types;
 mod exchanges;
 mod flow_control;

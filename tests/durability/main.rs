@@ -15,6 +15,7 @@ mod random;
 mod backpressure;
 mod bulk;
 mod clean_stop;
+mod deduplication;
 mod deep_queues;
 mod directory;
 mod full_disk;
