@@ -3,7 +3,7 @@
 
 use leveret::wire::amqp::{OwnedTable, Properties, TableBuilder, Value, basic, exchange, queue};
 
-use crate::support::{RawClient, TestBroker, publish_to};
+use crate::support::{RawClient, TestBroker, eventually, publish_to};
 
 const ASKED: (&str, Value<'static>) = ("x-message-deduplication", Value::bool(true));
 
@@ -188,9 +188,10 @@ fn keys_are_forgotten_in_time() {
     let mut client = broker.connect();
     exchange_and_queue(&mut client, &[("x-cache-ttl", 1.into())]);
     publish(&mut client, X, "a", "1");
-    while client.counts("q").0 < 2 {
+    eventually("the key is forgotten", || {
         publish(&mut client, X, "a", "2");
-    }
+        client.counts("q").0 > 1
+    });
     // A message can say for itself.
     let headers = |ttl_ms: i32| {
         [
@@ -283,7 +284,7 @@ fn dead_letters_pass() {
     client.declare_queue("again");
     client.bind_queue("again", "x", "again");
     publish(&mut client, X, "a", "m");
-    while client.counts("again").0 == 0 {}
+    eventually("it comes round", || client.counts("again").0 > 0);
     publish(&mut client, ("x", "again"), "a", "duplicate");
     assert_eq!(client.drain("again"), ["m"]);
     assert_eq!(client.drain("q"), ["m"]);
@@ -301,7 +302,7 @@ fn a_message_that_waits_is_known_already_and_comes_once() {
         ];
         publish_headers(&mut client, X, &headers, "m");
     }
-    while client.counts("q").0 == 0 {}
+    eventually("it is late enough", || client.counts("q").0 > 0);
     publish(&mut client, X, "a", "late");
     assert_eq!(client.drain("q"), ["m"]);
 }
@@ -376,10 +377,10 @@ fn keys_go_with_messages_that_expire_are_dropped_or_purged() {
     let mut client = broker.connect();
     declare_queue(&mut client, "q", &[ASKED, ("x-message-ttl", 1.into())]);
     publish(&mut client, Q, "a", "1");
-    while client.counts("q").0 > 0 {}
+    eventually("they expire", || client.counts("q").0 == 0);
     publish(&mut client, Q, "a", "2");
     publish(&mut client, Q, "b", "3");
-    while client.counts("q").0 > 0 {}
+    eventually("they expire", || client.counts("q").0 == 0);
 
     let arguments = [ASKED, ("x-max-length", 1.into())];
     declare_queue(&mut client, "short", &arguments);
