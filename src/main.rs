@@ -1,49 +1,120 @@
-//! The broker as a program: arguments, logging, signals, and the loop on the main thread.
+//! The broker as a program: arguments, configuration, logging, signals, and the loop on the main thread.
 
 mod arguments;
+mod detach;
+mod logging;
+mod pid_file;
+mod reload;
+mod settings;
 
-use std::fmt::{self, Display, Write as _};
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use arguments::Request;
-use leveret::Config;
-use leveret::server::{Address, Server, raise_file_limit};
+use detach::Outcome;
+use leveret::config::sources::Effective;
+use leveret::server::{Address, Inherited, Notifier, Server, raise_file_limit};
 use leveret::store;
-use log::LevelFilter;
+use pid_file::PidFile;
+use settings::Settings;
 
 fn main() -> ExitCode {
     match arguments::parse(std::env::args_os().skip(1)) {
-        Ok(Request::Serve { config, level }) => {
-            start_logging(level);
-            match serve(*config) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => {
-                    log::error!("{error}");
-                    ExitCode::FAILURE
-                }
+        Ok(Request::Serve(settings)) => start(settings),
+        Ok(Request::Detach(arguments)) => start_detached(&arguments),
+        Ok(Request::PrintConfig(settings)) => with_configuration(&settings, |effective| {
+            for remark in &effective.remarks {
+                complain(&remark.text);
             }
-        }
+            say(&effective.print());
+            ExitCode::SUCCESS
+        }),
         Ok(Request::Check(directory)) => check(&directory),
         Ok(Request::Print(text)) => {
             say(&text);
             ExitCode::SUCCESS
         }
         Err(mistake) => {
-            let _ = writeln!(io::stderr(), "leveret: {mistake} (try 'leveret --help')");
+            complain(&format!("{mistake} (try 'leveret --help')"));
             ExitCode::from(EX_USAGE)
         }
     }
 }
 
-fn serve(config: Config) -> io::Result<()> {
+fn start(mut settings: Settings) -> ExitCode {
+    if detach::is_detached() {
+        detach::leave_terminal();
+        settings = settings.detached();
+    }
+    with_configuration(&settings, |effective| {
+        if let Err(error) = logging::start(&effective.config) {
+            complain(&error.to_string());
+            return ExitCode::FAILURE;
+        }
+        match serve(&settings, effective) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                log::error!("{error}");
+                if detach::is_detached() {
+                    complain(&error.to_string());
+                }
+                ExitCode::FAILURE
+            }
+        }
+    })
+}
+
+fn serve(settings: &Settings, effective: Effective) -> io::Result<()> {
+    let Effective {
+        config, remarks, ..
+    } = effective;
+    for remark in remarks {
+        log::log!(remark.level, "{}", remark.text);
+    }
     raise_file_limit();
-    let mut server = Server::bind(config)?;
-    server.stop_on_signals()?;
+    let mut server = Server::adopt(config.clone(), Inherited::from_environment()?)?;
+    server.obey_signals(reload::reloading(settings.clone(), config.clone()))?;
+    server.notify(Notifier::from_environment());
+    let pid_file = config.pid_file.as_deref().map(PidFile::write);
+    let _pid_file = pid_file.transpose()?;
     let addresses: Vec<_> = server.addresses().iter().map(Address::to_string).collect();
     say(&format!("ready amqp={}\n", addresses.join(",")));
+    if detach::is_detached() {
+        detach::leave_standard_streams()?;
+    }
     server.run()
+}
+
+/// Starts a broker in the background, and returns when it is ready.
+fn start_detached(arguments: &[String]) -> ExitCode {
+    match detach::start(arguments) {
+        Ok(Outcome::Ready(line)) => {
+            say(&line);
+            ExitCode::SUCCESS
+        }
+        Ok(Outcome::Ended(code)) => ExitCode::from(code),
+        Err(error) => {
+            complain(&format!("could not start in the background: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn with_configuration(settings: &Settings, act: impl FnOnce(Effective) -> ExitCode) -> ExitCode {
+    match settings.load() {
+        Ok(effective) => act(effective),
+        Err(refusal) => {
+            for mistake in &refusal.mistakes {
+                complain(mistake);
+            }
+            ExitCode::from(if refusal.of_command_line {
+                EX_USAGE
+            } else {
+                EX_CONFIG
+            })
+        }
+    }
 }
 
 /// What a stopped broker's directory holds; whether all of it is as it was stored.
@@ -54,7 +125,7 @@ fn check(directory: &Path) -> ExitCode {
             ExitCode::from(u8::from(!inspection.is_whole()))
         }
         Err(error) => {
-            let _ = writeln!(io::stderr(), "leveret: {error}");
+            complain(&error.to_string());
             ExitCode::FAILURE
         }
     }
@@ -69,51 +140,11 @@ fn say(text: &str) {
     }
 }
 
-/// Our own lines at the level asked for, those of libraries only when they warn.
-fn start_logging(level: LevelFilter) {
-    env_logger::Builder::new()
-        .filter_level(level.min(LevelFilter::Warn))
-        .filter_module("leveret", level)
-        .format(|line, record| {
-            let time = line.timestamp_millis();
-            let target = record.target().rsplit("::").next().unwrap_or_default();
-            writeln!(
-                line,
-                "{time} {:5} {target}: {}",
-                record.level(),
-                OneLine(record.args())
-            )
-        })
-        .init();
-    // As a line of the log, with its place; the release profile then aborts.
-    std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
-}
-
-/// Text that peers had a say in, kept to its line: names may hold line ends, and must not be able to
-/// pass for lines of the log.
-struct OneLine<'a>(&'a fmt::Arguments<'a>);
-
-impl Display for OneLine<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(Escaping(f), "{}", self.0)
-    }
-}
-
-struct Escaping<'a, 'b>(&'a mut fmt::Formatter<'b>);
-
-impl fmt::Write for Escaping<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for piece in text.split_inclusive(char::is_control) {
-            let last = piece.chars().next_back().filter(|last| last.is_control());
-            let plain = &piece[..piece.len() - last.map_or(0, char::len_utf8)];
-            self.0.write_str(plain)?;
-            if let Some(control) = last {
-                write!(self.0, "{}", control.escape_default())?;
-            }
-        }
-        Ok(())
-    }
+/// To standard error, where there is no log yet.
+fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "leveret: {text}");
 }
 
 /// sysexits.h, as RabbitMQ's tools use it.
 const EX_USAGE: u8 = 64;
+const EX_CONFIG: u8 = 78;

@@ -88,10 +88,8 @@ impl Core {
         if !applies {
             return None;
         }
-        let times = match how {
-            Return::Failed => attempts.failed,
-            Return::Unused => attempts.acquired,
-        };
+        // RabbitMQ: only failures make the delay longer; what never failed waits the least.
+        let times = attempts.failed;
         let min_ms = arguments.delayed_retry_min_ms.unwrap_or(RETRY_MIN_MS);
         let max_ms = arguments.delayed_retry_max_ms.unwrap_or(u64::MAX);
         let delay_ms = min_ms.saturating_mul(u64::from(times.max(1)));

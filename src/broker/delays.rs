@@ -99,7 +99,7 @@ impl Core {
         &mut self,
         exchange: ExchangeKey,
         message: &Message<'_>,
-        traits: Traits,
+        traits: &Traits,
         outlet: &mut impl Outlet,
     ) -> Published {
         let Ok(properties) = Properties::decode(message.properties) else {
@@ -121,9 +121,9 @@ impl Core {
         };
         let traits = Traits {
             expiration_ms: Some(delay_ms),
-            ..traits
+            ..*traits
         };
-        self.place(&[queue], &waiting, traits, outlet)
+        self.place(&[queue], &waiting, &traits, outlet)
     }
 
     /// The message has waited long enough: the exchange routes it.
@@ -155,7 +155,7 @@ impl Core {
         let mut route = Route::default();
         self.routing.unasked = Unasked::Exchange(exchange);
         self.route(exchange, &keys, &properties, &mut route);
-        self.publish(&route, &released, Traits::of(&released), outlet);
+        self.publish(&route, &released, &Traits::of(&released), outlet);
     }
 
     /// The messages that wait at the exchange, and when each is due in milliseconds since 1970, in no

@@ -34,7 +34,7 @@ impl Core {
         &mut self,
         route: &Route,
         message: &Message<'_>,
-        traits: Traits,
+        traits: &Traits,
         outlet: &mut impl Outlet,
     ) -> Published {
         self.counters.published += 1;
@@ -49,15 +49,15 @@ impl Core {
     }
 
     /// Gives a message to these queues.
-    #[inline]
+    #[inline(always)]
     pub(super) fn place(
         &mut self,
         queues: &[QueueKey],
         message: &Message<'_>,
-        traits: Traits,
+        traits: &Traits,
         outlet: &mut impl Outlet,
     ) -> Published {
-        let mut stored = Stored::at(self.now_ms);
+        let mut stored = Stored::default();
         for &queue in queues {
             self.enqueue(queue, message, traits, &mut stored, outlet);
         }
@@ -78,11 +78,12 @@ impl Core {
     }
 
     /// Gives the message to the queues, and to who gets it beside them.
+    #[inline(never)]
     fn publish_with_asides(
         &mut self,
         route: &Route,
         message: &Message<'_>,
-        traits: Traits,
+        traits: &Traits,
         outlet: &mut impl Outlet,
     ) -> Published {
         if let Some(Aside::Duplicate(exchange, mark)) = self.late_duplicate(route, message) {
@@ -138,21 +139,22 @@ impl Core {
     }
 
     /// A persistent message in durable queues survives the broker (AMQP 0-9-1 §3.1.2.2).
+    #[inline(never)]
     fn journal(&mut self, message: &Message<'_>, stored: &Stored) -> Published {
-        if let (Some(journal), Some(id)) = (&mut self.journal, stored.id) {
-            journal.append(id, &self.holders, &stored.stamped(message));
+        if let (Some(journal), Some(id)) = (&mut self.journal, stored.0) {
+            journal.append(id, &self.holders, &stamped(message, self.now_ms));
             self.messages.mark_stored(id);
             self.journaled = Some(id);
         }
         Published::Journaled
     }
 
-    #[inline]
+    #[inline(always)]
     fn enqueue(
         &mut self,
         key: QueueKey,
         message: &Message<'_>,
-        traits: Traits,
+        traits: &Traits,
         stored: &mut Stored,
         outlet: &mut impl Outlet,
     ) {
@@ -169,7 +171,7 @@ impl Core {
             && let Some(consumer) = self.traffic.next_taker(key, outlet)
         {
             let entry = (!self.traffic.consumers[consumer].no_ack)
-                .then(|| Entry::new(stored.hold(&mut self.messages, message)));
+                .then(|| Entry::new(stored.hold(&mut self.messages, message, self.now_ms)));
             if entry.is_some() {
                 self.holders.extend(id);
             }
@@ -178,18 +180,19 @@ impl Core {
             return;
         }
         self.holders.extend(id);
-        let id = stored.hold(&mut self.messages, message);
+        let id = stored.hold(&mut self.messages, message, self.now_ms);
         let ready = &mut self.traffic.queues[key].ready;
         ready.push(Entry::new(id));
         ready.body_bytes += message.body.len() as u64;
     }
 
     /// [`Core::enqueue`] where a limit, a time or a priority has to be looked at.
+    #[inline(never)]
     fn enqueue_by_rules(
         &mut self,
         key: QueueKey,
         message: &Message<'_>,
-        traits: Traits,
+        traits: &Traits,
         stored: &mut Stored,
         outlet: &mut impl Outlet,
     ) {
@@ -202,18 +205,18 @@ impl Core {
         if queue.refuses(message.body.len()) {
             self.refusals += 1;
             if queue.arguments.overflow == Overflow::RejectPublishDlx {
-                let entry = Entry::new(stored.hold(&mut self.messages, message));
+                let entry = Entry::new(stored.hold(&mut self.messages, message, self.now_ms));
                 self.die_outside(key, entry, Reason::MaxLength);
             }
             return;
         }
-        let (id, priority) = (queue.id, queue.priority_of(traits));
+        let (id, priority) = (queue.id, queue.priority_of(*traits));
         let expires_ms = queue.expiry(self.now_ms, traits.expiration_ms);
         if queue.ready.is_empty()
             && let Some(consumer) = self.traffic.next_taker(key, outlet)
         {
             let entry = (!self.traffic.consumers[consumer].no_ack).then(|| {
-                let id = stored.hold(&mut self.messages, message);
+                let id = stored.hold(&mut self.messages, message, self.now_ms);
                 Entry::with_priority(id, priority)
             });
             if let Some(entry) = entry {
@@ -226,7 +229,10 @@ impl Core {
                 .hand_over(key, consumer, message, false, entry, outlet);
             return;
         }
-        let entry = Entry::with_priority(stored.hold(&mut self.messages, message), priority);
+        let entry = Entry::with_priority(
+            stored.hold(&mut self.messages, message, self.now_ms),
+            priority,
+        );
         if expires_ms.is_some_and(|at| at <= self.now_ms) {
             return self.die_outside(key, entry, Reason::Expired);
         }
@@ -245,7 +251,7 @@ impl Core {
     /// rest when its turn comes ([`Core::deliver_backlogs`]).
     #[inline]
     pub fn deliver_fresh(&mut self, outlet: &mut impl Outlet) {
-        if !self.morgue.dying.is_empty() {
+        if self.morgue.has_work() {
             self.bury(outlet);
         }
         while let Some(queue) = self.traffic.next_fresh() {
@@ -442,42 +448,32 @@ pub struct Got<'a> {
 
 /// The copy of a message being published: made when the first queue or consumer must hold it, and
 /// held once by each.
-struct Stored {
-    id: Option<MessageId>,
-    /// When the message came.
-    arrived_ms: u64,
-}
+#[derive(Default)]
+struct Stored(Option<MessageId>);
 
 impl Stored {
-    #[inline]
-    fn at(arrived_ms: u64) -> Self {
-        Stored {
-            id: None,
-            arrived_ms,
-        }
-    }
-
-    /// The message with its time of arrival.
-    #[inline]
-    fn stamped<'a>(&self, message: &Message<'a>) -> Message<'a> {
-        Message {
-            arrived_ms: self.arrived_ms,
-            ..*message
-        }
-    }
-
-    #[inline]
-    fn hold(&mut self, messages: &mut Messages, message: &Message<'_>) -> MessageId {
-        match self.id {
+    /// Apart from its callers, where it would have every message looked at that is never copied.
+    #[inline(never)]
+    fn hold(&mut self, messages: &mut Messages, message: &Message<'_>, now_ms: u64) -> MessageId {
+        match self.0 {
             Some(id) => {
                 messages.retain(id);
                 id
             }
             None => {
-                let id = messages.insert(&self.stamped(message));
-                *self.id.insert(id)
+                let id = messages.insert(&stamped(message, now_ms));
+                *self.0.insert(id)
             }
         }
+    }
+}
+
+/// The message with its time of arrival.
+#[inline]
+fn stamped<'a>(message: &Message<'a>, arrived_ms: u64) -> Message<'a> {
+    Message {
+        arrived_ms,
+        ..*message
     }
 }
 

@@ -212,7 +212,7 @@ impl Core {
     /// Whether [`Core::deliver_fresh`] or [`Core::take_effects`] have something to do.
     #[inline]
     pub fn is_settled(&self) -> bool {
-        !self.traffic.has_fresh() && self.traffic.effects.is_empty() && self.morgue.dying.is_empty()
+        !self.traffic.has_fresh() && self.traffic.effects.is_empty() && !self.morgue.has_work()
     }
 
     /// What the last commands mean for others than who gave them, in their order.
@@ -259,7 +259,7 @@ impl Core {
     pub fn has_more_work(&self) -> bool {
         self.has_backlogs()
             || !self.discarded.is_empty()
-            || !self.morgue.dying.is_empty()
+            || self.morgue.has_work()
             || self.next_deadline().is_some_and(|due| due <= self.now_ms)
             || self.is_applying_policies()
     }

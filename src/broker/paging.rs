@@ -1,7 +1,6 @@
 //! Messages that are not in memory: who waits for them, and what happens when they come.
 
 use super::Core;
-use super::dead_letter::Death;
 use super::message::{MessageId, PageWork};
 use super::outlet::SocketKey;
 use super::queue::{Entry, QueueKey};
@@ -12,7 +11,6 @@ pub(super) struct PageWaiters {
     queues: Vec<QueueKey>,
     /// Clients that want a message by hand.
     sockets: Vec<SocketKey>,
-    pub(super) deaths: Vec<Death>,
 }
 
 impl Core {
@@ -33,7 +31,7 @@ impl Core {
     pub fn page_in(&mut self, block: u64, encoded: &[u8]) -> Vec<SocketKey> {
         self.messages.page_in(block, encoded);
         let waiters = self.page_waiters.remove(&block).unwrap_or_default();
-        self.morgue.dying.extend(waiters.deaths);
+        self.morgue.on_block(block);
         for key in waiters.queues {
             if let Some(queue) = self.traffic.queues.get_mut(key) {
                 queue.awaited_block = None;

@@ -102,9 +102,13 @@ impl<'a> Reader<'a> {
 }
 
 impl Core {
+    /// New messages get ids from here on. Comes before messages are recovered, which have older ones.
+    pub fn begin_messages(&mut self, next: MessageId) {
+        self.messages.begin_at(next);
+    }
+
     /// From now on what must survive is written down. Comes after everything was recovered.
-    pub fn begin_journal(&mut self, next_message: MessageId, next_queue: QueueId) {
-        self.messages.begin_at(next_message);
+    pub fn begin_journal(&mut self, next_queue: QueueId) {
         self.next_queue_id = next_queue.0.max(self.next_window_id);
         self.journal = Some(Journal {
             notes: std::mem::take(&mut self.outdated_notes),

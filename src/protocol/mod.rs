@@ -110,8 +110,8 @@ impl Hub {
     }
 
     /// From now on there is a store behind the broker. Comes after everything was recovered from it.
-    fn begin_store(&mut self, next_message: MessageId, next_queue: QueueId) {
-        self.core.begin_journal(next_message, next_queue);
+    fn begin_store(&mut self, next_queue: QueueId) {
+        self.core.begin_journal(next_queue);
         self.has_store = true;
     }
 
@@ -169,6 +169,19 @@ impl Hub {
             (false, false) => None,
         };
         self.outside_alarm.as_deref().or(own)
+    }
+
+    /// Takes over what may change while the broker runs.
+    pub fn reconfigure(&mut self, wanted: &Config) {
+        self.config.reload(wanted);
+        self.core.consumer_timeout_ms = self.config.limits.consumer_timeout_ms;
+    }
+
+    /// All batches up to the first number are stored, those up to the second were given to the store.
+    /// `None` in a broker without one.
+    pub fn store_progress(&self) -> Option<(u64, u64)> {
+        self.has_store
+            .then(|| (self.stored_up_to, self.next_batch - 1))
     }
 
     /// What the store is to do next, as one batch; none if there is nothing. In a broker without a
@@ -259,7 +272,7 @@ impl Hub {
     /// Gives a message to the queues on its route, and where it dies at once, to those of its dead
     /// letters: they have to be stored before it is confirmed.
     #[inline]
-    fn publish(&mut self, route: &Route, message: &Message<'_>, traits: Traits) -> Published {
+    fn publish(&mut self, route: &Route, message: &Message<'_>, traits: &Traits) -> Published {
         let published = self
             .core
             .publish(route, message, traits, &mut self.outboxes);

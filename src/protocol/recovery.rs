@@ -29,6 +29,7 @@ impl Hub {
                 log::error!("could not declare again, {why}: {definition:?}");
             }
         }
+        self.core.begin_messages(recovered.next_message);
         for references in &recovered.references {
             let counts = references.counts();
             for block in references.blocks() {
@@ -50,7 +51,7 @@ impl Hub {
         }
         self.core
             .recover_messages(queues, attributes, failures, keys);
-        self.begin_store(recovered.next_message, recovered.next_queue);
+        self.begin_store(recovered.next_queue);
     }
 }
 

@@ -33,9 +33,12 @@ pub(super) enum Bind {
 }
 
 impl Bind {
-    /// `127.0.0.1`, `[::1]:5673`, `localhost`, `unix:/path` or a path with a slash. `port` is for
-    /// those that name none.
+    /// `127.0.0.1`, `[::1]:5673`, `localhost`, `5673` for all addresses, `unix:/path` or a path with a
+    /// slash. `port` is for those that name none.
     pub fn parse(text: &str, port: u16) -> io::Result<Bind> {
+        if let Ok(port) = text.parse() {
+            return Ok(Bind::Everywhere(port));
+        }
         if let Some(path) = text.strip_prefix("unix:") {
             return match path {
                 "" => Err(invalid(text)),
@@ -108,6 +111,7 @@ mod tests {
             ("localhost:0", "localhost:0"),
             ("unix:relative", "unix:relative"),
             ("/run/leveret", "unix:/run/leveret"),
+            ("5673", "[::]:5673"),
         ] {
             assert_eq!(Bind::parse(text, 5672).unwrap().to_string(), expected);
         }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::Waker;
 
+use crate::config::Config;
+
 /// What other threads may ask of the loop.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
@@ -17,6 +19,9 @@ pub enum Command {
     Block(String),
     /// Take the block back.
     Unblock,
+    /// Take over what may change while the broker runs ([`Effect::Reload`](crate::config::Effect));
+    /// the rest stays as it was.
+    Reconfigure(Box<Config>),
     /// Begin or end the tracing of a virtual host (RabbitMQ: firehose). One that does not exist is
     /// logged and left alone.
     Trace { virtual_host: String, on: bool },

@@ -6,24 +6,31 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use mio::{Events, Poll, Waker};
 
+use super::Reload;
 use super::address::Address;
 use super::clock::Clock;
 use super::control::{COMMANDS_MAX, Command, Handle};
 use super::entropy;
+use super::inherited::Inherited;
 use super::input::SCRATCH_ROOM;
 use super::listener::Listeners;
-use super::signal::Signals;
+use super::notify::Notifier;
+use super::reloader::Reloader;
+use super::signal::{Signals, Wish};
 use super::socket::{Flushed, Socket};
 use super::socket_table::SocketTable;
+use super::state_dump::log_state;
 use super::store_link::StoreLink;
 use super::timer::Timers;
 use super::token::Source;
 use super::transport::Transport;
+use super::watchdog::Watchdog;
 use crate::config::{Config, Limits};
 use crate::protocol::{Hub, Machine, Now, Peer, SocketKey};
 
@@ -40,6 +47,11 @@ pub(super) struct EventLoop {
     timers: Timers,
     commands: Receiver<Command>,
     signals: Option<Signals>,
+    reloader: Option<Reloader>,
+    notifier: Arc<Notifier>,
+    watchdog: Watchdog,
+    /// Another handle to ourselves, for those who work for us.
+    handle: Handle,
     /// What every socket reads into.
     scratch: Box<[u8]>,
     /// Sockets with input, each once, served in turn.
@@ -57,8 +69,11 @@ pub(super) struct EventLoop {
 }
 
 impl EventLoop {
-    pub fn bind(config: Config) -> io::Result<(EventLoop, Handle, Vec<Address>)> {
-        let mut listeners = Listeners::bind(&config)?;
+    pub fn bind(
+        config: Config,
+        inherited: Inherited,
+    ) -> io::Result<(EventLoop, Handle, Vec<Address>)> {
+        let mut listeners = Listeners::bind(&config, inherited)?;
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), Source::Waker.token())?;
         let (handle, commands) = Handle::new(waker);
@@ -88,6 +103,10 @@ impl EventLoop {
             timers: Timers::default(),
             commands,
             signals: None,
+            reloader: None,
+            notifier: Arc::default(),
+            watchdog: Watchdog::default(),
+            handle: handle.clone(),
             ready: VecDeque::new(),
             woken: Vec::new(),
             to_flush: Vec::new(),
@@ -98,13 +117,20 @@ impl EventLoop {
         Ok((event_loop, handle, addresses))
     }
 
-    pub fn stop_on_signals(&mut self) -> io::Result<()> {
+    pub fn obey_signals(&mut self, reload: Reload) -> io::Result<()> {
         self.signals = Some(Signals::install(self.poll.registry())?);
+        self.reloader = Some(Reloader::new(reload));
         Ok(())
+    }
+
+    pub fn notify(&mut self, notifier: Notifier) {
+        self.notifier = Arc::new(notifier);
+        self.watchdog = Watchdog::new(Arc::clone(&self.notifier), self.clock.monotonic_ms());
     }
 
     /// Turns until stopped.
     pub fn run(mut self) -> io::Result<()> {
+        self.notifier.ready();
         while !self.has_stopped() {
             self.turn()?;
         }
@@ -120,6 +146,7 @@ impl EventLoop {
         self.poll()?;
         self.turns += 1;
         let now = self.clock.now();
+        self.watchdog.fire_due(now.monotonic_ms);
         self.hub.begin_turn(now);
         self.obey(now);
         self.hear_from_store();
@@ -186,6 +213,7 @@ impl EventLoop {
             due.map(|unix_ms| self.clock.monotonic_at(unix_ms)),
             self.timers.next_due(),
             self.listeners.next_deadline(),
+            self.watchdog.next_due(),
             self.stop_by,
         ];
         let deadline = deadlines.into_iter().flatten().min()?;
@@ -195,11 +223,15 @@ impl EventLoop {
 
     /// What other threads and the operating system tell us to do.
     fn obey(&mut self, now: Now) {
-        let signals = self.signals.as_mut().map_or(0, Signals::take);
-        for _ in 0..signals {
-            match self.stop_by {
-                None => self.stop(self.limits.stop_timeout_ms, now),
-                Some(_) => self.stop(0, now),
+        let wishes = self.signals.as_mut().map(Signals::take);
+        for wish in wishes.into_iter().flatten() {
+            match (wish, self.stop_by) {
+                (Wish::Stop, None) => self.stop(self.limits.stop_timeout_ms, now),
+                (Wish::Stop, Some(_)) => self.stop(0, now),
+                (Wish::Reload, _) => self.reload(),
+                (Wish::Describe, _) => {
+                    log_state(&self.hub, self.sockets.len(), now.monotonic_ms);
+                }
             }
         }
         // Who sends more meanwhile wakes us again.
@@ -212,8 +244,18 @@ impl EventLoop {
                 Command::StopNow => self.stop(0, now),
                 Command::Block(reason) => self.hub.set_blocked(Some(&reason)),
                 Command::Unblock => self.hub.set_blocked(None),
+                Command::Reconfigure(wanted) => {
+                    self.hub.reconfigure(&wanted);
+                    self.limits = self.hub.config.limits.clone();
+                }
                 Command::Trace { virtual_host, on } => self.trace(&virtual_host, on),
             }
+        }
+    }
+
+    fn reload(&self) {
+        if let Some(reloader) = &self.reloader {
+            reloader.start(self.handle.clone(), Arc::clone(&self.notifier));
         }
     }
 
@@ -374,6 +416,7 @@ impl EventLoop {
             return;
         }
         log::info!("stopping, with {} connections", self.sockets.len());
+        self.notifier.stopping();
         self.stop_by = Some(stop_by);
         self.listeners.close();
         for key in self.sockets.keys() {

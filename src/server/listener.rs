@@ -8,20 +8,22 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use mio::net::{TcpListener, UnixListener};
+use mio::net::{TcpListener, TcpStream, UnixListener};
 use mio::{Interest, Registry};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::address::{Address, Bind};
+use super::inherited::Inherited;
 use super::token::{LISTENERS_MAX, Source};
 use super::transport::Transport;
 use super::unix_socket::SocketFile;
-use crate::config::Config;
+use crate::config::{Config, TcpOptions};
 use crate::protocol::Peer;
 
 pub(super) struct Listeners {
     all: Vec<Listener>,
+    tcp: TcpOptions,
     /// Whom to ask first, so that a storm on one address does not starve the others.
     next: usize,
     /// No descriptors left: no accepts before this (monotonic ms), unless a socket closes.
@@ -41,18 +43,30 @@ enum Kind {
     Tcp(TcpListener),
     Unix(
         UnixListener,
-        #[expect(dead_code, reason = "removes the file when dropped")] SocketFile,
+        /// `None`: the file is somebody else's.
+        #[expect(dead_code, reason = "removes the file when dropped")]
+        Option<SocketFile>,
     ),
 }
 
 impl Listeners {
     /// # Errors
     /// `could not bind 0.0.0.0:5672: Address already in use`, of the first address that fails.
-    pub fn bind(config: &Config) -> io::Result<Listeners> {
-        let mut all = Vec::new();
-        for bind in wanted(config)? {
-            bind_one(&bind, only_ipv6(config, &bind), &mut all)
-                .map_err(|error| could_not_bind(&bind, &error))?;
+    pub fn bind(config: &Config, inherited: Inherited) -> io::Result<Listeners> {
+        let wanted = wanted(config, inherited.is_empty())?;
+        let mut all = taken_over(inherited)?;
+        for bind in wanted {
+            bind_one(
+                &bind,
+                only_ipv6(config, &bind),
+                backlog(&config.tcp),
+                &mut all,
+            )
+            .map_err(|error| could_not_bind(&bind, &error))?;
+        }
+        if all.is_empty() {
+            let message = "nothing to listen on: listeners.tcp = none";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         if all.len() > LISTENERS_MAX {
             let message = format!("at most {LISTENERS_MAX} addresses to listen on");
@@ -60,6 +74,7 @@ impl Listeners {
         }
         Ok(Listeners {
             all,
+            tcp: config.tcp.clone(),
             next: 0,
             paused_until: None,
             complained: false,
@@ -71,12 +86,13 @@ impl Listeners {
     /// # Errors
     /// Somebody else was faster on the same port.
     pub fn listen(&mut self, registry: &Registry) -> io::Result<()> {
+        let backlog = backlog(&self.tcp);
         for (index, listener) in self.all.iter_mut().enumerate() {
             let token = Source::Listener(index).token();
             match &mut listener.kind {
                 Kind::Tcp(l) => {
                     SockRef::from(&*l)
-                        .listen(BACKLOG)
+                        .listen(backlog)
                         .map_err(|error| could_not_bind(&listener.address, &error))?;
                     registry.register(l, token, Interest::READABLE)?;
                 }
@@ -116,7 +132,7 @@ impl Listeners {
             if !listener.pending {
                 continue;
             }
-            match listener.accept() {
+            match listener.accept(&self.tcp) {
                 Ok(Some(accepted)) => return Some(accepted),
                 Ok(None) => {}
                 Err(error) => {
@@ -154,9 +170,9 @@ impl Listeners {
 
 impl Listener {
     /// `Ok(None)`: the backlog is empty. An error: accepting again now would fail again.
-    fn accept(&mut self) -> io::Result<Option<(Transport, Peer)>> {
+    fn accept(&mut self, options: &TcpOptions) -> io::Result<Option<(Transport, Peer)>> {
         loop {
-            let error = match self.accept_once() {
+            let error = match self.accept_once(options) {
                 Ok(accepted) => return Ok(Some(accepted)),
                 Err(error) => error,
             };
@@ -177,13 +193,13 @@ impl Listener {
         }
     }
 
-    fn accept_once(&mut self) -> io::Result<(Transport, Peer)> {
+    fn accept_once(&mut self, options: &TcpOptions) -> io::Result<(Transport, Peer)> {
         match &self.kind {
             Kind::Tcp(listener) => {
                 let (stream, remote) = listener.accept()?;
-                // A latency measure, not worth a connection: it fails when the peer is gone already.
-                if let Err(error) = stream.set_nodelay(true) {
-                    log::debug!("TCP_NODELAY for {remote}: {error}");
+                // Not worth a connection: it fails when the peer is gone already.
+                if let Err(error) = set_options(&stream, options) {
+                    log::debug!("socket options for {remote}: {error}");
                 }
                 let local = stream.local_addr().map(plain);
                 let remote = plain(remote);
@@ -231,12 +247,63 @@ fn plain(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-fn wanted(config: &Config) -> io::Result<Vec<Bind>> {
+fn wanted(config: &Config, by_default: bool) -> io::Result<Vec<Bind>> {
+    if !config.listen_plain {
+        return Ok(Vec::new());
+    }
     if config.bind.is_empty() {
-        return Ok(vec![Bind::Everywhere(config.port)]);
+        let everywhere = Bind::Everywhere(config.port);
+        return Ok(if by_default {
+            vec![everywhere]
+        } else {
+            Vec::new()
+        });
     }
     let parse = |text: &String| Bind::parse(text, config.port);
     config.bind.iter().map(parse).collect()
+}
+
+fn taken_over(inherited: Inherited) -> io::Result<Vec<Listener>> {
+    let mut all = Vec::new();
+    for listener in inherited.tcp {
+        listener.set_nonblocking(true)?;
+        all.push(Listener {
+            address: Address::Tcp(listener.local_addr()?),
+            kind: Kind::Tcp(TcpListener::from_std(listener)),
+            pending: false,
+        });
+    }
+    for listener in inherited.unix {
+        listener.set_nonblocking(true)?;
+        let path = listener.local_addr()?.as_pathname().map(PathBuf::from);
+        all.push(Listener {
+            address: Address::Unix(path.unwrap_or_default()),
+            kind: Kind::Unix(UnixListener::from_std(listener), None),
+            pending: false,
+        });
+    }
+    Ok(all)
+}
+
+fn set_options(stream: &TcpStream, options: &TcpOptions) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    if options.nodelay {
+        socket.set_tcp_nodelay(true)?;
+    }
+    if options.keepalive {
+        socket.set_keepalive(true)?;
+    }
+    if let Some(bytes) = options.receive_buffer {
+        socket.set_recv_buffer_size(bytes as usize)?;
+    }
+    if let Some(bytes) = options.send_buffer {
+        socket.set_send_buffer_size(bytes as usize)?;
+    }
+    Ok(())
+}
+
+fn backlog(options: &TcpOptions) -> i32 {
+    i32::try_from(options.backlog).unwrap_or(i32::MAX)
 }
 
 /// `::` takes IPv4 along, unless IPv4 has addresses of its own: the two would collide.
@@ -250,9 +317,9 @@ fn only_ipv6(config: &Config, bind: &Bind) -> bool {
 
 /// A name may have an IPv6 address on a machine without IPv6, so one of several addresses is enough,
 /// unless the others failed for a better reason. [`Bind::Everywhere`] stops at the first success.
-fn bind_one(bind: &Bind, only_ipv6: bool, all: &mut Vec<Listener>) -> io::Result<()> {
+fn bind_one(bind: &Bind, only_ipv6: bool, backlog: i32, all: &mut Vec<Listener>) -> io::Result<()> {
     if let Bind::Unix(path) = bind {
-        all.push(listen_unix(path.clone())?);
+        all.push(listen_unix(path.clone(), backlog)?);
         return Ok(());
     }
     let count_before = all.len();
@@ -291,10 +358,10 @@ fn listen_tcp(address: SocketAddr, only_ipv6: bool) -> io::Result<Listener> {
     })
 }
 
-fn listen_unix(path: PathBuf) -> io::Result<Listener> {
-    let (listener, file) = SocketFile::bind(&path, BACKLOG)?;
+fn listen_unix(path: PathBuf, backlog: i32) -> io::Result<Listener> {
+    let (listener, file) = SocketFile::bind(&path, backlog)?;
     Ok(Listener {
-        kind: Kind::Unix(UnixListener::from_std(listener), file),
+        kind: Kind::Unix(UnixListener::from_std(listener), Some(file)),
         address: Address::Unix(path),
         pending: false,
     })
@@ -313,9 +380,5 @@ fn could_not_bind(bind: &impl Display, error: &io::Error) -> io::Error {
     let text = text.split(" (os error").next().unwrap_or(&text);
     io::Error::new(error.kind(), format!("could not bind {bind}: {text}"))
 }
-
-/// Peers that the operating system lets wait; it may cut this down (`net.core.somaxconn`). Beyond it
-/// connecting peers are told nothing and try again.
-const BACKLOG: i32 = 4096;
 
 const PAUSE_MS: u64 = 1000;

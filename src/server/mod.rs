@@ -11,6 +11,7 @@
 //! listener     where peers knock; unix_socket, address: how and where
 //! timer        one deadline per socket, coarse enough to be cheap
 //! control      commands from other threads; signal: from the operating system
+//! notify       word to the service manager; inherited: the sockets it opened for us
 //! ```
 
 mod address;
@@ -19,25 +20,36 @@ mod control;
 mod entropy;
 mod event_loop;
 mod file_limit;
+mod inherited;
 mod input;
 mod listener;
+mod notify;
+mod reloader;
 mod signal;
 mod socket;
 mod socket_table;
+mod state_dump;
 mod store_link;
 mod timer;
 mod token;
 mod transport;
 mod unix_socket;
+mod watchdog;
 
 use std::io;
 
 pub use address::Address;
 pub use control::{Command, Handle};
 pub use file_limit::raise_file_limit;
+pub use inherited::Inherited;
+pub use notify::Notifier;
 
 use crate::config::Config;
 use event_loop::EventLoop;
+
+/// Finds out what the configuration is to be; `None` keeps it. It may read files, and is not called
+/// twice at a time.
+pub type Reload = Box<dyn FnMut() -> Option<Config> + Send>;
 
 /// A broker whose listening sockets are bound; [`run`](Server::run) serves them on this thread.
 ///
@@ -55,7 +67,16 @@ impl Server {
     /// # Errors
     /// An address that cannot be bound, as `could not bind 0.0.0.0:5672: Address already in use`.
     pub fn bind(config: Config) -> io::Result<Server> {
-        let (event_loop, handle, addresses) = EventLoop::bind(config)?;
+        Server::adopt(config, Inherited::default())
+    }
+
+    /// As [`Server::bind`], with sockets that listen already. They are served beside `config.bind`;
+    /// where that is empty, they alone are.
+    ///
+    /// # Errors
+    /// As [`Server::bind`].
+    pub fn adopt(config: Config, inherited: Inherited) -> io::Result<Server> {
+        let (event_loop, handle, addresses) = EventLoop::bind(config, inherited)?;
         Ok(Server {
             event_loop,
             handle,
@@ -73,10 +94,20 @@ impl Server {
         self.handle.clone()
     }
 
-    /// SIGTERM and SIGINT stop this server gracefully, the second of them at once. For a program
-    /// that is the broker; an embedded broker leaves the signals to its host.
-    pub fn stop_on_signals(&mut self) -> io::Result<()> {
-        self.event_loop.stop_on_signals()
+    /// SIGTERM and SIGINT stop this server gracefully, the second of them at once. SIGHUP calls
+    /// `reload` on a thread of its own and takes over what it returns ([`Command::Reconfigure`]).
+    /// SIGUSR1 writes the state into the log. For a program that is the broker; an embedded broker
+    /// leaves the signals to its host.
+    ///
+    /// # Errors
+    /// No descriptors for it.
+    pub fn obey_signals(&mut self, reload: Reload) -> io::Result<()> {
+        self.event_loop.obey_signals(reload)
+    }
+
+    /// Keeps the service manager informed from here on.
+    pub fn notify(&mut self, notifier: Notifier) {
+        self.event_loop.notify(notifier);
     }
 
     /// Serves until it is told to stop.

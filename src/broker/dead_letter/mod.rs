@@ -16,6 +16,7 @@
 
 pub mod history;
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::journal::QueueId;
@@ -92,14 +93,29 @@ pub(super) struct Death {
 /// Dead letters that wait.
 #[derive(Default)]
 pub(super) struct Morgue {
-    /// To be buried next.
-    pub dying: std::collections::VecDeque<Death>,
+    /// To be buried next, in this order.
+    dying: VecDeque<Death>,
+    /// The block of the next of them, while that is read back. The others wait with it: they would
+    /// overtake it.
+    awaited_block: Option<u64>,
     /// Nobody took them when they were published last.
     stuck: Vec<Death>,
     stuck_due: Option<u64>,
     /// Cycles that the log has told about, by their queues.
     told: Vec<Vec<u8>>,
     route: Route,
+}
+
+impl Morgue {
+    /// Whether something can be buried now.
+    pub fn has_work(&self) -> bool {
+        !self.dying.is_empty() && self.awaited_block.is_none()
+    }
+
+    /// A block was read back.
+    pub fn on_block(&mut self, block: u64) {
+        self.awaited_block.take_if(|awaited| *awaited == block);
+    }
 }
 
 impl Core {
@@ -133,10 +149,18 @@ impl Core {
     /// Publishes dead letters; what is left for the next time is bounded work then.
     pub(super) fn bury(&mut self, outlet: &mut impl Outlet) {
         for _ in 0..BURIALS_PER_STEP {
-            let Some(death) = self.morgue.dying.pop_front() else {
+            let Some(next) = self.morgue.dying.front() else {
                 return;
             };
-            self.bury_one(death, outlet);
+            let id = next.entry.message();
+            if self.messages.get(id).is_none() && self.messages.is_paged_out(id) {
+                self.messages.request(id);
+                self.morgue.awaited_block = Some(id.block());
+                return;
+            }
+            if let Some(death) = self.morgue.dying.pop_front() {
+                self.bury_one(death, outlet);
+            }
         }
     }
 
@@ -147,13 +171,6 @@ impl Core {
     }
 
     fn bury_one(&mut self, death: Death, outlet: &mut impl Outlet) {
-        let id = death.entry.message();
-        if self.messages.get(id).is_none() && self.messages.is_paged_out(id) {
-            self.messages.request(id);
-            let waiters = self.page_waiters.entry(id.block()).or_default();
-            waiters.deaths.push(death);
-            return;
-        }
         let done = match &death.origin.purpose {
             Purpose::Delay => {
                 self.publish_delayed(&death.origin, death.entry, outlet);
@@ -165,7 +182,7 @@ impl Core {
             } => self.publish_dead_letter(&death, routing_key.as_deref(), outlet) || !at_least_once,
         };
         if done {
-            self.let_go(death.queue, id);
+            self.let_go(death.queue, death.entry.message());
             return;
         }
         self.morgue.stuck.push(death);
@@ -206,7 +223,7 @@ impl Core {
         let letter = letter.message();
         let mut route = std::mem::take(&mut self.morgue.route);
         let is_taken = self.find_grave(origin, &letter, &mut route)
-            && !self.is_refused_by_all(&route, &letter, outlet);
+            && (route.is_empty() || !self.is_refused_by_all(&route, &letter, outlet));
         self.morgue.route = route;
         is_taken
     }
@@ -217,12 +234,12 @@ impl Core {
         letter: &Message<'_>,
         outlet: &mut impl Outlet,
     ) -> bool {
-        let published = self.publish(route, letter, Traits::of(letter), outlet);
+        let published = self.publish(route, letter, &Traits::of(letter), outlet);
         published == Published::Refused && self.refusals == route.queues.len()
     }
 
-    /// Finds the queues for a dead letter, without those where it would go round in circles. Whether
-    /// there are any.
+    /// Finds the queues for a dead letter, and takes away those where it would go round in circles.
+    /// Whether there were any: waiting would not end a circle.
     fn find_grave(&mut self, origin: &Origin, letter: &Message<'_>, route: &mut Route) -> bool {
         let Some(virtual_host) = self.virtual_hosts.get(origin.virtual_host) else {
             return false;
@@ -237,6 +254,7 @@ impl Core {
         let keys = shown_keys(letter, &properties);
         self.routing.unasked = Unasked::All;
         self.route(exchange, &keys, &properties, route);
+        let was_found = !route.is_empty();
         let (queues, told) = (&self.traffic.queues, &mut self.morgue.told);
         route.queues.retain(|key| {
             let Some(cycle) = Cycle::find(headers, &queues[*key].name) else {
@@ -245,7 +263,7 @@ impl Core {
             tell_once(&cycle, told);
             false
         });
-        !route.is_empty()
+        was_found
     }
 }
 

@@ -41,6 +41,13 @@ pub struct Traits {
 }
 
 impl Traits {
+    /// Those of a message without properties.
+    pub const NONE: Traits = Traits {
+        persistent: false,
+        priority: 0,
+        expiration_ms: None,
+    };
+
     pub fn of(message: &Message<'_>) -> Self {
         let Attributes {
             priority,

@@ -1,16 +1,52 @@
 //! Every default and every limit, in one struct that is passed down and never global.
+//!
+//! The struct is plain data: an embedding program fills it in. How it is written down is the business of
+//! the modules below, which are pure: text in, values out. Reading files is left to the program.
+//!
+//! ```text
+//! section      parts of Config: TLS, TCP, log, access, watermarks
+//! table, keys  a row a key: the only place where it is defined
+//! values       the kinds of values in it, both ways
+//! known        RabbitMQ's keys that have no meaning here
+//! syntax       rabbitmq.conf's `key = value`
+//! environment  variables that stand for keys
+//! sources      settings from everywhere -> one Config, and which value came from where
+//! ```
+
+pub mod environment;
+mod keys;
+mod known;
+mod section;
+pub mod sources;
+pub mod syntax;
+mod table;
+mod values;
 
 use std::path::PathBuf;
 
+pub use keys::{Change, Effect};
+pub use section::{
+    Access, CATEGORIES, Category, Format, Log, LoginFrom, TcpOptions, Tls, TlsOptions, TlsVersion,
+    Verify, Watermark, Watermarks,
+};
+
 /// What the broker is told before it starts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Addresses to listen on for AMQP: an IP address or a host name, both with an optional port
-    /// (`[::1]:5673`), or a Unix socket (`unix:/path`, or any path with a slash). Empty: every IPv4
-    /// and IPv6 address.
+    /// (`[::1]:5673`), a port alone for all addresses, or a Unix socket (`unix:/path`, or any path
+    /// with a slash). Empty: every IPv4 and IPv6 address.
     pub bind: Vec<String>,
-    /// AMQP port; 0 lets the operating system choose.
+    /// AMQP port of addresses that name none; 0 lets the operating system choose.
     pub port: u16,
+    /// Whether AMQP is served without TLS at all (RabbitMQ: `listeners.tcp = none`).
+    pub listen_plain: bool,
+    /// AMQP over TLS.
+    pub tls: Tls,
+    /// Options of the sockets of clients.
+    pub tcp: TcpOptions,
+    /// Connections begin with the proxy's header (PROXY protocol v1 and v2).
+    pub proxy_protocol: bool,
     /// Where durable definitions and persistent messages live. Without, nothing survives the broker,
     /// and confirms wait for nothing.
     pub data_dir: Option<PathBuf>,
@@ -18,12 +54,26 @@ pub struct Config {
     pub sync_interval_ms: u64,
     /// Port of the management API.
     pub http_port: Option<u16>,
+    /// Its address; without, all of them.
+    pub http_ip: Option<String>,
+    /// Port of the metrics for Prometheus.
+    pub prometheus_port: Option<u16>,
+    /// Definitions to import at start (RabbitMQ: `load_definitions`).
+    pub load_definitions: Option<PathBuf>,
+    /// Who may come in, in a broker that knows nobody yet.
+    pub access: Access,
+    /// When publishers are blocked to save memory and disk.
+    pub watermarks: Watermarks,
+    /// What the program logs, and where to; an embedded broker leaves that to its host.
+    pub log: Log,
+    /// The program writes its process id there, and removes the file at its end.
+    pub pid_file: Option<PathBuf>,
     pub limits: Limits,
     pub server: ServerIdentity,
 }
 
 /// Bounds. Each says what happens when it is reached.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
     /// Highest channel number; a client that asks for more is refused (530).
     pub channel_max: u16,
@@ -39,6 +89,10 @@ pub struct Limits {
     pub handshake_timeout_ms: u64,
     /// A peer that does not answer `connection.close` within this is dropped.
     pub closing_timeout_ms: u64,
+    /// Connections of the whole broker; a client beyond is refused (530).
+    pub connections_max: Option<u32>,
+    /// Channels of the whole broker (RabbitMQ: `channel_max_per_node`).
+    pub channels_max: Option<u32>,
     /// Largest message body; a larger one closes its channel (406; RabbitMQ: `max_message_size`).
     pub message_size_max_bytes: u64,
     /// A delivery that is unacked for longer ends its consumer, or its channel (RabbitMQ:
@@ -61,7 +115,7 @@ pub struct Limits {
 }
 
 /// How the broker introduces itself in `connection.start`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ServerIdentity {
     /// `RabbitMQ`, because clients choose their behaviour by it: kombu takes any other product for one
     /// where `basic.qos` with global=false changes running consumers, and a Celery worker then
@@ -80,9 +134,20 @@ impl Default for Config {
         Config {
             bind: Vec::new(),
             port: 5672,
+            listen_plain: true,
+            tls: Tls::default(),
+            tcp: TcpOptions::default(),
+            proxy_protocol: false,
             data_dir: None,
             sync_interval_ms: 100,
             http_port: None,
+            http_ip: None,
+            prometheus_port: None,
+            load_definitions: None,
+            access: Access::default(),
+            watermarks: Watermarks::default(),
+            log: Log::default(),
+            pid_file: None,
             limits: Limits::default(),
             server: ServerIdentity::default(),
         }
@@ -99,12 +164,14 @@ impl Default for Limits {
             heartbeat_seconds: 60,
             handshake_timeout_ms: 10_000,
             closing_timeout_ms: 30_000,
+            connections_max: None,
+            channels_max: None,
             message_size_max_bytes: 128 << 20,
             consumer_timeout_ms: None,
             outbox_bytes_max: 256 << 10,
             read_bytes_max: 128 << 10,
             turn_bytes_max: 1 << 20,
-            stop_timeout_ms: 5_000,
+            stop_timeout_ms: 3_000,
             messages_bytes_budget: 32 << 20,
             messages_bytes_max: 1 << 30,
         }

@@ -1,84 +1,15 @@
-//! The broker as a program: what it prints, how it exits.
+//! What it prints, and how it exits.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use leveret::wire::amqp::frame::encode_method;
 use leveret::wire::amqp::{Table, connection};
-use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
+use rustix::process::Signal;
 
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// A running program; killed when dropped.
-struct Program {
-    child: Child,
-    address: String,
-    /// Where it runs, and makes its data directory.
-    _home: TempDir,
-}
-
-impl Program {
-    fn start(mut command: Command) -> Program {
-        let home = tempfile::tempdir().unwrap();
-        let mut child = command
-            .current_dir(home.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut ready = String::new();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        stdout.read_line(&mut ready).unwrap();
-        child.stdout = Some(stdout.into_inner());
-        let address = ready.trim_end().strip_prefix("ready amqp=");
-        let address = address.expect("a ready line").to_owned();
-        Program {
-            child,
-            address,
-            _home: home,
-        }
-    }
-
-    fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    /// The exit, with the rest of standard output and all of standard error.
-    fn wait(mut self) -> (ExitStatus, String, String) {
-        let (mut out, mut err) = (String::new(), String::new());
-        let stdout = self.child.stdout.as_mut().unwrap();
-        stdout.read_to_string(&mut out).unwrap();
-        let stderr = self.child.stderr.as_mut().unwrap();
-        stderr.read_to_string(&mut err).unwrap();
-        (self.child.wait().unwrap(), out, err)
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn leveret(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
-    command.args(arguments);
-    command
-}
-
-fn run(arguments: &[&str]) -> Output {
-    leveret(arguments).output().unwrap()
-}
+use crate::process::{LOCAL, PATIENCE, Program, leveret, run};
 
 fn assert_served(stream: &mut TcpStream) {
     stream.write_all(b"AMQP\x00\x00\x09\x01").unwrap();
@@ -86,8 +17,6 @@ fn assert_served(stream: &mut TcpStream) {
     stream.read_exact(&mut frame_type).unwrap();
     assert_eq!(frame_type, [1]);
 }
-
-const LOCAL: [&str; 4] = ["--bind", "127.0.0.1", "--port", "0"];
 
 #[test]
 fn it_says_where_it_is_ready_and_nothing_else() {

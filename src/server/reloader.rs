@@ -1,0 +1,54 @@
+//! Reads the configuration anew, on a thread that lives as long as that takes: files are not for the
+//! loop.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use super::Reload;
+use super::control::{Command, Handle};
+use super::notify::Notifier;
+
+pub(super) struct Reloader {
+    /// Held by the one thread that reads; the next waits for it, and reads what is newer.
+    reload: Arc<Mutex<Reload>>,
+    /// Threads that read or wait.
+    threads: Arc<AtomicUsize>,
+}
+
+impl Reloader {
+    pub fn new(reload: Reload) -> Reloader {
+        Reloader {
+            reload: Arc::new(Mutex::new(reload)),
+            threads: Arc::default(),
+        }
+    }
+
+    /// Begins. What comes of it is told to the loop as a command.
+    pub fn start(&self, handle: Handle, notifier: Arc<Notifier>) {
+        if self.threads.load(Ordering::Acquire) >= THREADS_MAX {
+            // Who waits already will see the same files.
+            return;
+        }
+        let (reload, threads) = (Arc::clone(&self.reload), Arc::clone(&self.threads));
+        let work = move || {
+            notifier.reloading();
+            let mut reload = reload.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(config) = reload() {
+                // It does not matter to a loop that has ended.
+                handle.send(Command::Reconfigure(Box::new(config)));
+            }
+            threads.fetch_sub(1, Ordering::Release);
+            notifier.ready();
+        };
+        self.threads.fetch_add(1, Ordering::Relaxed);
+        let thread = thread::Builder::new().name("reload".to_owned()).spawn(work);
+        if let Err(error) = thread {
+            self.threads.fetch_sub(1, Ordering::Relaxed);
+            log::error!("the configuration was not read again: {error}");
+        }
+    }
+}
+
+/// One reads, one waits.
+const THREADS_MAX: usize = 2;
