@@ -399,7 +399,7 @@ fn keys_go_with_messages_that_expire_are_dropped_or_purged() {
         queue: b"purged",
         ..Default::default()
     };
-    client.call(purge.clone());
+    client.call(purge);
     for key in ["a", "b"] {
         publish(&mut client, purged, key, "new");
     }

@@ -220,7 +220,10 @@ impl Core {
         let Some(window) = &mut queue.window else {
             return;
         };
-        let is_put_off = queue.retries.as_ref().is_some_and(|it| it.agenda.len() > 0);
+        let is_put_off = queue
+            .retries
+            .as_ref()
+            .is_some_and(|it| !it.agenda.is_empty());
         if queue.unacked > 0 || is_put_off {
             for entry in ready.iter() {
                 self.forget_key(key, entry.message());
