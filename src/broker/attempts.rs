@@ -170,6 +170,7 @@ impl Core {
 
     /// The ready messages are done with.
     pub(super) fn forget_attempts(&mut self, key: QueueKey, ready: &Ready) {
+        self.forget_ready_keys(key, ready);
         if self.traffic.queues[key].attempts.is_empty() {
             return;
         }
@@ -187,6 +188,7 @@ impl Core {
         if !queue.attempts.is_empty() && queue.attempts.remove(&message).is_some() {
             self.note_failure(key, message, None);
         }
+        self.forget_key(key, message);
     }
 }
 

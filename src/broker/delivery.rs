@@ -4,6 +4,7 @@ use super::Core;
 use super::attempts::with_counts;
 use super::channel::ChannelKey;
 use super::dead_letter::Reason;
+use super::deduplication::Seen;
 use super::error::Result;
 use super::message::{Message, MessageId, Messages, Traits};
 use super::outlet::{Delivery, Outlet};
@@ -41,10 +42,9 @@ impl Core {
         if route.is_empty() {
             return Published::Unroutable;
         }
-        let published = self.place(&route.queues, message, traits, outlet);
         match route.asides.is_empty() {
-            true => published,
-            false => self.serve_asides(route, message, traits, published, outlet),
+            true => self.place(&route.queues, message, traits, outlet),
+            false => self.publish_with_asides(route, message, traits, outlet),
         }
     }
 
@@ -62,8 +62,13 @@ impl Core {
             self.enqueue(queue, message, traits, &mut stored, outlet);
         }
         let mut published = Published::Taken;
-        if traits.persistent && !self.holders.is_empty() {
-            published = self.journal(message, &stored);
+        if traits.persistent {
+            if std::mem::take(&mut self.is_repeat_noted) {
+                published = Published::Journaled;
+            }
+            if !self.holders.is_empty() {
+                published = self.journal(message, &stored);
+            }
         }
         self.holders.clear();
         if self.morgue.is_publishing {
@@ -75,16 +80,22 @@ impl Core {
         published
     }
 
-    /// Gives the message to who gets it beside the queues, which did what `published` says.
+    /// Gives the message to the queues, and to who gets it beside them.
     #[inline(never)]
-    fn serve_asides(
+    fn publish_with_asides(
         &mut self,
         route: &Route,
         message: &Message<'_>,
         traits: &Traits,
-        mut published: Published,
         outlet: &mut impl Outlet,
     ) -> Published {
+        if let Some(Aside::Duplicate(exchange, mark)) = self.late_duplicate(route, message) {
+            return match self.drop_at_exchange(exchange, mark) {
+                true => Published::Journaled,
+                false => Published::Taken,
+            };
+        }
+        let mut published = self.place(&route.queues, message, traits, outlet);
         let mut is_routed = !route.queues.is_empty();
         for &aside in &route.asides {
             match aside {
@@ -100,11 +111,33 @@ impl Core {
                         published = delayed;
                     }
                 }
+                Aside::New(..) => {}
+                Aside::Duplicate(exchange, mark) => {
+                    is_routed = true;
+                    let is_noted = self.drop_at_exchange(exchange, mark);
+                    if is_noted && published == Published::Taken {
+                        published = Published::Journaled;
+                    }
+                }
             }
         }
-        match is_routed {
-            true => published,
-            false => Published::Unroutable,
+        if !is_routed {
+            return Published::Unroutable;
+        }
+        self.remember(route, published);
+        published
+    }
+
+    /// Exchanges on the route know the message from now on, unless its publisher is to try again.
+    fn remember(&mut self, route: &Route, published: Published) {
+        if published == Published::Refused {
+            return;
+        }
+        let journaled = self.journaled.filter(|_| published == Published::Journaled);
+        for &aside in &route.asides {
+            if let Aside::New(exchange, mark) = aside {
+                self.remember_at_exchange(exchange, mark, journaled);
+            }
         }
     }
 
@@ -114,6 +147,7 @@ impl Core {
         if let (Some(journal), Some(id)) = (&mut self.journal, stored.0) {
             journal.append(id, &self.holders, &stamped(message, self.now_ms));
             self.messages.mark_stored(id);
+            self.journaled = Some(id);
         }
         Published::Journaled
     }
@@ -165,6 +199,11 @@ impl Core {
         stored: &mut Stored,
         outlet: &mut impl Outlet,
     ) {
+        let seen = self.look_up_in_queue(key, message);
+        if let Seen::Duplicate(number, kept) = seen {
+            self.is_repeat_noted |= self.drop_at_queue(key, (number, kept), traits.persistent);
+            return;
+        }
         self.morgue.is_publishing = true;
         let queue = &self.traffic.queues[key];
         if queue.refuses(message.body.len()) {
@@ -188,6 +227,7 @@ impl Core {
                 self.holders.extend(id);
                 let queue = &mut self.traffic.queues[key];
                 queue.lend(entry.message(), expires_ms, false);
+                self.remember_in_queue(key, seen, entry.message());
             }
             self.traffic
                 .hand_over(key, consumer, message, false, entry, outlet);
@@ -207,6 +247,7 @@ impl Core {
         if let Some(expires_ms) = expires_ms {
             self.track_expiry(key, entry, expires_ms);
         }
+        self.remember_in_queue(key, seen, entry.message());
         self.drop_excess(key);
     }
 

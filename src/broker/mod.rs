@@ -23,6 +23,7 @@ mod connection;
 mod consumer;
 mod counters;
 pub mod dead_letter;
+mod deduplication;
 mod delays;
 mod delivery;
 mod error;
@@ -61,6 +62,7 @@ pub use channel::ChannelKey;
 pub use connection::ConnectionKey;
 pub use consumer::{ConsumeRequest, ConsumerKey};
 pub use counters::{Counters, QueueCounters};
+pub use deduplication::RecoveredKeys;
 pub use delivery::{Getting, Got, Published};
 pub use error::{Error, Result};
 pub use inventory::Inventory;
@@ -80,7 +82,7 @@ use access::Users;
 use connection::Connection;
 use dead_letter::Morgue;
 use history::Replay;
-use journal::{Journal, QueueId};
+use journal::{Journal, Note, QueueId};
 use message::{MessageId, Messages};
 use paging::PageWaiters;
 use policy::{GlobalParameters, Review};
@@ -124,6 +126,12 @@ pub struct Core {
     /// What must survive; taken once a turn. `None` in a broker without a store.
     journal: Option<Journal>,
     next_queue_id: u64,
+    /// Above every id of a queue or an exchange in the notes that a start found.
+    next_window_id: u64,
+    /// The message that was written down last.
+    journaled: Option<MessageId>,
+    /// A queue has dropped the message being published, and noted that.
+    is_repeat_noted: bool,
     /// Durable queues by what the store calls them.
     queue_ids: Map<QueueId, QueueKey>,
     /// Deleted durable queues with deliveries that are still unacked, and how many.
@@ -139,7 +147,7 @@ pub struct Core {
     schedule: Schedule,
     morgue: Morgue,
     /// What was noted about messages that are not there any more.
-    outdated_failures: Vec<(QueueId, MessageId)>,
+    outdated_notes: Vec<Note>,
     /// Queues that did not take the message being published.
     refusals: usize,
     global_parameters: GlobalParameters,
@@ -169,6 +177,9 @@ impl Core {
             discarded: Vec::new(),
             journal: None,
             next_queue_id: 1,
+            next_window_id: 1,
+            journaled: None,
+            is_repeat_noted: false,
             queue_ids: Map::default(),
             graves: Map::default(),
             page_waiters: Map::default(),
@@ -177,7 +188,7 @@ impl Core {
             now_ms: 0,
             schedule: Schedule::default(),
             morgue: Morgue::default(),
-            outdated_failures: Vec::new(),
+            outdated_notes: Vec::new(),
             refusals: 0,
             global_parameters: GlobalParameters::new(),
             review: Review::default(),

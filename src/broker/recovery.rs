@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use super::Core;
 use super::attempts::NotedAttempts;
+use super::deduplication::RecoveredKeys;
 use super::delays::DELAY_QUEUE_PREFIX;
 use super::journal::{
     Definition, Journal, Note, NoteKind, QueueId, StoredBinding, StoredDestination, StoredExchange,
@@ -109,17 +110,12 @@ impl Core {
 
     /// From now on what must survive is written down. Comes after everything was recovered.
     pub fn begin_journal(&mut self, next_queue: QueueId) {
-        self.next_queue_id = next_queue.0;
-        let mut journal = Journal::default();
-        let outdated = std::mem::take(&mut self.outdated_failures);
-        journal
-            .notes
-            .extend(outdated.into_iter().map(|(queue, message)| Note {
-                kind: NoteKind::Failure,
-                key: Note::failure_key(queue, message),
-                value: None,
-            }));
-        self.journal = Some(journal);
+        self.next_queue_id = next_queue.0.max(self.next_window_id);
+        self.journal = Some(Journal {
+            notes: std::mem::take(&mut self.outdated_notes),
+            ..Journal::default()
+        });
+        self.begin_windows();
         self.redefined = false;
     }
 
@@ -181,6 +177,7 @@ impl Core {
         queues: Vec<RecoveredMessages>,
         attributes: impl Iterator<Item = (MessageId, Attributes)>,
         mut failures: RecoveredFailures,
+        mut keys: RecoveredKeys,
     ) {
         let queues = queues.into_iter().filter_map(|recovered| {
             let key = *self.queue_ids.get(&recovered.queue)?;
@@ -207,6 +204,7 @@ impl Core {
                 if id == message {
                     let queue = &mut self.traffic.queues[reader.key];
                     reader.take(message, attributes, queue, &mut failures);
+                    queue.recover_key(message, &mut keys);
                 }
                 match reader.messages.next() {
                     Some(id) => *first = Reverse((id, at)),
@@ -221,7 +219,12 @@ impl Core {
             self.fill_recovered(key, recovered, urgent);
             self.recover_put_off(key, put_off);
         }
-        self.outdated_failures = failures.noted.into_keys().collect();
+        let outdated = failures.noted.into_keys().map(|(queue, message)| Note {
+            kind: NoteKind::Failure,
+            key: Note::failure_key(queue, message),
+            value: None,
+        });
+        self.outdated_notes = outdated.chain(keys.into_outdated()).collect();
     }
 
     fn recover_put_off(&mut self, key: QueueKey, put_off: Vec<(u64, Entry)>) {

@@ -16,6 +16,7 @@ mod backpressure;
 mod bulk;
 mod clean_stop;
 mod dead_letters;
+mod deduplication;
 mod deep_queues;
 mod deep_rules;
 mod delivery_counts;

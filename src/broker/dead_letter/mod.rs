@@ -24,7 +24,7 @@ use super::message::{Message, MessageId, OwnedMessage, Traits};
 use super::name::Name;
 use super::outlet::Outlet;
 use super::queue::{Entry, QueueKey};
-use super::routing::Route;
+use super::routing::{Route, Unasked};
 use super::schedule::Task;
 use super::virtual_host::VirtualHostKey;
 use super::{Core, Published};
@@ -270,6 +270,7 @@ impl Core {
         };
         let headers = properties.headers.unwrap_or(Table::EMPTY);
         let keys = shown_keys(letter, &properties);
+        self.routing.unasked = Unasked::All;
         self.route(exchange, &keys, &properties, route);
         let was_found = !route.is_empty();
         let (queues, told) = (&self.traffic.queues, &mut self.morgue.told);
