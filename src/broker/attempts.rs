@@ -71,7 +71,10 @@ impl Core {
         }
         queue.ready.put_back(entry);
         queue.ready.body_bytes += u64::from(self.messages.body_size(entry.message()));
-        if !queue.is_plain {
+        let is_plain = queue.is_plain;
+        // It may be the first whose time is known here.
+        self.schedule_expiry(key);
+        if !is_plain {
             self.drop_excess(key);
         }
     }

@@ -71,6 +71,9 @@ impl Core {
             }
         }
         self.holders.clear();
+        if self.morgue.is_publishing {
+            self.end_publishing();
+        }
         if self.refusals > 0 {
             return Published::Refused;
         }
@@ -201,6 +204,7 @@ impl Core {
             self.is_repeat_noted |= self.drop_at_queue(key, (number, kept), traits.persistent);
             return;
         }
+        self.morgue.is_publishing = true;
         let queue = &self.traffic.queues[key];
         if queue.refuses(message.body.len()) {
             self.refusals += 1;
@@ -300,6 +304,12 @@ impl Core {
         };
         let queue = &mut self.traffic.queues[key];
         queue.ready.pop();
+        if queue.has_expired(&message, self.now_ms) {
+            self.uncount_body(key, entry.message());
+            self.forget_message(key, entry.message());
+            self.die(key, entry, Reason::Expired);
+            return true;
+        }
         let size = message.body.len() as u64;
         queue.ready.body_bytes = queue.ready.body_bytes.saturating_sub(size);
         let no_ack = self.traffic.consumers[consumer].no_ack;

@@ -1,6 +1,7 @@
 //! Messages that are not in memory: who waits for them, and what happens when they come.
 
 use super::Core;
+use super::dead_letter::Reason;
 use super::message::{MessageId, PageWork};
 use super::outlet::SocketKey;
 use super::queue::{Entry, QueueKey};
@@ -62,8 +63,15 @@ impl Core {
     /// The queue's next message that is in memory; if it must be read back first, its block.
     pub(super) fn next_present(&mut self, key: QueueKey) -> Result<Option<Entry>, u64> {
         while let Some(entry) = self.traffic.queues[key].ready.peek() {
-            if self.messages.get(entry.message()).is_some() {
-                return Ok(Some(entry));
+            if let Some(message) = self.messages.get(entry.message()) {
+                let queue = &mut self.traffic.queues[key];
+                if !queue.has_expired(&message, self.now_ms) {
+                    return Ok(Some(entry));
+                }
+                queue.ready.pop();
+                self.uncount_body(key, entry.message());
+                self.die(key, entry, Reason::Expired);
+                continue;
             }
             if self.messages.is_paged_out(entry.message()) {
                 self.messages.request(entry.message());

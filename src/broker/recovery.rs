@@ -14,6 +14,7 @@ use super::journal::{
 };
 use super::message::{Attributes, MessageId};
 use super::queue::{Entry, Ids, PackedIds, Queue, QueueKey};
+use super::schedule::Task;
 use super::topology::binding::{BindRequest, Binding, Destination};
 use super::topology::exchange::{Exchange, ExchangeDeclaration};
 use super::topology::queue::QueueDeclaration;
@@ -253,6 +254,13 @@ impl Core {
             }
         }
         self.schedule_expiry(key);
+        // Unacked messages are ready again, so there may be more than the queue may hold.
+        let queue = &mut self.traffic.queues[key];
+        if !queue.is_plain {
+            let place = &mut queue.excess_due;
+            self.schedule
+                .set(place, Task::Excess(key), Some(self.now_ms));
+        }
     }
 
     /// A block of messages as the store has it: how many queues hold which of its slots.

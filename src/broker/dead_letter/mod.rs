@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::journal::QueueId;
-use super::message::{Message, OwnedMessage, Traits};
+use super::message::{Message, MessageId, OwnedMessage, Traits};
 use super::name::Name;
 use super::outlet::Outlet;
 use super::queue::{Entry, QueueKey};
@@ -101,12 +101,21 @@ pub(super) struct Morgue {
     /// Nobody took them when they were published last.
     stuck: Vec<Death>,
     stuck_due: Option<u64>,
+    /// A message is being published. Those that die meanwhile without a dead letter are let go only
+    /// then: it may be among them, and other queues on its route would hold what is not there any more.
+    pub is_publishing: bool,
+    unmourned: Vec<(Option<QueueId>, MessageId)>,
     /// Cycles that the log has told about, by their queues.
     told: Vec<Vec<u8>>,
     route: Route,
 }
 
 impl Morgue {
+    /// Whether so many wait that no more should come as long as they need not.
+    pub fn is_crowded(&self) -> bool {
+        self.dying.len() >= DYING_MAX
+    }
+
     /// Whether something can be buried now.
     pub fn has_work(&self) -> bool {
         !self.dying.is_empty() && self.awaited_block.is_none()
@@ -142,7 +151,16 @@ impl Core {
                 entry,
                 reason,
             }),
+            None if self.morgue.is_publishing => self.morgue.unmourned.push((id, entry.message())),
             None => self.let_go(id, entry.message()),
+        }
+    }
+
+    /// The message is where it belongs, and the journal has it.
+    pub(super) fn end_publishing(&mut self) {
+        self.morgue.is_publishing = false;
+        while let Some((id, message)) = self.morgue.unmourned.pop() {
+            self.let_go(id, message);
         }
     }
 
@@ -277,6 +295,8 @@ fn tell_once(cycle: &Cycle<'_>, told: &mut Vec<Vec<u8>>) {
     }
 }
 
+/// With more than this waiting to be buried, nothing expires for the time being.
+const DYING_MAX: usize = 1 << 16;
 /// Dead letters published in one go.
 const BURIALS_PER_STEP: usize = 512;
 /// How long a dead letter that nobody took waits for the next try.

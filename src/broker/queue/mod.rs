@@ -191,6 +191,13 @@ impl Queue {
         Some(arrived_ms.saturating_add(ttl_ms))
     }
 
+    /// Whether the time of a message has passed, though nobody came to take it out yet: when very many
+    /// expire at once, that takes some turns of the loop.
+    #[inline]
+    pub fn has_expired(&self, message: &Message<'_>, now_ms: u64) -> bool {
+        self.lifetimes.is_some() && self.expiry_of(message).is_some_and(|at| at <= now_ms)
+    }
+
     /// A consumer gets a message; if that expires, the queue must know when it comes back.
     pub fn lend(&mut self, message: MessageId, expires_ms: Option<u64>, was_ready: bool) {
         if let Some(expires_ms) = expires_ms {
