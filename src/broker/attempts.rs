@@ -71,7 +71,10 @@ impl Core {
         }
         queue.ready.put_back(entry);
         queue.ready.body_bytes += u64::from(self.messages.body_size(entry.message()));
-        if !queue.is_plain {
+        let is_plain = queue.is_plain;
+        // It may be the first whose time is known here.
+        self.schedule_expiry(key);
+        if !is_plain {
             self.drop_excess(key);
         }
     }
@@ -167,6 +170,7 @@ impl Core {
 
     /// The ready messages are done with.
     pub(super) fn forget_attempts(&mut self, key: QueueKey, ready: &Ready) {
+        self.forget_ready_keys(key, ready);
         if self.traffic.queues[key].attempts.is_empty() {
             return;
         }
@@ -184,6 +188,7 @@ impl Core {
         if !queue.attempts.is_empty() && queue.attempts.remove(&message).is_some() {
             self.note_failure(key, message, None);
         }
+        self.forget_key(key, message);
     }
 }
 

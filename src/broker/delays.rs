@@ -26,7 +26,7 @@ use super::message::{Message, OwnedMessage, Traits};
 use super::name::Name;
 use super::outlet::Outlet;
 use super::queue::{Entry, Queue, QueueArguments, QueueKey};
-use super::routing::Route;
+use super::routing::{Route, Unasked};
 use super::topology::exchange::ExchangeKey;
 use super::virtual_host::VirtualHostKey;
 use crate::wire::amqp::field_table::{OwnedTable, Value};
@@ -153,6 +153,7 @@ impl Core {
         };
         let keys = super::dead_letter::history::shown_keys(&released, &properties);
         let mut route = Route::default();
+        self.routing.unasked = Unasked::Exchange(exchange);
         self.route(exchange, &keys, &properties, &mut route);
         self.publish(&route, &released, &Traits::of(&released), outlet);
     }

@@ -4,6 +4,7 @@ use super::Core;
 use super::attempts::with_counts;
 use super::channel::ChannelKey;
 use super::dead_letter::Reason;
+use super::deduplication::Seen;
 use super::error::Result;
 use super::message::{Message, MessageId, Messages, Traits};
 use super::outlet::{Delivery, Outlet};
@@ -41,10 +42,9 @@ impl Core {
         if route.is_empty() {
             return Published::Unroutable;
         }
-        let published = self.place(&route.queues, message, traits, outlet);
         match route.asides.is_empty() {
-            true => published,
-            false => self.serve_asides(route, message, traits, published, outlet),
+            true => self.place(&route.queues, message, traits, outlet),
+            false => self.publish_with_asides(route, message, traits, outlet),
         }
     }
 
@@ -62,26 +62,40 @@ impl Core {
             self.enqueue(queue, message, traits, &mut stored, outlet);
         }
         let mut published = Published::Taken;
-        if traits.persistent && !self.holders.is_empty() {
-            published = self.journal(message, &stored);
+        if traits.persistent {
+            if std::mem::take(&mut self.is_repeat_noted) {
+                published = Published::Journaled;
+            }
+            if !self.holders.is_empty() {
+                published = self.journal(message, &stored);
+            }
         }
         self.holders.clear();
+        if self.morgue.is_publishing {
+            self.end_publishing();
+        }
         if self.refusals > 0 {
             return Published::Refused;
         }
         published
     }
 
-    /// Gives the message to who gets it beside the queues, which did what `published` says.
+    /// Gives the message to the queues, and to who gets it beside them.
     #[inline(never)]
-    fn serve_asides(
+    fn publish_with_asides(
         &mut self,
         route: &Route,
         message: &Message<'_>,
         traits: &Traits,
-        mut published: Published,
         outlet: &mut impl Outlet,
     ) -> Published {
+        if let Some(Aside::Duplicate(exchange, mark)) = self.late_duplicate(route, message) {
+            return match self.drop_at_exchange(exchange, mark) {
+                true => Published::Journaled,
+                false => Published::Taken,
+            };
+        }
+        let mut published = self.place(&route.queues, message, traits, outlet);
         let mut is_routed = !route.queues.is_empty();
         for &aside in &route.asides {
             match aside {
@@ -97,19 +111,43 @@ impl Core {
                         published = delayed;
                     }
                 }
+                Aside::New(..) => {}
+                Aside::Duplicate(exchange, mark) => {
+                    is_routed = true;
+                    let is_noted = self.drop_at_exchange(exchange, mark);
+                    if is_noted && published == Published::Taken {
+                        published = Published::Journaled;
+                    }
+                }
             }
         }
-        match is_routed {
-            true => published,
-            false => Published::Unroutable,
+        if !is_routed {
+            return Published::Unroutable;
+        }
+        self.remember(route, published);
+        published
+    }
+
+    /// Exchanges on the route know the message from now on, unless its publisher is to try again.
+    fn remember(&mut self, route: &Route, published: Published) {
+        if published == Published::Refused {
+            return;
+        }
+        let journaled = self.journaled.filter(|_| published == Published::Journaled);
+        for &aside in &route.asides {
+            if let Aside::New(exchange, mark) = aside {
+                self.remember_at_exchange(exchange, mark, journaled);
+            }
         }
     }
 
     /// A persistent message in durable queues survives the broker (AMQP 0-9-1 §3.1.2.2).
+    #[inline(never)]
     fn journal(&mut self, message: &Message<'_>, stored: &Stored) -> Published {
         if let (Some(journal), Some(id)) = (&mut self.journal, stored.0) {
             journal.append(id, &self.holders, &stamped(message, self.now_ms));
             self.messages.mark_stored(id);
+            self.journaled = Some(id);
         }
         Published::Journaled
     }
@@ -161,6 +199,12 @@ impl Core {
         stored: &mut Stored,
         outlet: &mut impl Outlet,
     ) {
+        let seen = self.look_up_in_queue(key, message);
+        if let Seen::Duplicate(number, kept) = seen {
+            self.is_repeat_noted |= self.drop_at_queue(key, (number, kept), traits.persistent);
+            return;
+        }
+        self.morgue.is_publishing = true;
         let queue = &self.traffic.queues[key];
         if queue.refuses(message.body.len()) {
             self.refusals += 1;
@@ -183,6 +227,7 @@ impl Core {
                 self.holders.extend(id);
                 let queue = &mut self.traffic.queues[key];
                 queue.lend(entry.message(), expires_ms, false);
+                self.remember_in_queue(key, seen, entry.message());
             }
             self.traffic
                 .hand_over(key, consumer, message, false, entry, outlet);
@@ -202,6 +247,7 @@ impl Core {
         if let Some(expires_ms) = expires_ms {
             self.track_expiry(key, entry, expires_ms);
         }
+        self.remember_in_queue(key, seen, entry.message());
         self.drop_excess(key);
     }
 
@@ -209,7 +255,7 @@ impl Core {
     /// rest when its turn comes ([`Core::deliver_backlogs`]).
     #[inline]
     pub fn deliver_fresh(&mut self, outlet: &mut impl Outlet) {
-        if !self.morgue.dying.is_empty() {
+        if self.morgue.has_work() {
             self.bury(outlet);
         }
         while let Some(queue) = self.traffic.next_fresh() {
@@ -258,6 +304,12 @@ impl Core {
         };
         let queue = &mut self.traffic.queues[key];
         queue.ready.pop();
+        if queue.has_expired(&message, self.now_ms) {
+            self.uncount_body(key, entry.message());
+            self.forget_message(key, entry.message());
+            self.die(key, entry, Reason::Expired);
+            return true;
+        }
         let size = message.body.len() as u64;
         queue.ready.body_bytes = queue.ready.body_bytes.saturating_sub(size);
         let no_ack = self.traffic.consumers[consumer].no_ack;
@@ -410,7 +462,8 @@ pub struct Got<'a> {
 struct Stored(Option<MessageId>);
 
 impl Stored {
-    #[inline]
+    /// Apart from its callers, where it would have every message looked at that is never copied.
+    #[inline(never)]
     fn hold(&mut self, messages: &mut Messages, message: &Message<'_>, now_ms: u64) -> MessageId {
         match self.0 {
             Some(id) => {

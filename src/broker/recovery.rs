@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use super::Core;
 use super::attempts::NotedAttempts;
+use super::deduplication::RecoveredKeys;
 use super::delays::DELAY_QUEUE_PREFIX;
 use super::journal::{
     Definition, Journal, Note, NoteKind, QueueId, StoredBinding, StoredDestination, StoredExchange,
@@ -13,6 +14,7 @@ use super::journal::{
 };
 use super::message::{Attributes, MessageId};
 use super::queue::{Entry, Ids, PackedIds, Queue, QueueKey};
+use super::schedule::Task;
 use super::topology::binding::{BindRequest, Binding, Destination};
 use super::topology::exchange::{Exchange, ExchangeDeclaration};
 use super::topology::queue::QueueDeclaration;
@@ -108,22 +110,20 @@ impl Core {
 
     /// From now on what must survive is written down. Comes after everything was recovered.
     pub fn begin_journal(&mut self, next_queue: QueueId) {
-        self.next_queue_id = next_queue.0;
-        let mut journal = Journal::default();
-        let outdated = std::mem::take(&mut self.outdated_failures);
-        journal
-            .notes
-            .extend(outdated.into_iter().map(|(queue, message)| Note {
-                kind: NoteKind::Failure,
-                key: Note::failure_key(queue, message),
-                value: None,
-            }));
-        self.journal = Some(journal);
+        self.next_queue_id = next_queue.0.max(self.next_window_id);
+        self.journal = Some(Journal {
+            notes: std::mem::take(&mut self.outdated_notes),
+            ..Journal::default()
+        });
+        self.begin_windows();
         self.redefined = false;
     }
 
     /// What was written down since last asked.
     pub fn take_journal(&mut self) -> Journal {
+        // Who asks for an answer from now on waits for no change that came before: there may be no
+        // batch after this one for a long time.
+        self.redefined = false;
         match &mut self.journal {
             Some(journal) => journal.take(),
             None => Journal::default(),
@@ -180,6 +180,7 @@ impl Core {
         queues: Vec<RecoveredMessages>,
         attributes: impl Iterator<Item = (MessageId, Attributes)>,
         mut failures: RecoveredFailures,
+        mut keys: RecoveredKeys,
     ) {
         let queues = queues.into_iter().filter_map(|recovered| {
             let key = *self.queue_ids.get(&recovered.queue)?;
@@ -206,6 +207,7 @@ impl Core {
                 if id == message {
                     let queue = &mut self.traffic.queues[reader.key];
                     reader.take(message, attributes, queue, &mut failures);
+                    queue.recover_key(message, &mut keys);
                 }
                 match reader.messages.next() {
                     Some(id) => *first = Reverse((id, at)),
@@ -220,7 +222,12 @@ impl Core {
             self.fill_recovered(key, recovered, urgent);
             self.recover_put_off(key, put_off);
         }
-        self.outdated_failures = failures.noted.into_keys().collect();
+        let outdated = failures.noted.into_keys().map(|(queue, message)| Note {
+            kind: NoteKind::Failure,
+            key: Note::failure_key(queue, message),
+            value: None,
+        });
+        self.outdated_notes = outdated.chain(keys.into_outdated()).collect();
     }
 
     fn recover_put_off(&mut self, key: QueueKey, put_off: Vec<(u64, Entry)>) {
@@ -250,6 +257,13 @@ impl Core {
             }
         }
         self.schedule_expiry(key);
+        // Unacked messages are ready again, so there may be more than the queue may hold.
+        let queue = &mut self.traffic.queues[key];
+        if !queue.is_plain {
+            let place = &mut queue.excess_due;
+            self.schedule
+                .set(place, Task::Excess(key), Some(self.now_ms));
+        }
     }
 
     /// A block of messages as the store has it: how many queues hold which of its slots.
@@ -393,5 +407,34 @@ impl Core {
 
     fn recovered_virtual_host(&self, name: &[u8]) -> Result<VirtualHostKey, String> {
         self.virtual_host(name).map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::DEFAULT_VIRTUAL_HOST;
+    use crate::wire::amqp::field_table::Table;
+
+    #[test]
+    fn a_change_that_was_taken_holds_up_no_later_answer() {
+        let mut core = Core::new();
+        core.begin_messages(MessageId::from_bits(0));
+        core.begin_journal(QueueId(1));
+        let virtual_host = core.virtual_host(DEFAULT_VIRTUAL_HOST.as_bytes()).unwrap();
+        // Nobody waits for this: the queue could as well have gone with its last consumer.
+        core.declare_queue(&QueueDeclaration {
+            virtual_host,
+            connection: Key::NONE,
+            name: b"q",
+            generated: false,
+            durable: true,
+            exclusive: false,
+            auto_delete: false,
+            arguments: Table::EMPTY,
+        })
+        .unwrap();
+        assert!(!core.take_journal().is_empty());
+        assert!(!core.take_redefined());
     }
 }

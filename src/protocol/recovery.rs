@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::broker::access::{FirstStart, PasswordHash, SALT_SIZE};
 use crate::broker::journal::{Note, NoteKind, QueueId};
 use crate::broker::queue::PackedIds;
-use crate::broker::{RecoveredFailures, RecoveredMessages};
+use crate::broker::{RecoveredFailures, RecoveredKeys, RecoveredMessages};
 use crate::protocol::Hub;
 use crate::store::{Recovered, Redelivered};
 
@@ -43,12 +43,16 @@ impl Hub {
         let attributes = recovered.attributes.iter();
         let queues = messages_of(recovered.queues, recovered.redelivered);
         let mut failures = RecoveredFailures::default();
+        let mut keys = RecoveredKeys::default();
         for note in &recovered.notes {
-            if let (NoteKind::Failure, Some(value)) = (note.kind, &note.value) {
-                failures.add(&note.key, value);
+            match (note.kind, &note.value) {
+                (NoteKind::Failure, Some(value)) => failures.add(&note.key, value),
+                (NoteKind::Deduplication, _) => self.core.recover_key(note, &mut keys),
+                _ => {}
             }
         }
-        self.core.recover_messages(queues, attributes, failures);
+        self.core
+            .recover_messages(queues, attributes, failures, keys);
         self.begin_store(recovered.next_queue);
         if !knows_somebody {
             self.core.note_access();

@@ -595,6 +595,75 @@ fn a_dead_letter_for_a_full_queue_that_rejects_is_dropped() {
     assert_eq!(client.drain("dead"), ["1"]);
 }
 
+/// RabbitMQ has this for quorum queues only.
+#[test]
+fn at_least_once_a_dead_letter_waits_until_there_is_room_for_it() {
+    let broker = TestBroker::start();
+    let mut client = broker.connect();
+    client.declare_with(
+        "dead",
+        &[
+            ("x-max-length", 1.into()),
+            ("x-overflow", "reject-publish".into()),
+        ],
+    );
+    let mut arguments = to_queue("dead").to_vec();
+    arguments.push(("x-dead-letter-strategy", "at-least-once".into()));
+    client.declare_with("q", &arguments);
+    for body in ["1", "2", "3"] {
+        client.publish("", "q", body);
+        client.reject_next("q");
+    }
+    for body in ["1", "2", "3"] {
+        let delivery = client.await_message("dead");
+        assert_eq!(delivery.text(), body);
+        assert_eq!(delivery.deaths(), [died("q", "rejected", 1)]);
+    }
+}
+
+#[test]
+fn at_least_once_does_not_keep_what_goes_in_circles() {
+    let broker = TestBroker::start();
+    let mut client = broker.connect();
+    client.declare_queue("dead");
+    client.declare_with(
+        "q",
+        &[
+            ("x-message-ttl", 20.into()),
+            ("x-dead-letter-exchange", Value::string("amq.fanout")),
+            ("x-dead-letter-strategy", "at-least-once".into()),
+        ],
+    );
+    client.bind_queue("q", "amq.fanout", "");
+    client.publish("", "q", "m");
+    client.await_count("q", 0);
+    client.settle();
+    // Longer than a letter would wait for the next try.
+    client.bind_queue("dead", "amq.fanout", "");
+    let_pass(ms(1500));
+    assert_eq!(client.counts("dead"), (0, 0));
+}
+
+#[test]
+fn at_least_once_a_dead_letter_waits_for_its_exchange() {
+    let broker = TestBroker::start();
+    let mut client = broker.connect();
+    client.declare_durable_with(
+        "q",
+        &[
+            ("x-dead-letter-exchange", Value::string("later")),
+            ("x-dead-letter-strategy", "at-least-once".into()),
+        ],
+    );
+    client.publish("", "q", "m");
+    client.reject_next("q");
+    client.settle();
+    client.declare_queue("dead");
+    client.declare_exchange("later", "fanout");
+    client.bind_queue("dead", "later", "");
+    assert_eq!(client.await_message("dead").text(), "m");
+}
+
 #[test]
 fn a_dead_letter_begins_a_new_life_in_its_new_queue() {
     let broker = TestBroker::start();

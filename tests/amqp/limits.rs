@@ -209,6 +209,30 @@ fn acks_and_nacks_of_a_burst_tell_exactly_what_was_taken() {
     assert_eq!(client.counts("free"), (200, 0));
 }
 
+/// Acks wait for the disk and nacks do not, and still no ack may take a nacked message along.
+#[test]
+fn acks_of_stored_messages_do_not_hide_nacks() {
+    let place = tempfile::tempdir().unwrap();
+    let broker = TestBroker::with(|config| config.data_dir = Some(place.path().to_owned()));
+    let mut client = broker.connect();
+    client.declare_durable_with("q", &[("x-max-length", 100.into()), REJECT]);
+    client.declare_durable_with("free", &[]);
+    client.confirm();
+    let persistent = Properties {
+        delivery_mode: Some(2),
+        ..Properties::default()
+    };
+    for n in 0..400 {
+        let queue = if n % 2 == 0 { "q" } else { "free" };
+        client.publish_with("", queue, &persistent, n.to_string());
+    }
+    for (n, is_acked) in verdicts(&mut client, 400).into_iter().enumerate() {
+        assert_eq!(is_acked, n % 2 == 1 || n < 200, "message {n}");
+    }
+    assert_eq!(client.counts("q"), (100, 0));
+    assert_eq!(client.counts("free"), (200, 0));
+}
+
 /// What is said of the next `count` messages, each exactly once.
 fn verdicts(client: &mut RawClient, count: usize) -> Vec<bool> {
     use leveret::wire::amqp::Method;
@@ -274,6 +298,23 @@ fn a_transaction_that_does_not_fit_ends_its_channel() {
     let text = "PRECONDITION_FAILED - partial tx completion";
     client.expect_refusal(tx::Commit {}, 406, text);
     assert_eq!(client.drain("q"), ["fits"]);
+}
+
+#[test]
+fn of_a_transaction_that_does_not_fit_the_rest_is_taken() {
+    let broker = TestBroker::start();
+    let mut client = broker.connect();
+    client.declare_with("q", &[("x-max-length", 1.into()), REJECT]);
+    client.declare_queue("free");
+    client.transact();
+    for body in ["1", "2"] {
+        client.publish("", "q", body);
+        client.publish("", "free", body);
+    }
+    let text = "PRECONDITION_FAILED - partial tx completion";
+    client.expect_refusal(tx::Commit {}, 406, text);
+    client.await_count("free", 2);
+    assert_eq!(client.drain("q"), ["1"]);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod consume;
 mod consumer_timeout;
 mod crowd;
 mod dead_letters;
+mod deduplication;
 mod delayed_retry;
 mod delivery_limit;
 mod exchange_types;

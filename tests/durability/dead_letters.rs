@@ -232,6 +232,49 @@ fn a_history_survives_as_it_is() {
     assert!(after.redelivered);
 }
 
+/// RabbitMQ: `x-dead-letter-strategy` at-least-once.
+#[test]
+fn what_waits_for_room_is_not_lost() {
+    for killed in [true, false] {
+        let home = Home::new();
+        let program = home.start();
+        let mut client = program.connect();
+        declare_queue(&mut client, MARKERS);
+        client.declare_durable_with(
+            "target",
+            &[
+                ("x-max-length", 3.into()),
+                ("x-overflow", "reject-publish".into()),
+            ],
+        );
+        let mut arguments = to_queue("target").to_vec();
+        arguments.push(("x-dead-letter-strategy", "at-least-once".into()));
+        client.declare_durable_with("origin", &arguments);
+        for n in 0..10 {
+            crate::clean_stop::publish_persistent(&mut client, "", "origin", &n.to_string());
+        }
+        for _ in 0..8 {
+            client.reject_next("origin");
+        }
+        wait_until_stored(&mut client);
+        if killed {
+            program.kill();
+        } else {
+            program.stop_at_once();
+        }
+        let program = home.start();
+        let mut client = program.connect();
+        let mut found = Vec::new();
+        for queue in ["target", "origin"] {
+            found.extend(client.drain(queue));
+        }
+        found.sort();
+        found.dedup();
+        let expected: Vec<_> = (0..10).map(|n| n.to_string()).collect();
+        assert_eq!(found, expected);
+    }
+}
+
 #[test]
 fn a_dead_letter_is_stored_before_its_origin_is_let_go() {
     // Seen from outside: whatever the target says it holds is there after a kill.

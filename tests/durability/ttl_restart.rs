@@ -102,6 +102,31 @@ fn what_expired_meanwhile_is_not_delivered() {
     }
 }
 
+/// More than the broker expires in one go.
+#[test]
+fn of_many_that_expired_meanwhile_none_is_delivered() {
+    const COUNT: usize = 60_000;
+    let home = Home::new();
+    let (program, mut client) = start(&home, &[("x-message-ttl", 4000.into())]);
+    client.confirm();
+    for n in 0..COUNT {
+        publish_persistent(&mut client, "", "q", &n.to_string());
+    }
+    client.expect_confirms_up_to(COUNT as u64);
+    let published = Instant::now();
+    program.kill();
+    let_pass(ms(4001).saturating_sub(published.elapsed()));
+    let program = home.start();
+    let mut client = program.connect();
+    client.consume_no_ack("q", "c");
+    client.expect_nothing();
+    client.cancel("c");
+    assert!(client.get("q").is_none());
+    eventually("all are dead letters", || {
+        client.counts("dead").0 == COUNT as u32
+    });
+}
+
 #[test]
 fn what_was_out_when_the_process_died_expires_too() {
     let home = Home::new();

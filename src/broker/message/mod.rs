@@ -64,7 +64,7 @@ impl Traits {
 }
 
 /// `delivery_mode` of messages that survive (AMQP 0-9-1 §1.8).
-const PERSISTENT: u8 = 2;
+pub const PERSISTENT: u8 = 2;
 
 #[derive(Clone, Copy)]
 pub enum Body<'a> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::broker::deduplication;
 use crate::broker::name::Name;
 use crate::wire::amqp::field_table::{Table, Value};
 
@@ -34,6 +35,8 @@ pub struct QueueArguments {
     pub delayed_retry_min_ms: Option<u64>,
     /// `x-delayed-retry-max`, milliseconds.
     pub delayed_retry_max_ms: Option<u64>,
+    /// `x-message-deduplication` and what goes with it.
+    pub deduplication: Option<deduplication::Settings>,
 }
 
 /// `x-queue-type`.
@@ -128,6 +131,7 @@ impl QueueArguments {
             delayed_retry_type: delayed_retry_type(table)?,
             delayed_retry_min_ms: milliseconds(table, "x-delayed-retry-min", 0)?,
             delayed_retry_max_ms: milliseconds(table, "x-delayed-retry-max", 0)?,
+            deduplication: deduplication(table)?,
         })
     }
 }
@@ -228,6 +232,13 @@ fn delayed_retry_type(table: Table<'_>) -> Result<RetryType, BadArgument> {
     };
     let retry_type = RetryType::by_name(text);
     retry_type.ok_or_else(|| invalid(name, "invalid_delayed_retry_type".to_owned()))
+}
+
+fn deduplication(table: Table<'_>) -> Result<Option<deduplication::Settings>, BadArgument> {
+    deduplication::Settings::of_queue(table).map_err(|bad| {
+        let reason = format!("\"must be {}\"", bad.wanted);
+        invalid(bad.name, reason)
+    })
 }
 
 fn dead_letter_exchange(table: Table<'_>) -> Result<Option<Name>, BadArgument> {

@@ -24,6 +24,7 @@ use super::attempts::Attempts;
 use super::connection::ConnectionKey;
 use super::counters::QueueCounters;
 use super::dead_letter::{Origin, Purpose};
+use super::deduplication::{RecoveredKeys, Window};
 use super::journal::QueueId;
 use super::message::{Message, MessageId, Traits};
 use super::name::Name;
@@ -49,7 +50,7 @@ pub struct Queue {
     /// What holds now: the declared arguments and the policies together.
     pub arguments: QueueArguments,
     /// Messages go in and out by no other rules than those of every queue: no limits, no times, no
-    /// priorities. Follows from `arguments`.
+    /// priorities, no duplicates. Follows from `arguments`.
     pub is_plain: bool,
     /// It counts how often its messages are given back. Follows from `arguments`.
     pub counts_attempts: bool,
@@ -79,6 +80,8 @@ pub struct Queue {
     pub attempts: BTreeMap<MessageId, Attempts>,
     /// Messages that were given back and wait for another try.
     pub retries: Option<Box<Retries>>,
+    /// What its messages are known by, if it is to drop duplicates.
+    pub window: Option<Box<Window>>,
     /// When it was used last (RabbitMQ: queue TTL), in milliseconds since 1970.
     pub used_ms: u64,
     /// When it is looked at for that, and for what is beyond its limits.
@@ -132,6 +135,7 @@ impl Queue {
             lifetimes: None,
             attempts: BTreeMap::new(),
             retries: None,
+            window: None,
             used_ms: 0,
             lease_due: None,
             excess_due: None,
@@ -147,7 +151,11 @@ impl Queue {
         self.is_plain = arguments.message_ttl_ms.is_none()
             && arguments.length_max.is_none()
             && arguments.length_bytes_max.is_none()
-            && arguments.priority_max.is_none();
+            && arguments.priority_max.is_none()
+            && arguments.deduplication.is_none();
+        if let (None, Some(settings)) = (&self.window, &arguments.deduplication) {
+            self.window = Some(Box::new(Window::new(settings.clone())));
+        }
         self.counts_attempts = arguments.kind == QueueKind::Quorum
             || arguments.delivery_limit.is_some()
             || arguments.delayed_retry_type != RetryType::Disabled;
@@ -183,6 +191,13 @@ impl Queue {
         Some(arrived_ms.saturating_add(ttl_ms))
     }
 
+    /// Whether the time of a message has passed, though nobody came to take it out yet: when very many
+    /// expire at once, that takes some turns of the loop.
+    #[inline]
+    pub fn has_expired(&self, message: &Message<'_>, now_ms: u64) -> bool {
+        self.lifetimes.is_some() && self.expiry_of(message).is_some_and(|at| at <= now_ms)
+    }
+
     /// A consumer gets a message; if that expires, the queue must know when it comes back.
     pub fn lend(&mut self, message: MessageId, expires_ms: Option<u64>, was_ready: bool) {
         if let Some(expires_ms) = expires_ms {
@@ -194,7 +209,16 @@ impl Queue {
     /// Whether it may know something of single messages, which is to be forgotten with them.
     #[inline]
     pub fn has_memory(&self) -> bool {
-        self.lifetimes.is_some() || !self.attempts.is_empty()
+        self.lifetimes.is_some() || !self.attempts.is_empty() || self.window.is_some()
+    }
+
+    /// The message is there again after a start: what is noted of its key is known again.
+    pub(super) fn recover_key(&mut self, message: MessageId, keys: &mut RecoveredKeys) {
+        if let (Some(window), Some(id)) = (&mut self.window, self.id)
+            && let Some(kept) = keys.take(id, message)
+        {
+            window.insert(message.to_bits(), kept);
+        }
     }
 
     /// The priority that such a message has here.
