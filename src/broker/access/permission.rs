@@ -2,7 +2,8 @@
 //! for each topic exchange, found in routing keys.
 //!
 //! Expressions are compiled when they are set. After that a match takes a tenth of a microsecond, which
-//! is what a cache of answers would take.
+//! is what a cache of answers would take. A compiled expression has kilobytes, though, and brokers have
+//! thousands of users, so the common ones (everything, nothing, a beginning) are told apart.
 
 use crate::broker::Core;
 use crate::broker::name::Name;
@@ -41,6 +42,13 @@ pub(super) struct Rule {
 enum Means {
     /// `.*`, which most permissions are.
     Everything,
+    /// `^$`, or nothing at all: names are not empty (routing keys may be).
+    Empty,
+    /// `^app-` and `^app-.*`, or `^app-.*$`, which fits one line only.
+    Begins {
+        with: Box<[u8]>,
+        one_line: bool,
+    },
     Matches(Pattern),
 }
 
@@ -95,11 +103,16 @@ impl Rule {
     }
 
     fn compiled(text: &str, expression: &str) -> Result<Rule, Refused> {
-        // RabbitMQ: no expression is one that no name fits.
+        // Too long ones are refused in any case.
+        let pattern = Pattern::compile(expression).map_err(|fault| Refused::BadPattern {
+            pattern: expression.to_owned(),
+            fault,
+        })?;
         let means = match expression {
             ".*" => Means::Everything,
-            "" => Means::Matches(compile("^$")?),
-            expression => Means::Matches(compile(expression)?),
+            // RabbitMQ: no expression is one that no name fits.
+            "" | "^$" => Means::Empty,
+            expression => beginning(expression).unwrap_or(Means::Matches(pattern)),
         };
         Ok(Rule {
             text: text.into(),
@@ -110,6 +123,11 @@ impl Rule {
     pub fn fits(&self, name: &[u8]) -> bool {
         match &self.means {
             Means::Everything => true,
+            Means::Empty => name.is_empty(),
+            Means::Begins { with, one_line } => {
+                let rest = name.strip_prefix(&**with);
+                rest.is_some_and(|rest| !one_line || !rest.contains(&b'\n'))
+            }
             Means::Matches(pattern) => pattern.is_match(name),
         }
     }
@@ -243,10 +261,27 @@ impl Core {
     }
 }
 
-fn compile(text: &str) -> Result<Pattern, Refused> {
-    Pattern::compile(text).map_err(|fault| Refused::BadPattern {
-        pattern: text.to_owned(),
-        fault,
+/// What the expression means if it only asks how a name begins.
+fn beginning(expression: &str) -> Option<Means> {
+    let rest = expression.strip_prefix('^')?;
+    let (rest, one_line) = match (rest.strip_suffix(".*$"), rest.strip_suffix(".*")) {
+        (Some(rest), _) => (rest, true),
+        (None, Some(rest)) => (rest, false),
+        (None, None) => (rest, false),
+    };
+    let mut with = Vec::new();
+    let mut bytes = rest.bytes();
+    while let Some(byte) = bytes.next() {
+        with.push(match byte {
+            b'\\' => bytes.next().filter(u8::is_ascii_punctuation)?,
+            b'.' | b'*' | b'+' | b'?' | b'(' | b')' | b'[' | b']' | b'{' | b'}' | b'|' | b'^'
+            | b'$' => return None,
+            byte => byte,
+        });
+    }
+    Some(Means::Begins {
+        with: with.into(),
+        one_line,
     })
 }
 
@@ -269,6 +304,17 @@ mod tests {
             ("^ord", "the-orders", false),
             ("^(amq\\.gen.*|amq\\.default)$", "amq.default", true),
             ("^(?!amq\\.)", "amq.topic", false),
+            ("^app-.*", "app-x", true),
+            ("^app-.*", "an-app-x", false),
+            ("^a\\.b\\-c.*$", "a.b-cd", true),
+            ("^a\\.b.*$", "a.b\nc", false),
+            ("^a\\.b.*", "a.b\nc", true),
+            ("^a\\.b", "axb", false),
+            ("^a\\d", "a1", true),
+            ("^a\\d", "ad", false),
+            ("^a\\.*", "a", true),
+            ("^a|b", "xb", true),
+            ("^", "any", true),
         ] {
             assert_eq!(fits(text, name), expected, "{text} in {name}");
         }

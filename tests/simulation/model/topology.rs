@@ -282,7 +282,11 @@ impl Model {
         }
     }
 
+    /// That one of them is the default exchange is said before that the other is not there.
     fn check_ends(&self, source: &[u8], destination: &[u8]) -> Result<(), u16> {
+        if source.is_empty() || destination.is_empty() {
+            return Err(403);
+        }
         self.check_exchange(source, true)?;
         self.check_exchange(destination, true)
     }
