@@ -4,6 +4,7 @@ mod agenda;
 pub mod arguments;
 mod dispatch;
 mod entry;
+mod id_set;
 mod lifetimes;
 mod line;
 mod packed;
