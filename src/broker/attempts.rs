@@ -72,6 +72,7 @@ impl Core {
         queue.ready.put_back(entry);
         queue.ready.body_bytes += u64::from(self.messages.body_size(entry.message()));
         if !queue.is_plain {
+            self.free_group(key, entry.message());
             self.drop_excess(key);
         }
     }
@@ -186,6 +187,7 @@ impl Core {
         if !queue.attempts.is_empty() && queue.attempts.remove(&message).is_some() {
             self.note_failure(key, message, None);
         }
+        self.free_group(key, message);
     }
 }
 

@@ -28,6 +28,7 @@ mod delivery;
 mod error;
 pub mod exchange;
 mod expiry;
+mod groups;
 mod history;
 mod inventory;
 pub mod journal;
@@ -235,7 +236,7 @@ impl Core {
                 break;
             };
             let queue = *queue;
-            match messages.pop() {
+            match messages.pop_any() {
                 Some(entry) => self.let_go(queue, entry.message()),
                 None => drop(self.discarded.pop()),
             }

@@ -16,6 +16,7 @@ mod exchanges;
 mod flow_control;
 mod frames;
 mod get;
+mod groups;
 mod handshake;
 mod headers;
 mod heartbeats;

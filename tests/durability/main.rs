@@ -18,6 +18,7 @@ mod clean_stop;
 mod deep_queues;
 mod directory;
 mod full_disk;
+mod groups;
 mod killed;
 mod ledger;
 mod load;
