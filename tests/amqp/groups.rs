@@ -255,7 +255,8 @@ fn take_deliveries(client: &mut RawClient, held: &mut Held, next: &mut [(usize, 
         };
         let body = std::str::from_utf8(&frames[2].payload).unwrap();
         let (group, number) = body.split_once(' ').unwrap();
-        let (group, number) = (group.parse().unwrap(), number.parse().unwrap());
+        let group: usize = group.parse().unwrap();
+        let number = number.parse().unwrap();
         assert_eq!(
             next[group],
             (number, false),
