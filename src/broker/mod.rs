@@ -222,8 +222,9 @@ impl Core {
     }
 
     /// Leaves messages that nobody will get to [`Core::tidy`].
-    fn discard(&mut self, queue: Option<QueueId>, messages: Ready) {
+    fn discard(&mut self, queue: Option<QueueId>, mut messages: Ready) {
         if !messages.is_empty() {
+            messages.disband();
             self.discarded.push((queue, messages));
         }
     }

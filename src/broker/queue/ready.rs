@@ -157,6 +157,13 @@ impl Ready {
         }
     }
 
+    /// Nothing will be delivered from here: groups mean nothing any more.
+    pub fn disband(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.aside.disband();
+        }
+    }
+
     /// Whether the message is here. It must have been pushed or put back here at some time.
     pub fn contains(&self, entry: Entry) -> bool {
         let rare = self.rare.as_ref();

@@ -169,6 +169,13 @@ impl SetAside {
         self.waiting.remove(&group);
     }
 
+    /// None will be delivered: what is known of groups goes.
+    pub fn disband(&mut self) {
+        self.waiting = Map::default();
+        self.heads = BTreeSet::new();
+        self.piled = 0;
+    }
+
     /// The message is not here any more.
     fn forget(&mut self, entry: Entry) {
         let priority = Reverse(entry.priority());
