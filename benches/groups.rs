@@ -116,7 +116,7 @@ impl Bench {
             body: Body::Slice(&[0; 100]),
             arrived_ms: 0,
         };
-        let traits = Traits::default();
+        let traits = &Traits::default();
         self.core
             .publish(&self.route, &message, traits, &mut self.taken);
         self.deliver();

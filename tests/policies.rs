@@ -29,7 +29,8 @@ impl Broker {
         for definition in &recovered.definitions {
             core.recover_definition(definition).unwrap();
         }
-        core.begin_journal(recovered.next_message, recovered.next_queue);
+        core.begin_messages(recovered.next_message);
+        core.begin_journal(recovered.next_queue);
         assert!(!core.has_journal(), "nothing is written down again");
         Broker {
             host: core.virtual_host(b"/").unwrap(),

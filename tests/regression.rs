@@ -280,3 +280,74 @@ fn thousands_of_consumers_of_one_queue_come_and_go_quickly() {
         1
     );
 }
+
+/// Declares a queue with this argument on channel 1, and binds it to `amq.fanout`.
+fn declare_bound(world: &mut World, client: usize, name: &[u8], argument: (&str, i32)) {
+    let mut arguments = TableBuilder::new();
+    arguments.put(argument.0, argument.1);
+    let declare = queue::Declare {
+        queue: name,
+        arguments: arguments.view(),
+        ..queue::Declare::default()
+    };
+    world.send_method(client, 1, &declare);
+    let bind = queue::Bind {
+        queue: name,
+        exchange: b"amq.fanout",
+        ..queue::Bind::default()
+    };
+    world.send_method(client, 1, &bind);
+}
+
+#[test]
+fn a_message_that_one_queue_drops_at_once_is_whole_in_the_next() {
+    for argument in [("x-max-length", 0), ("x-message-ttl", 0)] {
+        let mut world = world();
+        let client = world.open(FRAME_MAX);
+        world.send_method(client, 1, &channel::Open::default());
+        declare_bound(&mut world, client, b"before", argument);
+        declare_bound(&mut world, client, b"q", ("x-max-length", 10));
+        declare_bound(&mut world, client, b"behind", argument);
+        let block = leveret::wire::amqp::properties::NO_PROPERTIES;
+        world.send(client, &publish(1, b"amq.fanout", b"", &block, b"whole"));
+        let inventory = world.hub.core.inventory();
+        assert_eq!((inventory.messages, inventory.messages_ready), (1, 1));
+        let get = basic::Get {
+            queue: b"q",
+            no_ack: true,
+            ..basic::Get::default()
+        };
+        world.send_method(client, 1, &get);
+        let transcript = &world.clients[client].transcript;
+        assert_eq!(transcript.count("basic.get-ok"), 1);
+        assert_eq!(world.hub.core.inventory().messages, 0);
+    }
+}
+
+#[test]
+fn a_message_that_was_never_ready_expires_once_it_is_given_back() {
+    let mut world = world();
+    let client = world.open(FRAME_MAX);
+    world.send_method(client, 1, &channel::Open::default());
+    declare_bound(&mut world, client, b"q", ("x-message-ttl", 100));
+    let consume = basic::Consume {
+        queue: b"q",
+        consumer_tag: b"c",
+        ..basic::Consume::default()
+    };
+    world.send_method(client, 1, &consume);
+    let block = leveret::wire::amqp::properties::NO_PROPERTIES;
+    world.send(client, &publish(1, b"", b"q", &block, b"late"));
+    let cancel = basic::Cancel {
+        consumer_tag: b"c",
+        no_wait: false,
+    };
+    world.send_method(client, 1, &cancel);
+    world.send_method(client, 1, &basic::Recover { requeue: true });
+    assert_eq!(world.hub.core.inventory().messages_ready, 1);
+    let due_ms = world.now.unix_ms + 100;
+    assert!(world.hub.next_deadline().is_some_and(|next| next <= due_ms));
+    world.now.unix_ms = due_ms;
+    world.turn();
+    assert_eq!(world.hub.core.inventory().messages, 0);
+}

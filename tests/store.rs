@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use leveret::broker::journal::{Definition, Journal, QueueId, StoredMessages, StoredQueue};
+use leveret::broker::journal::{
+    Definition, Journal, Note, NoteKind, QueueId, StoredMessages, StoredQueue,
+};
 use leveret::broker::message::{Body, Message, MessageId};
 use leveret::broker::queue::PackedIds;
 use leveret::store::{
@@ -388,6 +390,77 @@ fn a_spilled_image_comes_back_until_it_is_dropped() {
             .count(),
         0
     );
+}
+
+/// Of a key that came with this message.
+fn key_note(number: u64, message: u64) -> Note {
+    let mut value = vec![7; 24];
+    value.extend(message.to_le_bytes());
+    Note {
+        kind: NoteKind::Deduplication,
+        key: Note::failure_key(QueueId(9), MessageId::from_bits(number)),
+        value: Some(value.into()),
+    }
+}
+
+#[test]
+fn a_note_without_the_message_that_brought_it_is_forgotten() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut driver, _) = Driver::open(directory.path(), small());
+    let mut journal = Journal {
+        definitions: vec![queue(1, "a")],
+        // The last two are what is left of a batch that a crash tore.
+        notes: [(0, 5), (1, 10), (2, 11), (3, 300)]
+            .map(|(number, message)| key_note(number, message))
+            .into(),
+        awaited: true,
+        ..Journal::default()
+    };
+    append(&mut journal, 5, &[1], b"gone by then");
+    append(&mut journal, 10, &[1], b"there");
+    driver.journal(journal);
+    driver.journal(Journal {
+        acks: vec![(QueueId(1), MessageId::from_bits(5))],
+        awaited: true,
+        ..Journal::default()
+    });
+    driver.wait_stored();
+    drop(driver);
+    // And not to be taken for one of the next messages, however often it starts.
+    for _ in 0..3 {
+        let (driver, recovered) = Driver::open(directory.path(), small());
+        assert_eq!(recovered.notes, [key_note(0, 5), key_note(1, 10)]);
+        drop(driver);
+    }
+}
+
+#[test]
+fn keys_go_with_what_remembers_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut driver, _) = Driver::open(directory.path(), small());
+    let note = |owner: u64, number: &[u8]| Note {
+        kind: NoteKind::Deduplication,
+        key: [&owner.to_be_bytes(), number].concat().into(),
+        value: Some([1].into()),
+    };
+    driver.journal(Journal {
+        definitions: vec![queue(1, "a")],
+        notes: vec![note(1, b"k"), note(2, b""), note(2, b"k"), note(3, b"k")],
+        ..Journal::default()
+    });
+    driver.journal(Journal {
+        definitions: vec![Definition::QueueDeleted { id: QueueId(1) }],
+        notes: vec![Note {
+            value: None,
+            ..note(2, b"")
+        }],
+        awaited: true,
+        ..Journal::default()
+    });
+    driver.wait_stored();
+    drop(driver);
+    let (_driver, recovered) = Driver::open(directory.path(), small());
+    assert_eq!(recovered.notes, [note(3, b"k")]);
 }
 
 #[test]

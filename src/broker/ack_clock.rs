@@ -463,7 +463,7 @@ mod tests {
                 arrived_ms: 0,
             };
             self.core
-                .publish(&route, &message, Traits::default(), &mut Sink);
+                .publish(&route, &message, &Traits::NONE, &mut Sink);
         }
 
         fn set_policy(&mut self, timeout_ms: i32) {

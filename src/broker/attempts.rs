@@ -71,7 +71,10 @@ impl Core {
         }
         queue.ready.put_back(entry);
         queue.ready.body_bytes += u64::from(self.messages.body_size(entry.message()));
-        if !queue.is_plain {
+        let is_plain = queue.is_plain;
+        // It may be the first whose time is known here.
+        self.schedule_expiry(key);
+        if !is_plain {
             self.free_group(key, entry.message());
             self.drop_excess(key);
         }
@@ -89,10 +92,8 @@ impl Core {
         if !applies {
             return None;
         }
-        let times = match how {
-            Return::Failed => attempts.failed,
-            Return::Unused => attempts.acquired,
-        };
+        // RabbitMQ: only failures make the delay longer; what never failed waits the least.
+        let times = attempts.failed;
         let min_ms = arguments.delayed_retry_min_ms.unwrap_or(RETRY_MIN_MS);
         let max_ms = arguments.delayed_retry_max_ms.unwrap_or(u64::MAX);
         let delay_ms = min_ms.saturating_mul(u64::from(times.max(1)));
@@ -170,6 +171,7 @@ impl Core {
 
     /// The ready messages are done with.
     pub(super) fn forget_attempts(&mut self, key: QueueKey, ready: &Ready) {
+        self.forget_ready_keys(key, ready);
         if self.traffic.queues[key].attempts.is_empty() {
             return;
         }
@@ -188,6 +190,7 @@ impl Core {
             self.note_failure(key, message, None);
         }
         self.free_group(key, message);
+        self.forget_key(key, message);
     }
 }
 

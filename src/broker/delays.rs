@@ -26,7 +26,7 @@ use super::message::{Message, OwnedMessage, Traits};
 use super::name::Name;
 use super::outlet::Outlet;
 use super::queue::{Entry, Queue, QueueArguments, QueueKey};
-use super::routing::Route;
+use super::routing::{Route, Unasked};
 use super::topology::exchange::ExchangeKey;
 use super::virtual_host::VirtualHostKey;
 use crate::wire::amqp::field_table::{OwnedTable, Value};
@@ -99,7 +99,7 @@ impl Core {
         &mut self,
         exchange: ExchangeKey,
         message: &Message<'_>,
-        traits: Traits,
+        traits: &Traits,
         outlet: &mut impl Outlet,
     ) -> Published {
         let Ok(properties) = Properties::decode(message.properties) else {
@@ -121,9 +121,9 @@ impl Core {
         };
         let traits = Traits {
             expiration_ms: Some(delay_ms),
-            ..traits
+            ..*traits
         };
-        self.place(&[queue], &waiting, traits, outlet)
+        self.place(&[queue], &waiting, &traits, outlet)
     }
 
     /// The message has waited long enough: the exchange routes it.
@@ -153,8 +153,9 @@ impl Core {
         };
         let keys = super::dead_letter::history::shown_keys(&released, &properties);
         let mut route = Route::default();
+        self.routing.unasked = Unasked::Exchange(exchange);
         self.route(exchange, &keys, &properties, &mut route);
-        self.publish(&route, &released, Traits::of(&released), outlet);
+        self.publish(&route, &released, &Traits::of(&released), outlet);
     }
 
     /// The messages that wait at the exchange, and when each is due in milliseconds since 1970, in no

@@ -4,6 +4,7 @@ use super::Core;
 use super::attempts::with_counts;
 use super::channel::ChannelKey;
 use super::dead_letter::Reason;
+use super::deduplication::Seen;
 use super::error::Result;
 use super::message::{Message, MessageId, Messages, Traits};
 use super::outlet::{Delivery, Outlet};
@@ -33,7 +34,7 @@ impl Core {
         &mut self,
         route: &Route,
         message: &Message<'_>,
-        traits: Traits,
+        traits: &Traits,
         outlet: &mut impl Outlet,
     ) -> Published {
         self.counters.published += 1;
@@ -41,46 +42,60 @@ impl Core {
         if route.is_empty() {
             return Published::Unroutable;
         }
-        let published = self.place(&route.queues, message, traits, outlet);
         match route.asides.is_empty() {
-            true => published,
-            false => self.serve_asides(route, message, traits, published, outlet),
+            true => self.place(&route.queues, message, traits, outlet),
+            false => self.publish_with_asides(route, message, traits, outlet),
         }
     }
 
     /// Gives a message to these queues.
-    #[inline]
+    #[inline(always)]
     pub(super) fn place(
         &mut self,
         queues: &[QueueKey],
         message: &Message<'_>,
-        traits: Traits,
+        traits: &Traits,
         outlet: &mut impl Outlet,
     ) -> Published {
-        let mut stored = Stored::at(self.now_ms);
+        let mut stored = Stored::default();
         for &queue in queues {
             self.enqueue(queue, message, traits, &mut stored, outlet);
         }
         let mut published = Published::Taken;
-        if traits.persistent && !self.holders.is_empty() {
-            published = self.journal(message, &stored);
+        if traits.persistent {
+            if std::mem::take(&mut self.is_repeat_noted) {
+                published = Published::Journaled;
+            }
+            if !self.holders.is_empty() {
+                published = self.journal(message, &stored);
+            }
         }
         self.holders.clear();
+        if self.morgue.is_publishing {
+            self.end_publishing();
+        }
         if self.refusals > 0 {
             return Published::Refused;
         }
         published
     }
 
-    /// Gives the message to who gets it beside the queues, which did what `published` says.
-    fn serve_asides(
+    /// Gives the message to the queues, and to who gets it beside them.
+    #[inline(never)]
+    fn publish_with_asides(
         &mut self,
         route: &Route,
         message: &Message<'_>,
-        traits: Traits,
-        mut published: Published,
+        traits: &Traits,
         outlet: &mut impl Outlet,
     ) -> Published {
+        if let Some(Aside::Duplicate(exchange, mark)) = self.late_duplicate(route, message) {
+            return match self.drop_at_exchange(exchange, mark) {
+                true => Published::Journaled,
+                false => Published::Taken,
+            };
+        }
+        let mut published = self.place(&route.queues, message, traits, outlet);
         let mut is_routed = !route.queues.is_empty();
         for &aside in &route.asides {
             match aside {
@@ -96,29 +111,53 @@ impl Core {
                         published = delayed;
                     }
                 }
+                Aside::New(..) => {}
+                Aside::Duplicate(exchange, mark) => {
+                    is_routed = true;
+                    let is_noted = self.drop_at_exchange(exchange, mark);
+                    if is_noted && published == Published::Taken {
+                        published = Published::Journaled;
+                    }
+                }
             }
         }
-        match is_routed {
-            true => published,
-            false => Published::Unroutable,
+        if !is_routed {
+            return Published::Unroutable;
+        }
+        self.remember(route, published);
+        published
+    }
+
+    /// Exchanges on the route know the message from now on, unless its publisher is to try again.
+    fn remember(&mut self, route: &Route, published: Published) {
+        if published == Published::Refused {
+            return;
+        }
+        let journaled = self.journaled.filter(|_| published == Published::Journaled);
+        for &aside in &route.asides {
+            if let Aside::New(exchange, mark) = aside {
+                self.remember_at_exchange(exchange, mark, journaled);
+            }
         }
     }
 
     /// A persistent message in durable queues survives the broker (AMQP 0-9-1 §3.1.2.2).
+    #[inline(never)]
     fn journal(&mut self, message: &Message<'_>, stored: &Stored) -> Published {
-        if let (Some(journal), Some(id)) = (&mut self.journal, stored.id) {
-            journal.append(id, &self.holders, &stored.stamped(message));
+        if let (Some(journal), Some(id)) = (&mut self.journal, stored.0) {
+            journal.append(id, &self.holders, &stamped(message, self.now_ms));
             self.messages.mark_stored(id);
+            self.journaled = Some(id);
         }
         Published::Journaled
     }
 
-    #[inline]
+    #[inline(always)]
     fn enqueue(
         &mut self,
         key: QueueKey,
         message: &Message<'_>,
-        traits: Traits,
+        traits: &Traits,
         stored: &mut Stored,
         outlet: &mut impl Outlet,
     ) {
@@ -135,7 +174,7 @@ impl Core {
             && let Some(consumer) = self.traffic.next_taker(key, outlet)
         {
             let entry = (!self.traffic.consumers[consumer].no_ack)
-                .then(|| Entry::new(stored.hold(&mut self.messages, message)));
+                .then(|| Entry::new(stored.hold(&mut self.messages, message, self.now_ms)));
             if entry.is_some() {
                 self.holders.extend(id);
             }
@@ -144,31 +183,38 @@ impl Core {
             return;
         }
         self.holders.extend(id);
-        let id = stored.hold(&mut self.messages, message);
+        let id = stored.hold(&mut self.messages, message, self.now_ms);
         let ready = &mut self.traffic.queues[key].ready;
         ready.push(Entry::new(id));
         ready.body_bytes += message.body.len() as u64;
     }
 
     /// [`Core::enqueue`] where a limit, a time or a priority has to be looked at.
+    #[inline(never)]
     fn enqueue_by_rules(
         &mut self,
         key: QueueKey,
         message: &Message<'_>,
-        traits: Traits,
+        traits: &Traits,
         stored: &mut Stored,
         outlet: &mut impl Outlet,
     ) {
+        let seen = self.look_up_in_queue(key, message);
+        if let Seen::Duplicate(number, kept) = seen {
+            self.is_repeat_noted |= self.drop_at_queue(key, (number, kept), traits.persistent);
+            return;
+        }
+        self.morgue.is_publishing = true;
         let queue = &self.traffic.queues[key];
         if queue.refuses(message.body.len()) {
             self.refusals += 1;
             if queue.arguments.overflow == Overflow::RejectPublishDlx {
-                let entry = Entry::new(stored.hold(&mut self.messages, message));
+                let entry = Entry::new(stored.hold(&mut self.messages, message, self.now_ms));
                 self.die_outside(key, entry, Reason::MaxLength);
             }
             return;
         }
-        let (id, priority) = (queue.id, queue.priority_of(traits));
+        let (id, priority) = (queue.id, queue.priority_of(*traits));
         let expires_ms = queue.expiry(self.now_ms, traits.expiration_ms);
         let group = queue.group_of(message);
         if !queue.ready.has_next()
@@ -176,7 +222,7 @@ impl Core {
             && let Some(consumer) = self.traffic.next_taker(key, outlet)
         {
             let entry = (!self.traffic.consumers[consumer].no_ack).then(|| {
-                let id = stored.hold(&mut self.messages, message);
+                let id = stored.hold(&mut self.messages, message, self.now_ms);
                 Entry::with_priority(id, priority)
             });
             if let Some(entry) = entry {
@@ -184,12 +230,16 @@ impl Core {
                 let queue = &mut self.traffic.queues[key];
                 queue.lend(entry.message(), expires_ms, false);
                 queue.occupy(group, entry.message());
+                self.remember_in_queue(key, seen, entry.message());
             }
             self.traffic
                 .hand_over(key, consumer, message, false, entry, outlet);
             return;
         }
-        let entry = Entry::with_priority(stored.hold(&mut self.messages, message), priority);
+        let entry = Entry::with_priority(
+            stored.hold(&mut self.messages, message, self.now_ms),
+            priority,
+        );
         if expires_ms.is_some_and(|at| at <= self.now_ms) {
             return self.die_outside(key, entry, Reason::Expired);
         }
@@ -200,6 +250,7 @@ impl Core {
         if let Some(expires_ms) = expires_ms {
             self.track_expiry(key, entry, expires_ms);
         }
+        self.remember_in_queue(key, seen, entry.message());
         self.drop_excess(key);
         // Where all that is ready stands aside, consumers may wait.
         self.list_groups(key);
@@ -209,7 +260,7 @@ impl Core {
     /// rest when its turn comes ([`Core::deliver_backlogs`]).
     #[inline]
     pub fn deliver_fresh(&mut self, outlet: &mut impl Outlet) {
-        if !self.morgue.dying.is_empty() {
+        if self.morgue.has_work() {
             self.bury(outlet);
         }
         while let Some(queue) = self.traffic.next_fresh() {
@@ -260,6 +311,10 @@ impl Core {
         let no_ack = self.traffic.consumers[consumer].no_ack;
         let (mut group, mut counted) = (None, None);
         if queue.has_memory {
+            if queue.has_expired(&message, self.now_ms) {
+                self.pass_expired(key, entry);
+                return true;
+            }
             group = queue.group_of(&message);
             if let Some(bar) = queue.bar(group, entry, self.now_ms) {
                 self.stop_at(bar, key, entry);
@@ -411,42 +466,32 @@ pub struct Got<'a> {
 
 /// The copy of a message being published: made when the first queue or consumer must hold it, and
 /// held once by each.
-struct Stored {
-    id: Option<MessageId>,
-    /// When the message came.
-    arrived_ms: u64,
-}
+#[derive(Default)]
+struct Stored(Option<MessageId>);
 
 impl Stored {
-    #[inline]
-    fn at(arrived_ms: u64) -> Self {
-        Stored {
-            id: None,
-            arrived_ms,
-        }
-    }
-
-    /// The message with its time of arrival.
-    #[inline]
-    fn stamped<'a>(&self, message: &Message<'a>) -> Message<'a> {
-        Message {
-            arrived_ms: self.arrived_ms,
-            ..*message
-        }
-    }
-
-    #[inline]
-    fn hold(&mut self, messages: &mut Messages, message: &Message<'_>) -> MessageId {
-        match self.id {
+    /// Apart from its callers, where it would have every message looked at that is never copied.
+    #[inline(never)]
+    fn hold(&mut self, messages: &mut Messages, message: &Message<'_>, now_ms: u64) -> MessageId {
+        match self.0 {
             Some(id) => {
                 messages.retain(id);
                 id
             }
             None => {
-                let id = messages.insert(&self.stamped(message));
-                *self.id.insert(id)
+                let id = messages.insert(&stamped(message, now_ms));
+                *self.0.insert(id)
             }
         }
+    }
+}
+
+/// The message with its time of arrival.
+#[inline]
+fn stamped<'a>(message: &Message<'a>, arrived_ms: u64) -> Message<'a> {
+    Message {
+        arrived_ms,
+        ..*message
     }
 }
 

@@ -77,10 +77,18 @@ impl Core {
 
     fn expire_due(&mut self, key: QueueKey) {
         let now_ms = self.now_ms;
+        let is_crowded = self.morgue.is_crowded();
         if let Some(queue) = self.traffic.queues.get_mut(key)
             && let Some(lifetimes) = &mut queue.lifetimes
         {
             lifetimes.scheduled_ms = None;
+            if is_crowded {
+                // Those that wait to be buried take memory: the others may as well wait where they are.
+                let place = &mut lifetimes.scheduled_ms;
+                return self
+                    .schedule
+                    .set(place, Task::Expiry(key), Some(now_ms + 1));
+            }
         }
         for _ in 0..EXPIRIES_PER_TASK {
             let Some(queue) = self.traffic.queues.get_mut(key) else {
@@ -93,6 +101,7 @@ impl Core {
                 break;
             };
             self.uncount_body(key, entry.message());
+            self.forget_message(key, entry.message());
             self.die(key, entry, Reason::Expired);
         }
         self.schedule_expiry(key);

@@ -4,8 +4,9 @@
 //! What is kept are copies of the exchange's own, in the table of all messages: they count as memory
 //! like those of queues, and are paged out like them. They do not survive the broker.
 //!
-//! A new binding gets what there was at that moment, oldest first, a bounded part at a time. What was
-//! paged out is read back first; the queue may get newer messages meanwhile.
+//! A new binding gets what there was at that moment, oldest first, a bounded part at a time, and what
+//! was paged out is read back first. A queue may get newer messages in between; what these push out of
+//! the history before its turn comes, it does not get.
 
 use std::collections::VecDeque;
 
@@ -178,9 +179,179 @@ impl Core {
             }
             Destination::Exchange(_) => return,
         }
-        self.publish(&route, message, Traits::of(message), outlet);
+        self.publish(&route, message, &Traits::of(message), outlet);
     }
 }
 
 /// Some hundred microseconds of small messages.
 const REPLAYED_PER_STEP: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::outlet::{Delivery, SocketKey};
+    use crate::broker::topology::binding::BindRequest;
+    use crate::broker::topology::exchange::ExchangeDeclaration;
+    use crate::broker::topology::queue::QueueDeclaration;
+    use crate::broker::{Body, DEFAULT_VIRTUAL_HOST, QueueKey};
+    use crate::slots::Key;
+    use crate::wire::amqp::{Table, TableBuilder};
+
+    struct Nobody;
+
+    impl Outlet for Nobody {
+        fn has_room(&mut self, _: SocketKey) -> bool {
+            true
+        }
+
+        fn is_flooded(&self, _: SocketKey) -> bool {
+            false
+        }
+
+        fn deliver(&mut self, _: &Delivery<'_>) {}
+    }
+
+    /// A broker with an exchange that keeps so many messages, published up to now with numbers for
+    /// bodies, and a queue.
+    fn broker(length: i32, published: u32) -> (Core, ExchangeKey, QueueKey) {
+        let mut core = Core::new();
+        let virtual_host = core.virtual_host(DEFAULT_VIRTUAL_HOST.as_bytes()).unwrap();
+        let mut arguments = TableBuilder::new();
+        arguments.put("x-recent-history-length", length);
+        core.declare_exchange(&ExchangeDeclaration {
+            virtual_host,
+            name: b"x",
+            kind: b"x-recent-history",
+            durable: false,
+            auto_delete: false,
+            internal: false,
+            arguments: arguments.view(),
+        })
+        .unwrap();
+        core.declare_queue(&QueueDeclaration {
+            virtual_host,
+            connection: Key::NONE,
+            name: b"q",
+            generated: false,
+            durable: false,
+            exclusive: false,
+            auto_delete: false,
+            arguments: Table::EMPTY,
+        })
+        .unwrap();
+        let exchange = core.exchange(virtual_host, b"x").unwrap();
+        let queue = core.virtual_hosts[virtual_host].queues[&b"q"[..]];
+        publish(&mut core, exchange, 0..published);
+        (core, exchange, queue)
+    }
+
+    fn publish(core: &mut Core, exchange: ExchangeKey, numbers: std::ops::Range<u32>) {
+        let mut route = Route::default();
+        for number in numbers {
+            let message = Message {
+                exchange: b"x",
+                routing_key: b"k",
+                properties: &[0, 0],
+                body: Body::Slice(&number.to_be_bytes()),
+                arrived_ms: 0,
+            };
+            let properties = Properties::default();
+            core.route(exchange, &[b"k"], &properties, &mut route);
+            core.publish(&route, &message, &Traits::of(&message), &mut Nobody);
+        }
+    }
+
+    fn bind(core: &mut Core, exchange: ExchangeKey, queue: QueueKey, routing_key: &[u8]) {
+        let request = BindRequest {
+            virtual_host: core.exchanges[exchange].virtual_host,
+            source: b"x",
+            routing_key,
+            arguments: Table::EMPTY,
+        };
+        let destination = Destination::Queue(queue);
+        core.bind(exchange, destination, &request).unwrap();
+        core.replay(&mut Nobody);
+    }
+
+    fn delete(core: &mut Core, exchange: ExchangeKey) {
+        let virtual_host = core.exchanges[exchange].virtual_host;
+        core.delete_exchange(virtual_host, b"x", false).unwrap();
+    }
+
+    fn numbers(core: &Core, queue: QueueKey) -> Vec<u32> {
+        let entries = core.traffic.queues[queue].ready.iter();
+        entries
+            .map(|entry| {
+                let message = core.messages.get(entry.message()).expect("it is here");
+                u32::from_be_bytes(message.body.as_slice().try_into().unwrap())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn no_more_is_held_than_the_history_is_long() {
+        let (mut core, exchange, queue) = broker(5, 100);
+        assert_eq!(core.messages.count(), 5);
+        bind(&mut core, exchange, queue, b"");
+        assert_eq!(numbers(&core, queue), [95, 96, 97, 98, 99]);
+        delete(&mut core, exchange);
+        core.tidy();
+        assert_eq!(core.messages.count(), 5, "those of the queue");
+    }
+
+    #[test]
+    fn a_long_history_comes_in_parts_and_without_what_came_later() {
+        let (mut core, exchange, queue) = broker(1000, 1000);
+        bind(&mut core, exchange, queue, b"");
+        assert_eq!(numbers(&core, queue).len(), REPLAYED_PER_STEP);
+        assert!(core.has_more_work());
+        publish(&mut core, exchange, 1000..1001);
+        while core.has_more_work() {
+            core.deliver_backlogs(&mut Nobody);
+        }
+        // The new one pushed out the oldest, whose turn had come already.
+        let mut numbers = numbers(&core, queue);
+        assert_eq!(numbers.remove(REPLAYED_PER_STEP), 1000);
+        assert_eq!(numbers, (0..1000).collect::<Vec<_>>());
+        assert!(core.replays.is_empty());
+    }
+
+    #[test]
+    fn what_was_paged_out_is_read_back_first() {
+        let (mut core, exchange, queue) = broker(2000, 2000);
+        core.page_out(0, None);
+        while core
+            .messages
+            .get(core.exchanges[exchange].history.as_ref().unwrap().kept[0])
+            .is_some()
+        {
+            core.page_out(0, None);
+        }
+        let images = core.take_page_work().outs;
+        bind(&mut core, exchange, queue, b"");
+        assert!(numbers(&core, queue).is_empty());
+        assert!(!core.has_more_work(), "it waits for the store");
+        while !core.replays.is_empty() {
+            core.deliver_backlogs(&mut Nobody);
+            for block in core.take_page_work().fetches {
+                let out = images.iter().find(|out| out.block == block).unwrap();
+                core.page_in(block, &out.image);
+            }
+        }
+        assert_eq!(numbers(&core, queue), (0..2000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn an_exchange_or_queue_that_goes_meanwhile_ends_it() {
+        let (mut core, exchange, queue) = broker(1000, 1000);
+        bind(&mut core, exchange, queue, b"a");
+        delete(&mut core, exchange);
+        while core.has_more_work() {
+            core.deliver_backlogs(&mut Nobody);
+            core.tidy();
+        }
+        assert_eq!(numbers(&core, queue).len(), REPLAYED_PER_STEP);
+        assert_eq!(core.messages.count(), REPLAYED_PER_STEP);
+        assert!(core.replays.is_empty());
+    }
+}

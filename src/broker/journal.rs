@@ -106,6 +106,9 @@ pub enum NoteKind {
     /// How often a message of a queue was given back, and when last; the key is [`Note::failure_key`].
     /// Goes with its queue.
     Failure = 10,
+    /// What messages an exchange or a queue has seen; the keys begin with eight bytes that say which, and
+    /// a note under these alone, when it is taken back, takes all of them back. Goes with its queue, and
+    /// with the message that brought it ([`Note::brought_by`]) if a crash tore them apart.
     Deduplication = 11,
 }
 
@@ -116,6 +119,16 @@ impl Note {
             .map(u64::to_be_bytes)
             .concat()
             .into()
+    }
+
+    /// The message without which the note says nothing: they come in one batch, and a crash may leave only
+    /// the note. It ends a value of 32 bytes.
+    pub fn brought_by(kind: NoteKind, key: &[u8], value: &[u8]) -> Option<MessageId> {
+        if kind != NoteKind::Deduplication || key.len() != 16 || value.len() != 32 {
+            return None;
+        }
+        let message = u64::from_le_bytes(*value.last_chunk()?);
+        (message <= MessageId::MAX).then(|| MessageId::from_bits(message))
     }
 
     /// The queue and the message of a failure's key.

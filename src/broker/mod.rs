@@ -23,6 +23,7 @@ mod connection;
 mod consumer;
 mod counters;
 pub mod dead_letter;
+mod deduplication;
 mod delays;
 mod delivery;
 mod error;
@@ -62,6 +63,7 @@ pub use channel::ChannelKey;
 pub use connection::ConnectionKey;
 pub use consumer::{ConsumeRequest, ConsumerKey};
 pub use counters::{Counters, QueueCounters};
+pub use deduplication::RecoveredKeys;
 pub use delivery::{Getting, Got, Published};
 pub use error::{Error, Result};
 pub use inventory::Inventory;
@@ -81,7 +83,7 @@ use access::Users;
 use connection::Connection;
 use dead_letter::Morgue;
 use history::Replay;
-use journal::{Journal, QueueId};
+use journal::{Journal, Note, QueueId};
 use message::{MessageId, Messages};
 use paging::PageWaiters;
 use policy::{GlobalParameters, Review};
@@ -125,6 +127,12 @@ pub struct Core {
     /// What must survive; taken once a turn. `None` in a broker without a store.
     journal: Option<Journal>,
     next_queue_id: u64,
+    /// Above every id of a queue or an exchange in the notes that a start found.
+    next_window_id: u64,
+    /// The message that was written down last.
+    journaled: Option<MessageId>,
+    /// A queue has dropped the message being published, and noted that.
+    is_repeat_noted: bool,
     /// Durable queues by what the store calls them.
     queue_ids: Map<QueueId, QueueKey>,
     /// Deleted durable queues with deliveries that are still unacked, and how many.
@@ -140,7 +148,7 @@ pub struct Core {
     schedule: Schedule,
     morgue: Morgue,
     /// What was noted about messages that are not there any more.
-    outdated_failures: Vec<(QueueId, MessageId)>,
+    outdated_notes: Vec<Note>,
     /// Queues that did not take the message being published.
     refusals: usize,
     global_parameters: GlobalParameters,
@@ -170,6 +178,9 @@ impl Core {
             discarded: Vec::new(),
             journal: None,
             next_queue_id: 1,
+            next_window_id: 1,
+            journaled: None,
+            is_repeat_noted: false,
             queue_ids: Map::default(),
             graves: Map::default(),
             page_waiters: Map::default(),
@@ -178,7 +189,7 @@ impl Core {
             now_ms: 0,
             schedule: Schedule::default(),
             morgue: Morgue::default(),
-            outdated_failures: Vec::new(),
+            outdated_notes: Vec::new(),
             refusals: 0,
             global_parameters: GlobalParameters::new(),
             review: Review::default(),
@@ -202,7 +213,7 @@ impl Core {
     /// Whether [`Core::deliver_fresh`] or [`Core::take_effects`] have something to do.
     #[inline]
     pub fn is_settled(&self) -> bool {
-        !self.traffic.has_fresh() && self.traffic.effects.is_empty() && self.morgue.dying.is_empty()
+        !self.traffic.has_fresh() && self.traffic.effects.is_empty() && !self.morgue.has_work()
     }
 
     /// What the last commands mean for others than who gave them, in their order.
@@ -250,7 +261,7 @@ impl Core {
     pub fn has_more_work(&self) -> bool {
         self.has_backlogs()
             || !self.discarded.is_empty()
-            || !self.morgue.dying.is_empty()
+            || self.morgue.has_work()
             || self.next_deadline().is_some_and(|due| due <= self.now_ms)
             || self.is_applying_policies()
     }

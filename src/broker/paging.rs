@@ -1,7 +1,7 @@
 //! Messages that are not in memory: who waits for them, and what happens when they come.
 
 use super::Core;
-use super::dead_letter::Death;
+use super::dead_letter::Reason;
 use super::message::{MessageId, PageWork};
 use super::outlet::SocketKey;
 use super::queue::{Entry, QueueKey};
@@ -12,7 +12,6 @@ pub(super) struct PageWaiters {
     queues: Vec<QueueKey>,
     /// Clients that want a message by hand.
     sockets: Vec<SocketKey>,
-    pub(super) deaths: Vec<Death>,
 }
 
 impl Core {
@@ -33,7 +32,7 @@ impl Core {
     pub fn page_in(&mut self, block: u64, encoded: &[u8]) -> Vec<SocketKey> {
         self.messages.page_in(block, encoded);
         let waiters = self.page_waiters.remove(&block).unwrap_or_default();
-        self.morgue.dying.extend(waiters.deaths);
+        self.morgue.on_block(block);
         for key in waiters.queues {
             if let Some(queue) = self.traffic.queues.get_mut(key) {
                 queue.awaited_block = None;
@@ -64,8 +63,12 @@ impl Core {
     /// The queue's next message that is in memory; if it must be read back first, its block.
     pub(super) fn next_present(&mut self, key: QueueKey) -> Result<Option<Entry>, u64> {
         while let Some(entry) = self.traffic.queues[key].ready.peek() {
-            if self.messages.get(entry.message()).is_some() {
-                return Ok(Some(entry));
+            if let Some(message) = self.messages.get(entry.message()) {
+                if !self.traffic.queues[key].has_expired(&message, self.now_ms) {
+                    return Ok(Some(entry));
+                }
+                self.pass_expired(key, entry);
+                continue;
             }
             if self.messages.is_paged_out(entry.message()) {
                 self.messages.request(entry.message());
@@ -82,6 +85,14 @@ impl Core {
             .or_default()
             .sockets
             .push(socket);
+    }
+
+    /// The queue's next message has expired, and nobody came yet to take it out.
+    pub(super) fn pass_expired(&mut self, key: QueueKey, entry: Entry) {
+        self.traffic.queues[key].ready.pop();
+        self.uncount_body(key, entry.message());
+        self.forget_message(key, entry.message());
+        self.die(key, entry, Reason::Expired);
     }
 
     /// Lets go of a message that the store could not give back.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use super::Core;
 use super::attempts::NotedAttempts;
+use super::deduplication::RecoveredKeys;
 use super::delays::DELAY_QUEUE_PREFIX;
 use super::journal::{
     Definition, Journal, Note, NoteKind, QueueId, StoredBinding, StoredDestination, StoredExchange,
@@ -13,6 +14,7 @@ use super::journal::{
 };
 use super::message::{Attributes, MessageId};
 use super::queue::{Entry, Ids, PackedIds, Queue, QueueKey};
+use super::schedule::Task;
 use super::topology::binding::{BindRequest, Binding, Destination};
 use super::topology::exchange::{Exchange, ExchangeDeclaration};
 use super::topology::queue::QueueDeclaration;
@@ -103,20 +105,19 @@ impl<'a> Reader<'a> {
 }
 
 impl Core {
+    /// New messages get ids from here on. Comes before messages are recovered, which have older ones.
+    pub fn begin_messages(&mut self, next: MessageId) {
+        self.messages.begin_at(next);
+    }
+
     /// From now on what must survive is written down. Comes after everything was recovered.
-    pub fn begin_journal(&mut self, next_message: MessageId, next_queue: QueueId) {
-        self.messages.begin_at(next_message);
-        self.next_queue_id = next_queue.0;
-        let mut journal = Journal::default();
-        let outdated = std::mem::take(&mut self.outdated_failures);
-        journal
-            .notes
-            .extend(outdated.into_iter().map(|(queue, message)| Note {
-                kind: NoteKind::Failure,
-                key: Note::failure_key(queue, message),
-                value: None,
-            }));
-        self.journal = Some(journal);
+    pub fn begin_journal(&mut self, next_queue: QueueId) {
+        self.next_queue_id = next_queue.0.max(self.next_window_id);
+        self.journal = Some(Journal {
+            notes: std::mem::take(&mut self.outdated_notes),
+            ..Journal::default()
+        });
+        self.begin_windows();
         self.redefined = false;
     }
 
@@ -178,6 +179,7 @@ impl Core {
         queues: Vec<RecoveredMessages>,
         attributes: impl Iterator<Item = (MessageId, Attributes)>,
         mut failures: RecoveredFailures,
+        mut keys: RecoveredKeys,
     ) {
         let queues = queues.into_iter().filter_map(|recovered| {
             let key = *self.queue_ids.get(&recovered.queue)?;
@@ -204,6 +206,7 @@ impl Core {
                 if id == message {
                     let queue = &mut self.traffic.queues[reader.key];
                     reader.take(message, attributes, queue, &mut failures);
+                    queue.recover_key(message, &mut keys);
                 }
                 match reader.messages.next() {
                     Some(id) => *first = Reverse((id, at)),
@@ -218,7 +221,12 @@ impl Core {
             self.fill_recovered(key, recovered, urgent);
             self.recover_put_off(key, put_off);
         }
-        self.outdated_failures = failures.noted.into_keys().collect();
+        let outdated = failures.noted.into_keys().map(|(queue, message)| Note {
+            kind: NoteKind::Failure,
+            key: Note::failure_key(queue, message),
+            value: None,
+        });
+        self.outdated_notes = outdated.chain(keys.into_outdated()).collect();
     }
 
     fn recover_put_off(&mut self, key: QueueKey, put_off: Vec<(u64, Entry)>) {
@@ -250,6 +258,13 @@ impl Core {
             }
         }
         self.schedule_expiry(key);
+        // Unacked messages are ready again, so there may be more than the queue may hold.
+        let queue = &mut self.traffic.queues[key];
+        if !queue.is_plain {
+            let place = &mut queue.excess_due;
+            self.schedule
+                .set(place, Task::Excess(key), Some(self.now_ms));
+        }
     }
 
     /// A block of messages as the store has it: how many queues hold which of its slots.

@@ -3,6 +3,7 @@
 
 use super::Core;
 use super::channel::ChannelKey;
+use super::deduplication::Mark;
 use super::exchange::delay_of;
 use super::queue::QueueKey;
 use super::topology::binding::Destination;
@@ -28,6 +29,21 @@ pub enum Aside {
     History(ExchangeKey),
     /// An exchange that holds it back before it routes it.
     Delay(ExchangeKey),
+    /// An exchange that remembers it, if it was routed.
+    New(ExchangeKey, Mark),
+    /// An exchange that has seen it before and does not route it. It counts as routed.
+    Duplicate(ExchangeKey, Mark),
+}
+
+/// Who does not ask whether a message is a duplicate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Unasked {
+    #[default]
+    Nobody,
+    /// The exchange that held it back, and asked before.
+    Exchange(ExchangeKey),
+    /// It is a dead letter.
+    All,
 }
 
 impl Route {
@@ -42,6 +58,8 @@ impl Route {
 pub(super) struct RoutingScratch {
     exchanges: Vec<ExchangeKey>,
     destinations: Vec<Destination>,
+    /// For the next pass.
+    pub(super) unasked: Unasked,
     /// Number of the pass, with which exchanges and queues are marked as visited.
     pass: u64,
 }
@@ -65,6 +83,7 @@ impl Core {
         while let Some(exchange) = scratch.exchanges.pop() {
             self.route_one(exchange, keys, properties, &mut scratch, route);
         }
+        scratch.unasked = Unasked::Nobody;
         self.routing = scratch;
     }
 
@@ -81,6 +100,17 @@ impl Core {
         let exchange = &self.exchanges[key];
         if exchange.name.is_empty() {
             return self.route_by_name(key, keys, scratch, route);
+        }
+        if exchange.window.is_some()
+            && scratch.asks(key)
+            && let Some(aside) = self.recognize(key, properties)
+        {
+            // With the same key the next message goes another way.
+            route.generation = 0;
+            route.asides.push(aside);
+            if matches!(aside, Aside::Duplicate(..)) {
+                return;
+            }
         }
         if exchange.delays && delay_of(properties.headers).is_some() {
             route.asides.push(Aside::Delay(key));
@@ -150,6 +180,14 @@ impl Core {
 }
 
 impl RoutingScratch {
+    fn asks(&self, exchange: ExchangeKey) -> bool {
+        match self.unasked {
+            Unasked::Nobody => true,
+            Unasked::Exchange(unasked) => unasked != exchange,
+            Unasked::All => false,
+        }
+    }
+
     /// Notes the exchange for this pass unless it was.
     fn visit(&mut self, key: ExchangeKey, core: &mut Core) {
         let exchange = &mut core.exchanges[key];

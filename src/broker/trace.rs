@@ -147,7 +147,7 @@ impl Core {
         };
         let mut route = Route::default();
         self.route(exchange, &[&routing_key], &traced, &mut route);
-        self.publish(&route, &message, Traits::default(), outlet);
+        self.publish(&route, &message, &Traits::default(), outlet);
     }
 
     /// In RabbitMQ's order and types.

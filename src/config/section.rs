@@ -239,6 +239,9 @@ impl Category {
         Category::Store,
     ];
 
+    /// Of lines by the path of their module, `leveret::protocol::amqp::channel`: the longest that fits.
+    pub const OF_MODULES: &[(&str, Category)] = &MODULES;
+
     /// RabbitMQ's word for it where it has one: `log.connection.level`.
     pub fn name(self) -> &'static str {
         match self {
@@ -250,31 +253,31 @@ impl Category {
         }
     }
 
-    /// Of a line that a module logs, by its path: `leveret::protocol::amqp::channel`.
+    /// Of a line that a module logs, by its path.
     pub fn of_module(path: &str) -> Category {
-        let inside = path.strip_prefix("leveret::").unwrap_or_default();
         MODULES
             .iter()
-            .find(|(prefix, _)| inside.starts_with(prefix))
+            .find(|(prefix, _)| path.starts_with(prefix))
             .map_or(Category::Default, |(_, category)| *category)
     }
 }
 
-/// The first that fits; paths are inside this crate.
-const MODULES: [(&str, Category); 13] = [
-    ("protocol::amqp::channel", Category::Channel),
-    ("protocol::amqp::publish", Category::Channel),
-    ("protocol::amqp::consume", Category::Channel),
-    ("protocol::amqp::content", Category::Channel),
-    ("protocol::amqp::transaction", Category::Channel),
-    ("protocol::amqp::topology", Category::Queue),
-    ("protocol::", Category::Connection),
-    ("server::socket", Category::Connection),
-    ("server::listener", Category::Connection),
-    ("server::transport", Category::Connection),
-    ("server::store_link", Category::Store),
-    ("broker::", Category::Queue),
-    ("store", Category::Store),
+/// Longer paths before those they begin with.
+const MODULES: [(&str, Category); 14] = [
+    ("leveret::protocol::amqp::channel", Category::Channel),
+    ("leveret::protocol::amqp::publish", Category::Channel),
+    ("leveret::protocol::amqp::consume", Category::Channel),
+    ("leveret::protocol::amqp::content", Category::Channel),
+    ("leveret::protocol::amqp::transaction", Category::Channel),
+    ("leveret::protocol::amqp::topology", Category::Queue),
+    ("leveret::protocol::", Category::Connection),
+    ("leveret::server::socket", Category::Connection),
+    ("leveret::server::listener", Category::Connection),
+    ("leveret::server::transport", Category::Connection),
+    ("leveret::server::store_link", Category::Store),
+    ("leveret::broker::", Category::Queue),
+    ("leveret::store", Category::Store),
+    ("leveret", Category::Default),
 ];
 
 #[cfg(test)]

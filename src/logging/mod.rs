@@ -1,17 +1,20 @@
 //! The log of the program: lines to standard error, to a file, or both, as the configuration says, and
-//! as it says next after a reload.
+//! as it says next after a reload. Each destination is a logger of env_logger's, which filters, formats
+//! and writes; ours is that they can be exchanged for others while the program runs.
 
 mod line;
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock};
 
+use env_logger::fmt::Formatter;
+use env_logger::{Logger, Target};
 use leveret::Config;
-use leveret::config::{CATEGORIES, Category, Format, Log};
-use log::{LevelFilter, Metadata, Record};
+use leveret::config::{self, Category, Format};
+use log::{LevelFilter, Log, Metadata, Record};
 
 /// Opens what the configuration names. From here on there is a log, and a panic is a line of it.
 ///
@@ -20,7 +23,7 @@ use log::{LevelFilter, Metadata, Record};
 pub fn start(config: &Config) -> io::Result<()> {
     change(config)?;
     // Fails only if there is a logger already.
-    let _ = log::set_logger(&LOGGER);
+    let _ = log::set_logger(&LOGGERS);
     std::panic::set_hook(Box::new(|panic| {
         log::error!("{panic}");
         // The state is unknown: whatever thread it was, and whatever the profile says of unwinding.
@@ -34,120 +37,88 @@ pub fn start(config: &Config) -> io::Result<()> {
 /// # Errors
 /// The file cannot be opened; everything stays as it was.
 pub fn change(config: &Config) -> io::Result<()> {
-    let setup = Setup::open(config)?;
-    log::set_max_level(setup.max_level());
-    *LOGGER.setup.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(setup));
+    let loggers = open(config)?;
+    log::set_max_level(max_level(&loggers));
+    let mut current = LOGGERS.0.write().unwrap_or_else(PoisonError::into_inner);
+    *current = Some(Arc::new(loggers));
     Ok(())
 }
 
-struct Logger {
-    /// `None` until started.
-    setup: Mutex<Option<Arc<Setup>>>,
+/// One per destination; `None` until started.
+struct Loggers(RwLock<Option<Arc<Vec<Logger>>>>);
+
+static LOGGERS: Loggers = Loggers(RwLock::new(None));
+
+impl Loggers {
+    /// The lock is let go before anything is formatted, as that can panic, and a panic is logged.
+    fn current(&self) -> Option<Arc<Vec<Logger>>> {
+        let current = self.0.read();
+        current.unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
-static LOGGER: Logger = Logger {
-    setup: Mutex::new(None),
-};
-
-/// Where lines go.
-struct Setup {
-    sinks: Vec<Sink>,
-}
-
-struct Sink {
-    /// `None`: standard error.
-    file: Option<File>,
-    format: Format,
-    levels: [LevelFilter; CATEGORIES],
-}
-
-impl log::Log for Logger {
+impl Log for Loggers {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.setup()
-            .is_some_and(|setup| setup.sinks.iter().any(|sink| sink.wants(metadata)))
+        let current = self.current();
+        current.is_some_and(|loggers| loggers.iter().any(|logger| logger.enabled(metadata)))
     }
 
     fn log(&self, record: &Record<'_>) {
-        // The lock is let go before anything is formatted, as that can panic, and a panic is logged.
-        let Some(setup) = self.setup() else {
-            return;
-        };
-        for sink in &setup.sinks {
-            if sink.wants(record.metadata()) {
-                sink.write(&line::format(record, sink.format));
-            }
+        for logger in self.current().iter().flat_map(|loggers| loggers.iter()) {
+            logger.log(record);
         }
     }
 
     fn flush(&self) {}
 }
 
-impl Logger {
-    fn setup(&self) -> Option<Arc<Setup>> {
-        let setup = self.setup.lock();
-        setup.unwrap_or_else(PoisonError::into_inner).clone()
+fn open(config: &Config) -> io::Result<Vec<Logger>> {
+    let log = &config.log;
+    let mut loggers = Vec::new();
+    if log.console.unwrap_or(log.file.is_none()) {
+        let level = log.console_level;
+        loggers.push(logger(log, level, log.console_format, Target::Stderr));
+    }
+    if let Some(name) = &log.file {
+        let folder = log.dir.as_deref().or(config.data_dir.as_deref());
+        let path = folder.map_or_else(|| name.clone(), |folder| folder.join(name));
+        let file = open_file(&path).map_err(|error| could_not_open(&path, &error))?;
+        let target = Target::Pipe(Box::new(file));
+        loggers.push(logger(log, log.file_level, log.file_format, target));
+    }
+    Ok(loggers)
+}
+
+/// Our own lines by their category, those of libraries only when they warn.
+fn logger(
+    log: &config::Log,
+    own_level: Option<LevelFilter>,
+    format: Format,
+    target: Target,
+) -> Logger {
+    let of_libraries = log.level(Category::Default, own_level);
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(of_libraries.min(LevelFilter::Warn));
+    for &(module, category) in Category::OF_MODULES {
+        builder.filter_module(module, log.level(category, own_level));
+    }
+    builder.format(self::format(format)).target(target).build()
+}
+
+fn format(format: Format) -> fn(&mut Formatter, &Record<'_>) -> io::Result<()> {
+    match format {
+        Format::Text => line::write_text,
+        Format::Json => line::write_json,
     }
 }
 
-impl Setup {
-    fn open(config: &Config) -> io::Result<Setup> {
-        let log = &config.log;
-        let mut sinks = Vec::new();
-        if log.console.unwrap_or(log.file.is_none()) {
-            sinks.push(Sink {
-                file: None,
-                format: log.console_format,
-                levels: levels(log, log.console_level),
-            });
-        }
-        if let Some(name) = &log.file {
-            let folder = log.dir.as_deref().or(config.data_dir.as_deref());
-            let path = folder.map_or_else(|| name.clone(), |folder| folder.join(name));
-            sinks.push(Sink {
-                file: Some(open(&path).map_err(|error| could_not_open(&path, &error))?),
-                format: log.file_format,
-                levels: levels(log, log.file_level),
-            });
-        }
-        Ok(Setup { sinks })
-    }
-
-    fn max_level(&self) -> LevelFilter {
-        let levels = self.sinks.iter().flat_map(|sink| sink.levels);
-        levels.max().unwrap_or(LevelFilter::Off)
-    }
-}
-
-impl Sink {
-    /// Our own lines by their category, those of libraries only when they warn.
-    fn wants(&self, metadata: &Metadata<'_>) -> bool {
-        let module = metadata.target();
-        let level = self.levels[Category::of_module(module) as usize];
-        let is_ours = module.starts_with("leveret");
-        metadata.level()
-            <= if is_ours {
-                level
-            } else {
-                level.min(LevelFilter::Warn)
-            }
-    }
-
-    /// In one piece, so that lines of two threads do not mix. A log that cannot be written is no
-    /// reason to stop, and there is nobody to tell.
-    fn write(&self, line: &str) {
-        let _ = match &self.file {
-            Some(file) => (&*file).write_all(line.as_bytes()),
-            None => io::stderr().lock().write_all(line.as_bytes()),
-        };
-    }
-}
-
-fn levels(log: &Log, own: Option<LevelFilter>) -> [LevelFilter; CATEGORIES] {
-    Category::ALL.map(|category| log.level(category, own))
+fn max_level(loggers: &[Logger]) -> LevelFilter {
+    let levels = loggers.iter().map(Logger::filter);
+    levels.max().unwrap_or(LevelFilter::Off)
 }
 
 /// Names of users and queues are in it: not for everybody.
-fn open(path: &Path) -> io::Result<File> {
+fn open_file(path: &Path) -> io::Result<File> {
     if let Some(folder) = path.parent() {
         DirBuilder::new()
             .recursive(true)
@@ -172,8 +143,8 @@ mod tests {
 
     use super::*;
 
-    fn metadata(target: &str, level: log::Level) -> Metadata<'_> {
-        Metadata::builder().target(target).level(level).build()
+    fn wants(logger: &Logger, target: &str, level: log::Level) -> bool {
+        logger.enabled(&Metadata::builder().target(target).level(level).build())
     }
 
     #[test]
@@ -181,9 +152,8 @@ mod tests {
         let mut config = Config::default();
         config.log.levels[Category::Store as usize] = Some(LevelFilter::Debug);
         config.log.levels[Category::Connection as usize] = Some(LevelFilter::Error);
-        let setup = Setup::open(&config).unwrap();
-        assert_eq!(setup.max_level(), LevelFilter::Debug);
-        let sink = &setup.sinks[0];
+        let loggers = open(&config).unwrap();
+        assert_eq!(max_level(&loggers), LevelFilter::Debug);
         for (target, level, wanted) in [
             ("leveret::store::log", log::Level::Debug, true),
             ("leveret::server::event_loop", log::Level::Debug, false),
@@ -193,10 +163,28 @@ mod tests {
             ("mio::poll", log::Level::Warn, true),
         ] {
             assert_eq!(
-                sink.wants(&metadata(target, level)),
+                wants(&loggers[0], target, level),
                 wanted,
                 "{target} {level}"
             );
+        }
+    }
+
+    #[test]
+    fn a_module_is_filtered_by_the_category_that_its_lines_name() {
+        for wanted in Category::ALL {
+            let mut config = Config::default();
+            config.log.levels.fill(Some(LevelFilter::Off));
+            config.log.levels[wanted as usize] = Some(LevelFilter::Trace);
+            let loggers = open(&config).unwrap();
+            for (prefix, _) in Category::OF_MODULES {
+                let module = format!("{prefix}::any");
+                assert_eq!(
+                    wants(&loggers[0], &module, log::Level::Trace),
+                    Category::of_module(&module) == wanted,
+                    "{module}"
+                );
+            }
         }
     }
 
@@ -207,15 +195,15 @@ mod tests {
             data_dir: Some(folder.path().join("data")),
             ..Config::default()
         };
-        assert_eq!(Setup::open(&config).unwrap().sinks.len(), 1);
+        assert_eq!(open(&config).unwrap().len(), 1);
         config.log.file = Some("leveret.log".into());
-        let setup = Setup::open(&config).unwrap();
-        assert_eq!(setup.sinks.len(), 1);
+        let loggers = open(&config).unwrap();
+        assert_eq!(loggers.len(), 1);
         assert!(folder.path().join("data/leveret.log").exists());
         config.log.console = Some(true);
-        assert_eq!(Setup::open(&config).unwrap().sinks.len(), 2);
+        assert_eq!(open(&config).unwrap().len(), 2);
         config.log.file = Some("/dev/null/leveret.log".into());
-        let error = Setup::open(&config).err().unwrap().to_string();
+        let error = open(&config).err().unwrap().to_string();
         assert!(error.starts_with("could not open the log file /dev/null/leveret.log: "));
     }
 

@@ -110,8 +110,8 @@ impl Hub {
     }
 
     /// From now on there is a store behind the broker. Comes after everything was recovered from it.
-    fn begin_store(&mut self, next_message: MessageId, next_queue: QueueId) {
-        self.core.begin_journal(next_message, next_queue);
+    fn begin_store(&mut self, next_queue: QueueId) {
+        self.core.begin_journal(next_queue);
         self.has_store = true;
     }
 
@@ -272,7 +272,7 @@ impl Hub {
     /// Gives a message to the queues on its route, and where it dies at once, to those of its dead
     /// letters: they have to be stored before it is confirmed.
     #[inline]
-    fn publish(&mut self, route: &Route, message: &Message<'_>, traits: Traits) -> Published {
+    fn publish(&mut self, route: &Route, message: &Message<'_>, traits: &Traits) -> Published {
         let published = self
             .core
             .publish(route, message, traits, &mut self.outboxes);

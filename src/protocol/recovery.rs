@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::broker::journal::{NoteKind, QueueId};
 use crate::broker::queue::PackedIds;
-use crate::broker::{RecoveredFailures, RecoveredMessages};
+use crate::broker::{RecoveredFailures, RecoveredKeys, RecoveredMessages};
 use crate::protocol::Hub;
 use crate::store::{Recovered, Redelivered};
 
@@ -29,6 +29,7 @@ impl Hub {
                 log::error!("could not declare again, {why}: {definition:?}");
             }
         }
+        self.core.begin_messages(recovered.next_message);
         for references in &recovered.references {
             let counts = references.counts();
             for block in references.blocks() {
@@ -40,13 +41,17 @@ impl Hub {
         let attributes = recovered.attributes.iter();
         let queues = messages_of(recovered.queues, recovered.redelivered);
         let mut failures = RecoveredFailures::default();
+        let mut keys = RecoveredKeys::default();
         for note in &recovered.notes {
-            if let (NoteKind::Failure, Some(value)) = (note.kind, &note.value) {
-                failures.add(&note.key, value);
+            match (note.kind, &note.value) {
+                (NoteKind::Failure, Some(value)) => failures.add(&note.key, value),
+                (NoteKind::Deduplication, _) => self.core.recover_key(note, &mut keys),
+                _ => {}
             }
         }
-        self.core.recover_messages(queues, attributes, failures);
-        self.begin_store(recovered.next_message, recovered.next_queue);
+        self.core
+            .recover_messages(queues, attributes, failures, keys);
+        self.begin_store(recovered.next_queue);
     }
 }
 

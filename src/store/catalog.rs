@@ -53,7 +53,8 @@ impl Catalog {
             Definition::QueueDeleted { id } => {
                 self.queues.remove(&id);
                 self.deleted_queues.insert(id);
-                self.forget_failures(id);
+                self.forget_notes(NoteKind::Failure, id.0);
+                self.forget_notes(NoteKind::Deduplication, id.0);
             }
             Definition::Bound(binding) => {
                 self.bindings.insert(binding, place);
@@ -73,13 +74,30 @@ impl Catalog {
         let key = (note.kind, note.key);
         match note.value {
             Some(value) => drop(self.notes.insert(key, value)),
-            None => drop(self.notes.remove(&key)),
+            None => {
+                self.notes.remove(&key);
+                if let (NoteKind::Deduplication, Ok(owner)) = (key.0, (*key.1).try_into()) {
+                    self.forget_notes(NoteKind::Deduplication, u64::from_be_bytes(owner));
+                }
+            }
         }
     }
 
-    fn forget_failures(&mut self, queue: QueueId) {
-        let key = |queue: u64| (NoteKind::Failure, Box::from(queue.to_be_bytes()));
-        let range = key(queue.0)..key(queue.0.saturating_add(1));
+    /// Takes notes back that came with messages from this one on, none of which was stored. Whether there
+    /// were any.
+    pub fn forget_torn_notes(&mut self, from: u64) -> bool {
+        let before = self.notes.len();
+        self.notes.retain(|(kind, key), value| {
+            let brought_by = Note::brought_by(*kind, key, value);
+            brought_by.is_none_or(|message| message.to_bits() < from)
+        });
+        self.notes.len() < before
+    }
+
+    /// Those whose keys begin with this number.
+    fn forget_notes(&mut self, kind: NoteKind, owner: u64) {
+        let key = |owner: u64| (kind, Box::from(owner.to_be_bytes()));
+        let range = key(owner)..key(owner.saturating_add(1));
         let keys: Vec<NoteKey> = self
             .notes
             .range(range)

@@ -240,14 +240,16 @@ fn open_definitions<D: Disk>(
     survey: &mut Survey,
     recovered: &mut Recovered,
 ) -> io::Result<Definitions<D::File>> {
-    let catalog = std::mem::take(&mut survey.catalog);
+    let mut catalog = std::mem::take(&mut survey.catalog);
+    // They must be gone before another message can have the id of one that was torn off.
+    let is_torn = catalog.forget_torn_notes(survey.end_of_messages());
     let live_notes = catalog.note_bytes();
     (recovered.definitions, recovered.notes) = catalog.into_definitions();
     let parts = (&recovered.definitions[..], &recovered.notes[..]);
     let next = (recovered.next_queue.0, survey.next_message);
     match &survey.definitions {
         None => Definitions::write_new(disk, 1, parts, next),
-        Some(found) if found.spoilt => {
+        Some(found) if found.spoilt || is_torn => {
             let new = Definitions::write_new(disk, found.generation + 1, parts, next)?;
             disk.remove(&definitions_path(found.generation))?;
             Ok(new)

@@ -72,10 +72,7 @@ fn match_acks<D: Disk>(disk: &D, survey: &Survey) -> Result<(Recovered, Vec<Segm
                 .unwrap_or_default(),
         });
     }
-    let last = survey.segments.iter().filter_map(|it| it.ids).next_back();
-    let next = survey
-        .next_message
-        .max(last.map_or(0, |(_, last)| last + 1));
+    let next = survey.end_of_messages();
     let next = next.next_multiple_of(BLOCK_MESSAGES as u64);
     let next_queue = survey.catalog.next_queue.max(tally.next_queue);
     let statistics = RecoveryStatistics {

@@ -146,6 +146,12 @@ impl Survey {
         Ok(())
     }
 
+    /// Above the ids of all messages that were ever stored.
+    pub fn end_of_messages(&self) -> u64 {
+        let last = self.segments.iter().filter_map(|it| it.ids).next_back();
+        self.next_message.max(last.map_or(0, |(_, last)| last + 1))
+    }
+
     /// Whether messages of this queue are to be kept.
     pub fn holds_queue(&self, queue: QueueId) -> bool {
         self.catalog.has_queue(queue) || (self.definitions_lost && !self.catalog.was_deleted(queue))

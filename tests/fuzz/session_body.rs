@@ -109,6 +109,9 @@ impl Script<'_> {
             6 => table.put("alternate-exchange", "e2"),
             7 => table.put("x-priority", i32::from(self.byte()) % 4),
             8 => table.put("x-queue-type", "quorum"),
+            9 => table.put("hash-header", "a"),
+            10 => table.put("x-recent-history-length", i32::from(self.byte()) % 4),
+            11 => table.put("x-delayed-type", "x-recent-history"),
             _ => &mut table,
         };
         table
@@ -247,7 +250,7 @@ impl Session {
         let arguments = script.arguments();
         let declare = exchange::Declare {
             exchange: script.exchange(),
-            kind: [&b"direct"[..], b"fanout", b"topic", b"headers"][usize::from(flags) % 4],
+            kind: EXCHANGE_TYPES[usize::from(flags & 15) % EXCHANGE_TYPES.len()],
             durable: flags & 16 != 0,
             internal: flags & 32 != 0,
             auto_delete: flags & 64 != 0,
@@ -520,7 +523,19 @@ const EXCHANGES: [&[u8]; 8] = [
     b"e2",
     b"e3",
 ];
-const KEYS: [&[u8]; 10] = [
+const EXCHANGE_TYPES: [&[u8]; 10] = [
+    b"direct",
+    b"fanout",
+    b"topic",
+    b"headers",
+    b"x-consistent-hash",
+    b"x-delayed-message",
+    b"x-local-random",
+    b"x-modulus-hash",
+    b"x-random",
+    b"x-recent-history",
+];
+const KEYS: [&[u8]; 11] = [
     b"q1",
     b"q2",
     b"q3",
@@ -531,5 +546,6 @@ const KEYS: [&[u8]; 10] = [
     b"#.a.#",
     b"b.a.q",
     b"amq.rabbitmq.reply-to.AAAAAAAAAAAAAAAAAAAAAQ",
+    b"3",
 ];
 const TAGS: [&[u8]; 4] = [b"", b"one", b"two", &[b't'; 255]];

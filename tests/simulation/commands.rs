@@ -104,6 +104,9 @@ impl Client {
         if let Some(alternate) = alternate {
             arguments.put("alternate-exchange", alternate);
         }
+        if name == "colours" {
+            arguments.put("hash-header", "colour");
+        }
         let declare = exchange::Declare {
             exchange: name.as_bytes(),
             kind: kind.as_bytes(),
@@ -141,6 +144,11 @@ impl Client {
                     ..before
                 },
             };
+        }
+        if ["hash", "colours"].contains(&binding.source) && !self.random.percent(2) {
+            // The weight, and no second binding that would add to it.
+            binding.routing_key = "1";
+            binding.arguments = OwnedTable::default();
         }
         let no_wait = self.random.percent(10);
         match undo {
@@ -655,7 +663,7 @@ fn some_headers(random: &mut Random) -> Vec<(&'static str, Value<'static>)> {
 const QUEUES: [&str; 7] = ["q0", "q1", "q2", "q3", "q4", "q5", "x"];
 
 /// Name, type, auto-delete, alternate exchange.
-const EXCHANGES: [(&str, &str, bool, Option<&str>); 9] = [
+const EXCHANGES: [(&str, &str, bool, Option<&str>); 12] = [
     ("direct", "direct", false, None),
     ("fanout", "fanout", false, None),
     ("topic", "topic", false, None),
@@ -665,6 +673,9 @@ const EXCHANGES: [(&str, &str, bool, Option<&str>); 9] = [
     ("spare", "direct", false, Some("fanout")),
     ("internal", "topic", false, Some("nowhere")),
     ("loop", "headers", false, Some("loop")),
+    ("hash", "x-consistent-hash", false, None),
+    ("colours", "x-consistent-hash", false, Some("fanout")),
+    ("modulus", "x-modulus-hash", true, None),
 ];
 
 const KEYS: [&str; 8] = ["a", "b", "a.b", "a.b.c", "b.c", "", "q0", ".a."];

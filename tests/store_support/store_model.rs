@@ -58,7 +58,8 @@ impl Declared {
                     self.queues.remove(&id);
                     let key = id.to_be_bytes();
                     self.notes.retain(|(kind, of), _| {
-                        *kind != NoteKind::Failure || !of.starts_with(&key)
+                        let of_queues = [NoteKind::Failure, NoteKind::Deduplication];
+                        !of_queues.contains(kind) || !of.starts_with(&key)
                     });
                     self.bindings.retain(|(_, queue)| *queue != id);
                 }

@@ -16,14 +16,15 @@
 
 pub mod history;
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::journal::QueueId;
-use super::message::{Message, OwnedMessage, Traits};
+use super::message::{Message, MessageId, OwnedMessage, Traits};
 use super::name::Name;
 use super::outlet::Outlet;
 use super::queue::{Entry, QueueKey};
-use super::routing::Route;
+use super::routing::{Route, Unasked};
 use super::schedule::Task;
 use super::virtual_host::VirtualHostKey;
 use super::{Core, Published};
@@ -92,14 +93,38 @@ pub(super) struct Death {
 /// Dead letters that wait.
 #[derive(Default)]
 pub(super) struct Morgue {
-    /// To be buried next.
-    pub dying: std::collections::VecDeque<Death>,
+    /// To be buried next, in this order.
+    dying: VecDeque<Death>,
+    /// The block of the next of them, while that is read back. The others wait with it: they would
+    /// overtake it.
+    awaited_block: Option<u64>,
     /// Nobody took them when they were published last.
     stuck: Vec<Death>,
     stuck_due: Option<u64>,
+    /// A message is being published. Those that die meanwhile without a dead letter are let go only
+    /// then: it may be among them, and other queues on its route would hold what is not there any more.
+    pub is_publishing: bool,
+    unmourned: Vec<(Option<QueueId>, MessageId)>,
     /// Cycles that the log has told about, by their queues.
     told: Vec<Vec<u8>>,
     route: Route,
+}
+
+impl Morgue {
+    /// Whether so many wait that no more should come as long as they need not.
+    pub fn is_crowded(&self) -> bool {
+        self.dying.len() >= DYING_MAX
+    }
+
+    /// Whether something can be buried now.
+    pub fn has_work(&self) -> bool {
+        !self.dying.is_empty() && self.awaited_block.is_none()
+    }
+
+    /// A block was read back.
+    pub fn on_block(&mut self, block: u64) {
+        self.awaited_block.take_if(|awaited| *awaited == block);
+    }
 }
 
 impl Core {
@@ -126,17 +151,34 @@ impl Core {
                 entry,
                 reason,
             }),
+            None if self.morgue.is_publishing => self.morgue.unmourned.push((id, entry.message())),
             None => self.let_go(id, entry.message()),
+        }
+    }
+
+    /// The message is where it belongs, and the journal has it.
+    pub(super) fn end_publishing(&mut self) {
+        self.morgue.is_publishing = false;
+        while let Some((id, message)) = self.morgue.unmourned.pop() {
+            self.let_go(id, message);
         }
     }
 
     /// Publishes dead letters; what is left for the next time is bounded work then.
     pub(super) fn bury(&mut self, outlet: &mut impl Outlet) {
         for _ in 0..BURIALS_PER_STEP {
-            let Some(death) = self.morgue.dying.pop_front() else {
+            let Some(next) = self.morgue.dying.front() else {
                 return;
             };
-            self.bury_one(death, outlet);
+            let id = next.entry.message();
+            if self.messages.get(id).is_none() && self.messages.is_paged_out(id) {
+                self.messages.request(id);
+                self.morgue.awaited_block = Some(id.block());
+                return;
+            }
+            if let Some(death) = self.morgue.dying.pop_front() {
+                self.bury_one(death, outlet);
+            }
         }
     }
 
@@ -147,13 +189,6 @@ impl Core {
     }
 
     fn bury_one(&mut self, death: Death, outlet: &mut impl Outlet) {
-        let id = death.entry.message();
-        if self.messages.get(id).is_none() && self.messages.is_paged_out(id) {
-            self.messages.request(id);
-            let waiters = self.page_waiters.entry(id.block()).or_default();
-            waiters.deaths.push(death);
-            return;
-        }
         let done = match &death.origin.purpose {
             Purpose::Delay => {
                 self.publish_delayed(&death.origin, death.entry, outlet);
@@ -165,7 +200,7 @@ impl Core {
             } => self.publish_dead_letter(&death, routing_key.as_deref(), outlet) || !at_least_once,
         };
         if done {
-            self.let_go(death.queue, id);
+            self.let_go(death.queue, death.entry.message());
             return;
         }
         self.morgue.stuck.push(death);
@@ -206,7 +241,7 @@ impl Core {
         let letter = letter.message();
         let mut route = std::mem::take(&mut self.morgue.route);
         let is_taken = self.find_grave(origin, &letter, &mut route)
-            && !self.is_refused_by_all(&route, &letter, outlet);
+            && (route.is_empty() || !self.is_refused_by_all(&route, &letter, outlet));
         self.morgue.route = route;
         is_taken
     }
@@ -217,12 +252,12 @@ impl Core {
         letter: &Message<'_>,
         outlet: &mut impl Outlet,
     ) -> bool {
-        let published = self.publish(route, letter, Traits::of(letter), outlet);
+        let published = self.publish(route, letter, &Traits::of(letter), outlet);
         published == Published::Refused && self.refusals == route.queues.len()
     }
 
-    /// Finds the queues for a dead letter, without those where it would go round in circles. Whether
-    /// there are any.
+    /// Finds the queues for a dead letter, and takes away those where it would go round in circles.
+    /// Whether there were any: waiting would not end a circle.
     fn find_grave(&mut self, origin: &Origin, letter: &Message<'_>, route: &mut Route) -> bool {
         let Some(virtual_host) = self.virtual_hosts.get(origin.virtual_host) else {
             return false;
@@ -235,7 +270,9 @@ impl Core {
         };
         let headers = properties.headers.unwrap_or(Table::EMPTY);
         let keys = shown_keys(letter, &properties);
+        self.routing.unasked = Unasked::All;
         self.route(exchange, &keys, &properties, route);
+        let was_found = !route.is_empty();
         let (queues, told) = (&self.traffic.queues, &mut self.morgue.told);
         route.queues.retain(|key| {
             let Some(cycle) = Cycle::find(headers, &queues[*key].name) else {
@@ -244,7 +281,7 @@ impl Core {
             tell_once(&cycle, told);
             false
         });
-        !route.is_empty()
+        was_found
     }
 }
 
@@ -258,6 +295,8 @@ fn tell_once(cycle: &Cycle<'_>, told: &mut Vec<Vec<u8>>) {
     }
 }
 
+/// With more than this waiting to be buried, nothing expires for the time being.
+const DYING_MAX: usize = 1 << 16;
 /// Dead letters published in one go.
 const BURIALS_PER_STEP: usize = 512;
 /// How long a dead letter that nobody took waits for the next try.

@@ -88,6 +88,10 @@ impl<D: Copy + Ord> ExchangeType<D> for Delayed<D> {
     fn delays(&self) -> bool {
         true
     }
+
+    fn deduplicates(&self) -> bool {
+        self.inner.deduplicates()
+    }
 }
 
 /// Whether the arguments of an exchange of another type let it delay (LavinMQ).

@@ -8,6 +8,7 @@
 //! that can be seen, except where a type is made of them.
 
 mod consistent_hash;
+mod deduplication;
 mod delayed;
 mod destinations;
 mod direct;
@@ -23,6 +24,7 @@ mod topic;
 
 use crate::wire::amqp::{Properties, Table};
 pub use consistent_hash::ConsistentHash;
+pub use deduplication::Deduplication;
 pub use delayed::{Delayed, delay_of};
 pub use direct::Direct;
 pub use fanout::Fanout;
@@ -41,6 +43,7 @@ router::exchange_types! {
     "x-consistent-hash" => ConsistentHash(ConsistentHash),
     "x-delayed-message" => Delayed(Delayed),
     "x-local-random" => LocalRandom(Random),
+    "x-message-deduplication" => Deduplication(Deduplication),
     "x-modulus-hash" => ModulusHash(ModulusHash),
     "x-random" => Random(Random),
     "x-recent-history" => RecentHistory(RecentHistory),
@@ -101,6 +104,11 @@ pub trait ExchangeType<D: Copy + Ord>: Sized {
 
     /// Whether messages with a delay ([`delay_of`]) wait before they are routed.
     fn delays(&self) -> bool {
+        false
+    }
+
+    /// Whether messages that it has seen before are dropped, without an argument that says so.
+    fn deduplicates(&self) -> bool {
         false
     }
 }
@@ -223,6 +231,8 @@ mod tests {
             assert_eq!(router.is_repeatable(), !single);
             assert_eq!(router.history_length() > 0, *name == "x-recent-history");
             assert_eq!(router.delays(), *name == "x-delayed-message");
+            let deduplicates = *name == "x-message-deduplication";
+            assert_eq!(router.deduplicates(), deduplicates);
         }
         for name in ["", "Direct", "x-unknown"] {
             assert!(Router::<u32>::check_type_name(name.as_bytes()).is_err());
@@ -242,7 +252,7 @@ mod tests {
         let bindings = [("a.b", 1), ("a.*", 2), ("7", 3)];
         let expected = |name: &str| match name {
             "direct" | "x-delayed-message" => &[1][..],
-            "fanout" | "headers" | "x-recent-history" => &[1, 2, 3],
+            "fanout" | "headers" | "x-message-deduplication" | "x-recent-history" => &[1, 2, 3],
             "topic" => &[1, 2],
             "x-consistent-hash" => &[3],
             _ => &[],

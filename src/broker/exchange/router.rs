@@ -104,6 +104,13 @@ macro_rules! exchange_types {
                     $(Router::$variant(table) => ExchangeType::delays(table),)+
                 }
             }
+
+            /// See [`ExchangeType::deduplicates`].
+            pub fn deduplicates(&self) -> bool {
+                match self {
+                    $(Router::$variant(table) => ExchangeType::deduplicates(table),)+
+                }
+            }
         }
     };
 }

@@ -296,7 +296,7 @@ impl World {
         );
         let mut noted = Noted::default();
         let traits = Traits::of(&message);
-        let published = self.core.publish(&route, &message, traits, &mut noted);
+        let published = self.core.publish(&route, &message, &traits, &mut noted);
         assert_eq!(published, Published::Taken);
         self.note(noted);
         self.drop_expired();

@@ -324,6 +324,10 @@ impl Large {
 }
 
 impl SlotSet {
+    pub fn full() -> Self {
+        SlotSet([u64::MAX; BLOCK_MESSAGES / 64])
+    }
+
     pub fn insert(&mut self, slot: usize) {
         self.0[slot / 64] |= 1 << (slot % 64);
     }

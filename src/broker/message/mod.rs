@@ -41,6 +41,13 @@ pub struct Traits {
 }
 
 impl Traits {
+    /// Those of a message without properties.
+    pub const NONE: Traits = Traits {
+        persistent: false,
+        priority: 0,
+        expiration_ms: None,
+    };
+
     pub fn of(message: &Message<'_>) -> Self {
         let Attributes {
             priority,
@@ -57,7 +64,7 @@ impl Traits {
 }
 
 /// `delivery_mode` of messages that survive (AMQP 0-9-1 §1.8).
-const PERSISTENT: u8 = 2;
+pub const PERSISTENT: u8 = 2;
 
 #[derive(Clone, Copy)]
 pub enum Body<'a> {

@@ -26,7 +26,7 @@ use crate::broker::Map;
 use crate::broker::journal::StoredMessages;
 
 use super::block::{BLOCK_MESSAGES, Block, OPEN_BYTES_MAX, SLOTS_BYTES, SlotSet};
-use super::pages::{BodySizes, PageOut, PageWork, PagedBlock, References};
+use super::pages::{PageOut, PageWork, PagedBlock};
 use super::{Message, MessageId};
 
 /// All messages that any queue or channel holds.
@@ -101,10 +101,10 @@ impl Messages {
     pub fn is_stored(&self, id: MessageId) -> bool {
         let number = id.block();
         let set = if number == self.open_number {
-            Some(&self.open.stored)
+            Some(self.open.stored)
         } else {
-            let resident = self.sealed.get(&number).map(|block| &block.stored);
-            resident.or_else(|| self.paged.get(&number).map(|paged| &paged.stored))
+            let resident = self.sealed.get(&number).map(|block| block.stored);
+            resident.or_else(|| self.paged.get(&number).map(PagedBlock::stored))
         };
         set.is_some_and(|stored| stored.contains(id.slot()))
     }
@@ -166,11 +166,7 @@ impl Messages {
         }
         let resident = self.sealed.get(&number);
         let resident = resident.map(|block| block.body_size(id.slot()));
-        let paged = || {
-            self.paged
-                .get(&number)
-                .map(|it| it.body_sizes.get(id.slot()))
-        };
+        let paged = || self.paged.get(&number).map(|it| it.body_size(id.slot()));
         resident.or_else(paged).unwrap_or(0)
     }
 
@@ -190,7 +186,7 @@ impl Messages {
             if !std::mem::replace(&mut paged.requested, true) {
                 self.page_work.fetches.push(number);
             }
-            bytes += paged.held_bytes;
+            bytes += paged.held_bytes();
             if bytes >= READ_AHEAD_BYTES {
                 return;
             }
@@ -208,12 +204,12 @@ impl Messages {
         let mut block = Block::default();
         for stored in StoredMessages::new(encoded) {
             let slot = stored.id.slot();
-            if stored.id.block() == number && paged.references.count(slot) > 0 {
-                self.live_bytes += block.place(slot, &stored.message, paged.references.count(slot));
+            if stored.id.block() == number && paged.count(slot) > 0 {
+                self.live_bytes += block.place(slot, &stored.message, paged.count(slot));
             }
         }
         for slot in 0..BLOCK_MESSAGES {
-            let references = paged.references.count(slot);
+            let references = paged.count(slot);
             if references > 0
                 && block
                     .slots
@@ -224,7 +220,7 @@ impl Messages {
                 block.place_lost(slot, references);
             }
         }
-        block.stored = paged.stored;
+        block.stored = paged.stored();
         let held_bytes = block.held_bytes();
         self.held_bytes += held_bytes;
         self.references += block.references();
@@ -245,16 +241,8 @@ impl Messages {
             stored.insert(slot);
             all[slot] += count;
         }
-        let paged = PagedBlock {
-            live: all.iter().filter(|count| **count > 0).count() as u32,
-            references: References::new(all.into_iter()),
-            stored,
-            imaged: false,
-            requested: false,
-            held_bytes: 0,
-            body_sizes: BodySizes::Same(0),
-        };
-        if paged.live > 0 {
+        let paged = PagedBlock::new(all.into_iter(), std::iter::empty(), stored, false, 0);
+        if paged.live() > 0 {
             self.paged.insert(number, paged);
         }
     }
@@ -274,7 +262,7 @@ impl Messages {
     pub fn recover_last_sizes(&mut self) {
         let (number, sizes) = std::mem::take(&mut self.recovering);
         if let Some(paged) = self.paged.get_mut(&number) {
-            paged.body_sizes = BodySizes::new(sizes.into_iter());
+            paged.set_body_sizes(sizes.into_iter());
         }
     }
 
@@ -360,15 +348,8 @@ impl Messages {
         }
         let sizes = block.slots.iter().enumerate();
         let sizes = sizes.map(|(at, slot)| (slot.references > 0).then(|| block.body_size(at)));
-        let paged = PagedBlock {
-            body_sizes: BodySizes::new(sizes),
-            references: References::new(block.slots.iter().map(|slot| slot.references)),
-            live: block.live,
-            stored: block.stored,
-            imaged,
-            requested: false,
-            held_bytes,
-        };
+        let counts = block.slots.iter().map(|slot| slot.references);
+        let paged = PagedBlock::new(counts, sizes, block.stored, imaged, held_bytes);
         self.paged.insert(number, paged);
     }
 
@@ -378,11 +359,9 @@ impl Messages {
             .paged
             .get_mut(&number)
             .expect("a held message's block is here or paged out");
-        if paged.references.release(id.slot()) {
-            paged.live -= 1;
-        }
-        let stored = paged.stored.contains(id.slot());
-        if paged.live == 0 {
+        paged.release(id.slot());
+        let stored = paged.stored().contains(id.slot());
+        if paged.live() == 0 {
             if paged.imaged {
                 self.page_work.drop_image(number);
             }
@@ -424,7 +403,7 @@ impl Messages {
             .values()
             .chain([&self.open])
             .map(|block| block.live as usize)
-            .chain(self.paged.values().map(|paged| paged.live as usize))
+            .chain(self.paged.values().map(|paged| paged.live() as usize))
             .sum()
     }
 

@@ -339,6 +339,54 @@ fn an_alternate_exchange_by_policy_routes_at_once_and_an_argument_wins() {
 }
 
 #[test]
+fn a_policy_leaves_the_ways_of_a_consistent_hash_exchange_as_they_are() {
+    let mut bench = Bench::new();
+    bench
+        .core
+        .declare_exchange(&ExchangeDeclaration {
+            virtual_host: bench.host,
+            name: b"x",
+            kind: b"x-consistent-hash",
+            durable: true,
+            auto_delete: false,
+            internal: false,
+            arguments: Table::EMPTY,
+        })
+        .unwrap();
+    for name in ["a", "b", "c"] {
+        bench.declare(name, &[]);
+        let request = BindRequest {
+            virtual_host: bench.host,
+            source: b"x",
+            routing_key: b"1",
+            arguments: Table::EMPTY,
+        };
+        let bound = bench.core.bind_queue(&request, Key::NONE, name.as_bytes());
+        bound.unwrap();
+    }
+    let exchange = bench.core.exchange(bench.host, b"x").unwrap();
+    let ways = |bench: &mut Bench| -> Vec<_> {
+        let keys = (0..100).map(|key: u32| key.to_be_bytes());
+        keys.flat_map(|key| {
+            let mut route = Route::default();
+            bench
+                .core
+                .route(exchange, &[&key], &Properties::default(), &mut route);
+            assert_eq!(route.queues.len(), 1);
+            route.queues
+        })
+        .collect()
+    };
+    let before = ways(&mut bench);
+    bench.set("p", ".*", &[("alternate-exchange", "amq.fanout".into())]);
+    bench.settle();
+    assert_eq!(ways(&mut bench), before);
+    bench.clear("p");
+    bench.settle();
+    assert_eq!(ways(&mut bench), before);
+}
+
+#[test]
 fn a_policy_that_makes_no_sense_changes_nothing() {
     let mut bench = Bench::new();
     let queue = bench.declare("q", &[]);

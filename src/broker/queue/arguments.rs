@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::groups::GroupKey;
+use crate::broker::deduplication;
 use crate::broker::name::Name;
 use crate::wire::amqp::field_table::{Table, Value};
 
@@ -37,6 +38,8 @@ pub struct QueueArguments {
     pub delayed_retry_max_ms: Option<u64>,
     /// `x-group-key`: a header, or `routing-key`. Not known to RabbitMQ.
     pub group_key: Option<GroupKey>,
+    /// `x-message-deduplication` and what goes with it.
+    pub deduplication: Option<deduplication::Settings>,
 }
 
 /// `x-queue-type`.
@@ -134,6 +137,7 @@ impl QueueArguments {
             delayed_retry_min_ms: milliseconds(table, "x-delayed-retry-min", 0)?,
             delayed_retry_max_ms: milliseconds(table, "x-delayed-retry-max", 0)?,
             group_key: group_key(table)?,
+            deduplication: deduplication(table)?,
         })
     }
 }
@@ -243,6 +247,13 @@ fn group_key(table: Table<'_>) -> Result<Option<GroupKey>, BadArgument> {
     let key = GroupKey::by_name(text);
     key.map(Some)
         .ok_or_else(|| invalid(GROUP_KEY, "empty_group_key".to_owned()))
+}
+
+fn deduplication(table: Table<'_>) -> Result<Option<deduplication::Settings>, BadArgument> {
+    deduplication::Settings::of_queue(table).map_err(|bad| {
+        let reason = format!("\"must be {}\"", bad.wanted);
+        invalid(bad.name, reason)
+    })
 }
 
 fn dead_letter_exchange(table: Table<'_>) -> Result<Option<Name>, BadArgument> {

@@ -28,6 +28,7 @@ use super::attempts::Attempts;
 use super::connection::ConnectionKey;
 use super::counters::QueueCounters;
 use super::dead_letter::{Origin, Purpose};
+use super::deduplication::{RecoveredKeys, Window};
 use super::journal::QueueId;
 use super::message::{Message, MessageId, Traits};
 use super::name::Name;
@@ -53,7 +54,7 @@ pub struct Queue {
     /// What holds now: the declared arguments and the policies together.
     pub arguments: QueueArguments,
     /// Messages go in and out by no other rules than those of every queue: no limits, no times, no
-    /// priorities, no groups. Follows from `arguments`.
+    /// priorities, no groups, no duplicates. Follows from `arguments`.
     pub is_plain: bool,
     /// It counts how often its messages are given back. Follows from `arguments`.
     pub counts_attempts: bool,
@@ -88,6 +89,8 @@ pub struct Queue {
     pub retries: Option<Box<Retries>>,
     /// Which groups of messages wait for one that is not settled.
     pub groups: Option<Box<Groups>>,
+    /// What its messages are known by, if it is to drop duplicates.
+    pub window: Option<Box<Window>>,
     /// When it was used last (RabbitMQ: queue TTL), in milliseconds since 1970.
     pub used_ms: u64,
     /// When it is looked at for that, and for what is beyond its limits.
@@ -143,6 +146,7 @@ impl Queue {
             attempts: BTreeMap::new(),
             retries: None,
             groups: None,
+            window: None,
             used_ms: 0,
             lease_due: None,
             excess_due: None,
@@ -159,14 +163,18 @@ impl Queue {
             && arguments.length_max.is_none()
             && arguments.length_bytes_max.is_none()
             && arguments.priority_max.is_none()
-            && arguments.group_key.is_none();
+            && arguments.group_key.is_none()
+            && arguments.deduplication.is_none();
+        if let (None, Some(settings)) = (&self.window, &arguments.deduplication) {
+            self.window = Some(Box::new(Window::new(settings.clone())));
+        }
         if let (Some(key), None) = (&arguments.group_key, &self.groups) {
             self.groups = Some(Box::new(Groups::new(key.clone())));
         }
         self.counts_attempts = arguments.kind == QueueKind::Quorum
             || arguments.delivery_limit.is_some()
             || arguments.delayed_retry_type != RetryType::Disabled;
-        self.has_memory |= self.counts_attempts || self.groups.is_some();
+        self.has_memory |= self.counts_attempts || self.groups.is_some() || self.window.is_some();
         self.origin = arguments.dead_letter_exchange.as_ref().map(|exchange| {
             Rc::new(Origin {
                 queue: self.name.clone(),
@@ -199,12 +207,28 @@ impl Queue {
         Some(arrived_ms.saturating_add(ttl_ms))
     }
 
+    /// Whether the time of a message has passed, though nobody came to take it out yet: when very many
+    /// expire at once, that takes some turns of the loop.
+    #[inline]
+    pub fn has_expired(&self, message: &Message<'_>, now_ms: u64) -> bool {
+        self.lifetimes.is_some() && self.expiry_of(message).is_some_and(|at| at <= now_ms)
+    }
+
     /// A consumer gets a message; if that expires, the queue must know when it comes back.
     pub fn lend(&mut self, message: MessageId, expires_ms: Option<u64>, was_ready: bool) {
         if let Some(expires_ms) = expires_ms {
             self.has_memory = true;
             let lifetimes = self.lifetimes.get_or_insert_default();
             lifetimes.lend(message, expires_ms, was_ready);
+        }
+    }
+
+    /// The message is there again after a start: what is noted of its key is known again.
+    pub(super) fn recover_key(&mut self, message: MessageId, keys: &mut RecoveredKeys) {
+        if let (Some(window), Some(id)) = (&mut self.window, self.id)
+            && let Some(kept) = keys.take(id, message)
+        {
+            window.insert(message.to_bits(), kept);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Exchanges: declare, delete, and what RabbitMQ says when it will not.
 
 use crate::broker::Core;
+use crate::broker::deduplication::{self, Window};
 use crate::broker::error::{Error, Result, named};
 use crate::broker::exchange::{Refused, Router};
 use crate::broker::history::History;
@@ -40,6 +41,8 @@ pub struct Exchange {
     pub delay_queue: Option<QueueKey>,
     /// Whether messages wait if they say so, by its type, its arguments or its policy.
     pub delays: bool,
+    /// RabbitMQ's plugin and LavinMQ: deduplication. What it has seen.
+    pub window: Option<Box<Window>>,
     pub outgoing: BindingSet,
     /// Bindings of which it is the destination.
     pub incoming: BindingSet,
@@ -76,11 +79,14 @@ impl Core {
         refuse_reserved("exchange", declaration.name)?;
         let alternate = alternate_exchange(declaration, &virtual_host.name)?;
         let router = self.new_router(declaration).map_err(refused)?;
+        let window = window(&router, declaration.arguments)?;
         let key = self.add_exchange(declaration, router, alternate);
+        self.exchanges[key].window = window;
         if declaration.durable {
             let stored = self.stored_exchange(&self.exchanges[key]);
             self.define(Definition::ExchangeDeclared(stored));
         }
+        self.begin_window(key);
         self.follow_delay(key);
         Ok(())
     }
@@ -181,6 +187,7 @@ impl Core {
             history: History::of_length(router.history_length()),
             delay_queue: None,
             delays: false,
+            window: None,
             alternate: alternate.or_else(|| policies.settings().alternate_exchange.clone()),
             policies,
             policy_revision,
@@ -227,6 +234,7 @@ impl Core {
         if let Some(history) = &exchange.history {
             self.discard_history(history);
         }
+        self.end_window(exchange.window.as_deref());
         if let Some(queue) = exchange.delay_queue {
             self.remove_queue(queue);
         }
@@ -301,6 +309,18 @@ fn alternate_exchange(
             "invalid type '{}' for arg '{ALTERNATE_EXCHANGE}' in {}",
             other.type_name(),
             named("exchange", declaration.name, virtual_host)
+        ))),
+    }
+}
+
+/// What the exchange remembers of its messages, if it is to.
+fn window(router: &Router<Destination>, arguments: Table<'_>) -> Result<Option<Box<Window>>> {
+    let settings = deduplication::Settings::of_exchange(router.deduplicates(), arguments);
+    match settings {
+        Ok(settings) => Ok(settings.map(|settings| Box::new(Window::new(settings)))),
+        Err(bad) => Err(Error::PreconditionFailed(format!(
+            "Invalid argument, '{}' must be {}",
+            bad.name, bad.wanted
         ))),
     }
 }

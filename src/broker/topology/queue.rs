@@ -361,10 +361,20 @@ fn parse_arguments(
             refuse_stream_argument("x-max-age", declaration.arguments, described)?;
             Ok(arguments)
         }
+        QueueKind::Quorum if declaration.name.starts_with(GENERATED_PREFIX) => {
+            Err(Error::PreconditionFailed(
+                "Cannot declare a server-named queue for type rabbit_quorum_queue".to_owned(),
+            ))
+        }
         _ if declaration.auto_delete => refuse("auto-delete"),
         _ if declaration.exclusive => refuse("exclusive-owner"),
         _ if !declaration.durable => refuse("non-durable"),
-        QueueKind::Quorum => Ok(arguments),
+        QueueKind::Quorum => {
+            for name in NOT_FOR_QUORUM {
+                refuse_argument(name, "quorum", declaration.arguments, described)?;
+            }
+            Ok(arguments)
+        }
         QueueKind::Stream => Err(Error::NotImplemented(format!(
             "queue type 'stream' for {}",
             described()
@@ -378,14 +388,35 @@ pub(in crate::broker) fn refuse_stream_argument(
     arguments: Table<'_>,
     described: impl Fn() -> String,
 ) -> Result<()> {
+    refuse_argument(name, "classic", arguments, described)
+}
+
+fn refuse_argument(
+    name: &str,
+    kind: &str,
+    arguments: Table<'_>,
+    described: impl Fn() -> String,
+) -> Result<()> {
     if arguments.get(name).is_none() {
         return Ok(());
     }
     Err(Error::PreconditionFailed(format!(
-        "invalid arg '{name}' for {} of queue type rabbit_classic_queue",
+        "invalid arg '{name}' for {} of queue type rabbit_{kind}_queue",
         described()
     )))
 }
+
+/// Reserved names are left to the broker, so what begins so was not named by a client.
+const GENERATED_PREFIX: &[u8] = b"amq.gen-";
+
+/// Arguments that RabbitMQ refuses for quorum queues.
+const NOT_FOR_QUORUM: [&str; 5] = [
+    "x-max-age",
+    "x-max-priority",
+    "x-queue-master-locator",
+    "x-queue-mode",
+    "x-queue-version",
+];
 
 fn locked(name: &[u8], virtual_host: &[u8]) -> Error {
     Error::ResourceLocked(format!(

@@ -106,11 +106,12 @@ impl Channel {
         {
             return self.publish_with_care(session, publication, hub);
         }
-        let traits = match message.properties == NO_PROPERTIES {
-            true => Traits::default(),
-            false => self.route.traits,
-        };
-        self.forward(publication.mandatory, traits, message, hub);
+        if message.properties == NO_PROPERTIES {
+            self.forward(publication.mandatory, &Traits::NONE, message, hub);
+        } else {
+            let traits = self.route.traits;
+            self.forward(publication.mandatory, &traits, message, hub);
+        }
         Ok(())
     }
 
@@ -175,17 +176,17 @@ impl Channel {
             };
             hub.core.trace_publish(&publish, &mut hub.outboxes);
         }
-        self.forward(publication.mandatory, traits, &message, hub);
+        self.forward(publication.mandatory, &traits, &message, hub);
         Ok(())
     }
 
     /// Gives the message to the broker along the remembered route, now or when its transaction
     /// commits.
     #[inline]
-    fn forward(&mut self, mandatory: bool, traits: Traits, message: &Message<'_>, hub: &mut Hub) {
+    fn forward(&mut self, mandatory: bool, traits: &Traits, message: &Message<'_>, hub: &mut Hub) {
         let route = &self.route.route;
         if let Mode::Transaction(transaction) = &mut self.mode {
-            transaction.add(mandatory, traits, route, message);
+            transaction.add(mandatory, *traits, route, message);
             return;
         }
         let published = hub.publish(route, message, traits);

@@ -60,7 +60,7 @@ impl Channel {
         let mut is_refused = false;
         for publication in &transaction.publications {
             let message = publication.message();
-            let published = hub.publish(&publication.route, &message, publication.traits);
+            let published = hub.publish(&publication.route, &message, &publication.traits);
             is_refused |= published == Published::Refused;
             if published == Published::Unroutable && publication.mandatory {
                 self.return_message(&message, hub);

@@ -15,6 +15,7 @@
 mod connection;
 mod consuming;
 mod deliveries;
+mod hashing;
 mod outputs;
 mod publishing;
 mod routing;

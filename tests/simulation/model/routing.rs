@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use leveret::wire::amqp::{Table, Value};
 
+use super::hashing::{by_modulus, by_rendezvous, hashed};
 use super::*;
 
 /// Numbers of queues and reply consumers.
@@ -49,32 +50,16 @@ impl Model {
             return;
         }
         let exchange = &self.exchanges[name];
-        let mut leads_anywhere = false;
-        for binding in self
-            .bindings
-            .iter()
-            .filter(|binding| binding.source == name)
-        {
-            let matches = match exchange.kind.as_str() {
-                "direct" => keys.contains(&binding.routing_key),
-                "fanout" => true,
-                "topic" => {
-                    let pattern = words(&binding.routing_key);
-                    keys.iter().any(|key| topic_matches(&pattern, &words(key)))
-                }
-                _ => headers_match(binding.arguments.view(), headers.unwrap_or_default()),
-            };
-            if !matches {
-                continue;
-            }
-            leads_anywhere = true;
-            match &binding.destination {
+        let bindings = self.bindings.iter().filter(|b| b.source == name).collect();
+        let destinations = matching(exchange, bindings, keys, headers.unwrap_or_default());
+        if destinations.is_empty() {
+            open.extend(exchange.alternate.clone());
+        }
+        for destination in destinations {
+            match destination {
                 Destination::Queue(queue) => drop(found.queues.insert(self.queues[queue].number)),
                 Destination::Exchange(exchange) => open.push(exchange.clone()),
             }
-        }
-        if !leads_anywhere {
-            open.extend(exchange.alternate.clone());
         }
     }
 
@@ -86,6 +71,37 @@ impl Model {
             (consumer.address.as_deref() == Some(key)).then_some(consumer.number)
         })
     }
+}
+
+/// Where the bindings of one exchange lead that match.
+fn matching<'b>(
+    exchange: &Exchange,
+    bindings: Vec<&'b Binding>,
+    keys: &[String],
+    headers: Table<'_>,
+) -> Vec<&'b Destination> {
+    let matches = |binding: &&Binding| match exchange.kind.as_str() {
+        "direct" => keys.contains(&binding.routing_key),
+        "fanout" => true,
+        "topic" => {
+            let pattern = words(&binding.routing_key);
+            keys.iter().any(|key| topic_matches(&pattern, &words(key)))
+        }
+        _ => headers_match(binding.arguments.view(), headers),
+    };
+    // Those that pick one pick it by the message's own key.
+    let picked = match exchange.kind.as_str() {
+        "x-modulus-hash" => by_modulus(&bindings, &keys[0]),
+        "x-consistent-hash" => {
+            let header = exchange.hash_header.as_deref();
+            by_rendezvous(&bindings, hashed(header, &keys[0], headers))
+        }
+        _ => {
+            let matching = bindings.into_iter().filter(matches);
+            return matching.map(|binding| &binding.destination).collect();
+        }
+    };
+    picked.into_iter().collect()
 }
 
 /// No key is no word, not one empty word (RabbitMQ).

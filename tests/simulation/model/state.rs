@@ -61,6 +61,8 @@ pub struct Exchange {
     pub auto_delete: bool,
     pub internal: bool,
     pub alternate: Option<String>,
+    /// What a consistent hash exchange looks at instead of the routing key.
+    pub hash_header: Option<String>,
 }
 
 pub struct Queue {

@@ -177,7 +177,7 @@ impl Model {
             return self.reply(at, declare.no_wait, Ok(()), &exchange::DeclareOk {});
         }
         let kind = text(declare.kind);
-        if !["direct", "fanout", "topic", "headers"].contains(&kind.as_str()) {
+        if !KINDS.contains(&kind.as_str()) {
             return Err(503);
         }
         if name.is_empty() {
@@ -207,6 +207,10 @@ impl Model {
                     auto_delete: declare.auto_delete,
                     internal: declare.internal,
                     alternate,
+                    hash_header: match declare.arguments.get("hash-header") {
+                        Some(Value::LongString(name)) => Some(text(name)),
+                        _ => None,
+                    },
                 };
                 self.exchanges.insert(name, exchange);
             }
@@ -241,8 +245,11 @@ impl Model {
             let kinds = ["all", "any", "all-with-x", "any-with-x"];
             kind.as_str().is_some_and(|kind| kinds.contains(&kind))
         });
-        if self.exchanges[&binding.source].kind == "headers" && !fits {
-            return Err(406);
+        let is_weight = binding.routing_key == "1";
+        match self.exchanges[&binding.source].kind.as_str() {
+            "headers" if !fits => return Err(406),
+            "x-consistent-hash" if !is_weight => return Err(406),
+            _ => {}
         }
         if !self.bindings.iter().any(|other| other.is_same(&binding)) {
             self.bindings.push(binding);
@@ -364,3 +371,12 @@ fn implied_key(name: &str, given: &[u8], routing_key: &[u8]) -> String {
         (_, key) => text(key),
     }
 }
+
+const KINDS: [&str; 6] = [
+    "direct",
+    "fanout",
+    "topic",
+    "headers",
+    "x-consistent-hash",
+    "x-modulus-hash",
+];
