@@ -365,10 +365,7 @@ impl World {
         }
         known.acquired += 1;
         known.failed += u64::from(how == Settlement::Failed);
-        let tries = match how {
-            Settlement::Failed => known.failed,
-            _ => known.acquired,
-        };
+        let tries = known.failed.max(1);
         known.state = match self.kind {
             Kind::Retrying => State::Waiting(self.now_ms + RETRY_MS * tries),
             _ => State::Ready,
