@@ -569,6 +569,85 @@ fn a_failed_sync_is_an_error_and_not_a_stored_batch() {
     assert!(run.store().is_err());
 }
 
+/// Batches of messages, each with a note; the power goes, at times again while the store starts. A note
+/// is there if its message was stored, and not without its message.
+fn keep_notes_and_messages_together(seed: u64) {
+    let mut random = Random::new(seed);
+    let disk = SimulatedDisk::new();
+    let (mut stored, mut kept) = (BTreeSet::new(), BTreeSet::new());
+    for _ in 0..8 {
+        let (mut engine, recovered) = loop {
+            if random.chance(3) {
+                disk.cut_power_after(random.below(40));
+            }
+            match Engine::open(disk.clone(), &OPTIONS) {
+                Ok(opened) => break opened,
+                Err(error) => assert!(!disk.has_power(), "{error}"),
+            }
+            disk.reboot(&mut random);
+        };
+        disk.reopen();
+        let held: BTreeSet<u64> = Held::recovered(&recovered).remove(&1).unwrap_or_default();
+        let noted: BTreeSet<u64> = recovered.notes.iter().map(message_of).collect();
+        assert!(stored.is_subset(&held), "seed {seed}");
+        assert!(kept.is_subset(&noted), "seed {seed}");
+        assert!(noted.is_subset(&held), "seed {seed}: {noted:?} {held:?}");
+        (stored, kept) = (held, noted);
+        let mut next = recovered.next_message.to_bits();
+        let mut is_declared = !recovered.definitions.is_empty();
+        disk.cut_power_after(random.below(60));
+        let mut batches = || -> std::io::Result<()> {
+            loop {
+                let mut change = Change::default();
+                if !std::mem::replace(&mut is_declared, true) {
+                    change.definitions.push(Declaration::Queue(1));
+                }
+                let first = next;
+                for _ in 0..=random.below(80) {
+                    let size = random.below(400) as usize;
+                    change.messages.push((next, vec![1], 1, size));
+                    change.notes.push(note_of(next));
+                    next += 1;
+                }
+                engine.append(&mut change.journal())?;
+                if random.chance(3) {
+                    engine.tidy()?;
+                }
+                if random.chance(3) {
+                    continue;
+                }
+                engine.sync()?;
+                stored.extend(first..next);
+                kept.extend(first..next);
+            }
+        };
+        assert!(batches().is_err());
+        assert!(!disk.has_power());
+        disk.reboot(&mut random);
+    }
+}
+
+/// As an exchange notes what it has seen.
+fn note_of(message: u64) -> Note {
+    let mut value = vec![7; 24];
+    value.extend(message.to_le_bytes());
+    Note {
+        kind: NoteKind::Deduplication,
+        key: Note::failure_key(QueueId(9), MessageId::from_bits(message)),
+        value: Some(value.into()),
+    }
+}
+
+fn message_of(note: &Note) -> u64 {
+    let (_, message) = Note::read_failure_key(&note.key).unwrap();
+    message.to_bits()
+}
+
+#[test]
+fn notes_do_not_outlive_the_messages_that_a_power_cut_tore_from_them() {
+    (0..SEEDS / 2).for_each(keep_notes_and_messages_together);
+}
+
 fn quietly<T>(act: impl FnOnce() -> T) -> T {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));

@@ -123,6 +123,9 @@ impl Core {
 
     /// What was written down since last asked.
     pub fn take_journal(&mut self) -> Journal {
+        // Who asks for an answer from now on waits for no change that came before: there may be no
+        // batch after this one for a long time.
+        self.redefined = false;
         match &mut self.journal {
             Some(journal) => journal.take(),
             None => Journal::default(),
@@ -408,5 +411,34 @@ impl Core {
 
     fn recovered_virtual_host(&self, name: &[u8]) -> Result<VirtualHostKey, String> {
         self.virtual_host(name).map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::DEFAULT_VIRTUAL_HOST;
+    use crate::wire::amqp::field_table::Table;
+
+    #[test]
+    fn a_change_that_was_taken_holds_up_no_later_answer() {
+        let mut core = Core::new();
+        core.begin_messages(MessageId::from_bits(0));
+        core.begin_journal(QueueId(1));
+        let virtual_host = core.virtual_host(DEFAULT_VIRTUAL_HOST.as_bytes()).unwrap();
+        // Nobody waits for this: the queue could as well have gone with its last consumer.
+        core.declare_queue(&QueueDeclaration {
+            virtual_host,
+            connection: Key::NONE,
+            name: b"q",
+            generated: false,
+            durable: true,
+            exclusive: false,
+            auto_delete: false,
+            arguments: Table::EMPTY,
+        })
+        .unwrap();
+        assert!(!core.take_journal().is_empty());
+        assert!(!core.take_redefined());
     }
 }

@@ -242,7 +242,7 @@ fn open_definitions<D: Disk>(
 ) -> io::Result<Definitions<D::File>> {
     let mut catalog = std::mem::take(&mut survey.catalog);
     // They must be gone before another message can have the id of one that was torn off.
-    let is_torn = catalog.forget_torn_notes(survey.end_of_messages());
+    let is_torn = catalog.forget_torn_notes(survey.end_of_stored());
     let live_notes = catalog.note_bytes();
     (recovered.definitions, recovered.notes) = catalog.into_definitions();
     let parts = (&recovered.definitions[..], &recovered.notes[..]);

@@ -42,6 +42,10 @@ pub(super) struct Survey {
     /// The highest number any segment has.
     pub last_number: u64,
     pub next_message: u64,
+    /// What the headers of segments say of it, by their numbers.
+    headers: Vec<(u64, u64)>,
+    /// Every message below was stored, if it was ever written down.
+    stored_messages: u64,
     pub clean_stop: Option<Vec<u8>>,
     pub damage: Vec<Damage>,
     /// Copies of damaged bytes, by the name they are to be kept under.
@@ -146,10 +150,31 @@ impl Survey {
         Ok(())
     }
 
-    /// Above the ids of all messages that were ever stored.
+    /// Above the ids of all messages that may ever have been stored.
     pub fn end_of_messages(&self) -> u64 {
+        self.next_message.max(self.end_of_found())
+    }
+
+    /// Above the ids of all messages that were stored, and not above those of others.
+    pub fn end_of_stored(&self) -> u64 {
+        self.stored_messages.max(self.end_of_found())
+    }
+
+    fn end_of_found(&self) -> u64 {
         let last = self.segments.iter().filter_map(|it| it.ids).next_back();
-        self.next_message.max(last.map_or(0, |(_, last)| last + 1))
+        last.map_or(0, |(_, last)| last + 1)
+    }
+
+    /// A segment's header knows the messages before it, stored or not: they were stored if the segment
+    /// before is full or gone. If it is neither, it is here to tell itself.
+    fn end_of_settled(&self, found: &[(u64, Option<Surveyed>)]) -> u64 {
+        let is_open = |number: u64| {
+            let mut found = found.iter();
+            found.any(|(at, sealed)| *at == number && sealed.is_none())
+        };
+        let headers = self.headers.iter();
+        let settled = headers.filter(|(number, _)| !is_open(number.saturating_sub(1)));
+        settled.map(|(_, next)| *next).max().unwrap_or(0)
     }
 
     /// Whether messages of this queue are to be kept.
@@ -193,6 +218,7 @@ impl Survey {
             claim = claim.max(claimed);
             found.push((number, sealed));
         }
+        self.stored_messages = self.catalog.next_message.max(self.end_of_settled(&found));
         let mut torn = false;
         for (number, sealed) in found {
             if torn {
@@ -517,6 +543,9 @@ impl Survey {
         match Header::decode(&bytes) {
             Ok(header) if header.role == role && header.number == number => {
                 self.next_message = self.next_message.max(header.next_message);
+                if role == Role::Log {
+                    self.headers.push((number, header.next_message));
+                }
                 return Ok(header.stored);
             }
             Err(HeaderError::Version(version)) => {
