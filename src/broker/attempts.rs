@@ -75,6 +75,7 @@ impl Core {
         // It may be the first whose time is known here.
         self.schedule_expiry(key);
         if !is_plain {
+            self.free_group(key, entry.message());
             self.drop_excess(key);
         }
     }
@@ -188,6 +189,7 @@ impl Core {
         if !queue.attempts.is_empty() && queue.attempts.remove(&message).is_some() {
             self.note_failure(key, message, None);
         }
+        self.free_group(key, message);
         self.forget_key(key, message);
     }
 }

@@ -8,7 +8,7 @@ use super::deduplication::Seen;
 use super::error::Result;
 use super::message::{Message, MessageId, Messages, Traits};
 use super::outlet::{Delivery, Outlet};
-use super::queue::{Entry, Overflow, Queue, QueueKey};
+use super::queue::{Entry, Group, Overflow, Queue, QueueKey};
 use super::routing::{Aside, Route};
 use super::unacked::Unacked;
 use super::{ConsumerKey, Name};
@@ -216,7 +216,9 @@ impl Core {
         }
         let (id, priority) = (queue.id, queue.priority_of(*traits));
         let expires_ms = queue.expiry(self.now_ms, traits.expiration_ms);
-        if queue.ready.is_empty()
+        let group = queue.group_of(message);
+        if !queue.ready.has_next()
+            && !queue.is_busy(group)
             && let Some(consumer) = self.traffic.next_taker(key, outlet)
         {
             let entry = (!self.traffic.consumers[consumer].no_ack).then(|| {
@@ -227,6 +229,7 @@ impl Core {
                 self.holders.extend(id);
                 let queue = &mut self.traffic.queues[key];
                 queue.lend(entry.message(), expires_ms, false);
+                queue.occupy(group, entry.message());
                 self.remember_in_queue(key, seen, entry.message());
             }
             self.traffic
@@ -249,6 +252,8 @@ impl Core {
         }
         self.remember_in_queue(key, seen, entry.message());
         self.drop_excess(key);
+        // Where all that is ready stands aside, consumers may wait.
+        self.list_groups(key);
     }
 
     /// Delivers from queues that became deliverable by the last command; a few messages each, the
@@ -303,25 +308,30 @@ impl Core {
             return self.pass_absent(key, entry);
         };
         let queue = &mut self.traffic.queues[key];
-        queue.ready.pop();
-        if queue.has_expired(&message, self.now_ms) {
-            self.uncount_body(key, entry.message());
-            self.forget_message(key, entry.message());
-            self.die(key, entry, Reason::Expired);
-            return true;
+        let no_ack = self.traffic.consumers[consumer].no_ack;
+        let (mut group, mut counted) = (None, None);
+        if queue.has_memory {
+            if queue.has_expired(&message, self.now_ms) {
+                self.pass_expired(key, entry);
+                return true;
+            }
+            group = queue.group_of(&message);
+            if let Some(bar) = queue.bar(group, entry, self.now_ms) {
+                self.stop_at(bar, key, entry);
+                return true;
+            }
+            counted = queue.recall(entry, &message);
         }
+        queue.ready.pop();
         let size = message.body.len() as u64;
         queue.ready.body_bytes = queue.ready.body_bytes.saturating_sub(size);
-        let no_ack = self.traffic.consumers[consumer].no_ack;
-        let counted = counted(queue, entry, &message);
+        if queue.has_memory && !no_ack {
+            queue.lend_ready(entry, &message, group);
+        }
         let message = Message {
             properties: counted.as_deref().unwrap_or(message.properties),
             ..message
         };
-        if !no_ack && queue.lifetimes.is_some() {
-            let expires_ms = queue.expiry_of(&message);
-            queue.lend(entry.message(), expires_ms, true);
-        }
         self.traffic.hand_over(
             key,
             consumer,
@@ -349,14 +359,10 @@ impl Core {
     ) -> Result<Getting> {
         let key = self.accessible_queue(channel_key, queue)?;
         self.renew_lease(key);
-        let entry = match self.next_present(key) {
-            Ok(Some(entry)) => entry,
-            Ok(None) => return Ok(Getting::Empty),
-            Err(block) => {
-                let socket = self.traffic.channels[channel_key].socket;
-                self.await_block(block, socket);
-                return Ok(Getting::Later);
-            }
+        let socket = self.traffic.channels[channel_key].socket;
+        let entry = match self.next_unbarred(key, socket) {
+            Ok(entry) => entry,
+            Err(instead) => return Ok(instead),
         };
         self.uncount_body(key, entry.message());
         let queue = &mut self.traffic.queues[key];
@@ -365,11 +371,10 @@ impl Core {
         let (id, left) = (queue.id, queue.ready.len());
         let delivery_tag = self.traffic.channels[channel_key].next_delivery_tag();
         if let Some(message) = self.messages.get(entry.message()) {
-            if !no_ack && queue.lifetimes.is_some() {
-                let expires_ms = queue.expiry_of(&message);
-                queue.lend(entry.message(), expires_ms, true);
+            if !no_ack {
+                queue.lend_ready(entry, &message, queue.group_of(&message));
             }
-            let counted = counted(queue, entry, &message);
+            let counted = queue.recall(entry, &message);
             let message = Message {
                 properties: counted.as_deref().unwrap_or(message.properties),
                 ..message
@@ -445,6 +450,9 @@ pub enum Getting {
     /// The message must be read back first. The socket is among those that [`Core::page_in`] names, and
     /// is to ask again then.
     Later,
+    /// Many messages may not go before others are settled, and there are more to look at: the socket is to
+    /// ask again in a later turn.
+    Again,
 }
 
 /// A message taken by `basic.get`.
@@ -487,14 +495,24 @@ fn stamped<'a>(message: &Message<'a>, arrived_ms: u64) -> Message<'a> {
     }
 }
 
-/// The properties of a message that was given back before, in a queue that counts that.
-#[inline]
-fn counted(queue: &Queue, entry: Entry, message: &Message<'_>) -> Option<Vec<u8>> {
-    if queue.attempts.is_empty() {
-        return None;
+impl Queue {
+    /// The properties of a message that was given back before, in a queue that counts that.
+    fn recall(&self, entry: Entry, message: &Message<'_>) -> Option<Vec<u8>> {
+        if self.attempts.is_empty() {
+            return None;
+        }
+        let attempts = self.attempts.get(&entry.message())?;
+        Some(with_counts(message, *attempts))
     }
-    let attempts = queue.attempts.get(&entry.message())?;
-    Some(with_counts(message, *attempts))
+
+    /// Somebody gets a message that was taken from the ready ones, and is to settle it.
+    fn lend_ready(&mut self, entry: Entry, message: &Message<'_>, group: Option<Group>) {
+        if self.lifetimes.is_some() {
+            let expires_ms = self.expiry_of(message);
+            self.lend(entry.message(), expires_ms, true);
+        }
+        self.occupy(group, entry.message());
+    }
 }
 
 /// Messages delivered from one queue before the next queue has its turn.

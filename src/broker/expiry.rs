@@ -41,6 +41,7 @@ impl Core {
     /// A message that became ready expires at this time.
     pub(super) fn track_expiry(&mut self, key: QueueKey, entry: Entry, expires_ms: u64) {
         let queue = &mut self.traffic.queues[key];
+        queue.has_memory = true;
         let lifetimes = queue.lifetimes.get_or_insert_default();
         lifetimes.track(expires_ms, entry, &queue.ready);
         self.schedule_expiry(key);

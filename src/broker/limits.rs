@@ -35,7 +35,7 @@ impl Core {
             if queue.arguments.overflow != Overflow::DropHead || !queue.is_over_with(0, 0) {
                 return;
             }
-            let Some(entry) = queue.ready.pop() else {
+            let Some(entry) = queue.ready.pop_any() else {
                 return;
             };
             self.uncount_body(key, entry.message());

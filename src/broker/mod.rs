@@ -29,6 +29,7 @@ mod delivery;
 mod error;
 pub mod exchange;
 mod expiry;
+mod groups;
 mod history;
 mod inventory;
 pub mod journal;
@@ -238,8 +239,9 @@ impl Core {
     }
 
     /// Leaves messages that nobody will get to [`Core::tidy`].
-    fn discard(&mut self, queue: Option<QueueId>, messages: Ready) {
+    fn discard(&mut self, queue: Option<QueueId>, mut messages: Ready) {
         if !messages.is_empty() {
+            messages.disband();
             self.discarded.push((queue, messages));
         }
     }
@@ -252,7 +254,7 @@ impl Core {
                 break;
             };
             let queue = *queue;
-            match messages.pop() {
+            match messages.pop_any() {
                 Some(entry) => self.let_go(queue, entry.message()),
                 None => drop(self.discarded.pop()),
             }

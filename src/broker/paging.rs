@@ -64,13 +64,10 @@ impl Core {
     pub(super) fn next_present(&mut self, key: QueueKey) -> Result<Option<Entry>, u64> {
         while let Some(entry) = self.traffic.queues[key].ready.peek() {
             if let Some(message) = self.messages.get(entry.message()) {
-                let queue = &mut self.traffic.queues[key];
-                if !queue.has_expired(&message, self.now_ms) {
+                if !self.traffic.queues[key].has_expired(&message, self.now_ms) {
                     return Ok(Some(entry));
                 }
-                queue.ready.pop();
-                self.uncount_body(key, entry.message());
-                self.die(key, entry, Reason::Expired);
+                self.pass_expired(key, entry);
                 continue;
             }
             if self.messages.is_paged_out(entry.message()) {
@@ -88,6 +85,14 @@ impl Core {
             .or_default()
             .sockets
             .push(socket);
+    }
+
+    /// The queue's next message has expired, and nobody came yet to take it out.
+    pub(super) fn pass_expired(&mut self, key: QueueKey, entry: Entry) {
+        self.traffic.queues[key].ready.pop();
+        self.uncount_body(key, entry.message());
+        self.forget_message(key, entry.message());
+        self.die(key, entry, Reason::Expired);
     }
 
     /// Lets go of a message that the store could not give back.

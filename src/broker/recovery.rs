@@ -87,6 +87,7 @@ impl<'a> Reader<'a> {
         }
         let entry = Entry::with_priority(message, priority);
         if let Some(expires_ms) = queue.expiry(attributes.arrived_ms, attributes.expiration_ms) {
+            queue.has_memory = true;
             let lifetimes = queue.lifetimes.get_or_insert_default();
             lifetimes.recover(expires_ms, entry);
         }
@@ -94,6 +95,7 @@ impl<'a> Reader<'a> {
             && let Some(id) = queue.id
             && let Some(noted) = failures.noted.remove(&(id, message))
         {
+            queue.has_memory = true;
             queue.attempts.insert(message, noted.attempts);
             if noted.until_ms > 0 {
                 self.put_off.push((noted.until_ms, entry));
@@ -234,7 +236,9 @@ impl Core {
         let now_ms = self.now_ms;
         for (until_ms, entry) in put_off.into_iter().filter(|(at, _)| *at > now_ms) {
             let queue = &mut self.traffic.queues[key];
-            if queue.ready.remove(entry).is_some() {
+            if let Some(groups) = &mut queue.groups {
+                groups.put_off(entry.message(), until_ms);
+            } else if queue.ready.remove(entry).is_some() {
                 self.uncount_body(key, entry.message());
                 self.wait_until(key, entry, until_ms);
             }

@@ -95,7 +95,7 @@ impl Core {
             Some(queue) => match settlement {
                 Settlement::Acked => {
                     queue.counters.acked += 1;
-                    let (id, has_memory) = (queue.id, queue.has_memory());
+                    let (id, has_memory) = (queue.id, queue.has_memory);
                     if has_memory {
                         self.forget_message(taken.queue, taken.entry.message());
                     }

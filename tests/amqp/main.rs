@@ -20,6 +20,7 @@ mod exchanges;
 mod flow_control;
 mod frames;
 mod get;
+mod groups;
 mod handshake;
 mod headers;
 mod heartbeats;

@@ -24,6 +24,7 @@ mod delivery_counts;
 mod directory;
 mod exchange_types;
 mod full_disk;
+mod groups;
 mod killed;
 mod ledger;
 mod load;

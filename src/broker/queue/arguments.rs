@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::groups::GroupKey;
 use crate::broker::deduplication;
 use crate::broker::name::Name;
 use crate::wire::amqp::field_table::{Table, Value};
@@ -35,6 +36,8 @@ pub struct QueueArguments {
     pub delayed_retry_min_ms: Option<u64>,
     /// `x-delayed-retry-max`, milliseconds.
     pub delayed_retry_max_ms: Option<u64>,
+    /// `x-group-key`: a header, or `routing-key`. Not known to RabbitMQ.
+    pub group_key: Option<GroupKey>,
     /// `x-message-deduplication` and what goes with it.
     pub deduplication: Option<deduplication::Settings>,
 }
@@ -106,9 +109,11 @@ pub const COMPARED: &[&str] = &[
     "x-queue-master-locator",
     "x-single-active-consumer",
     "x-delivery-limit",
+    GROUP_KEY,
 ];
 
 pub const QUEUE_TYPE: &str = "x-queue-type";
+pub const GROUP_KEY: &str = "x-group-key";
 
 impl QueueArguments {
     pub fn from_table(table: Table<'_>) -> Result<Self, BadArgument> {
@@ -131,6 +136,7 @@ impl QueueArguments {
             delayed_retry_type: delayed_retry_type(table)?,
             delayed_retry_min_ms: milliseconds(table, "x-delayed-retry-min", 0)?,
             delayed_retry_max_ms: milliseconds(table, "x-delayed-retry-max", 0)?,
+            group_key: group_key(table)?,
             deduplication: deduplication(table)?,
         })
     }
@@ -232,6 +238,15 @@ fn delayed_retry_type(table: Table<'_>) -> Result<RetryType, BadArgument> {
     };
     let retry_type = RetryType::by_name(text);
     retry_type.ok_or_else(|| invalid(name, "invalid_delayed_retry_type".to_owned()))
+}
+
+fn group_key(table: Table<'_>) -> Result<Option<GroupKey>, BadArgument> {
+    let Some(text) = string(table, GROUP_KEY)? else {
+        return Ok(None);
+    };
+    let key = GroupKey::by_name(text);
+    key.map(Some)
+        .ok_or_else(|| invalid(GROUP_KEY, "empty_group_key".to_owned()))
 }
 
 fn deduplication(table: Table<'_>) -> Result<Option<deduplication::Settings>, BadArgument> {
@@ -442,6 +457,12 @@ mod tests {
                 string,
                 ": routing_key_but_no_dlx_defined",
             ),
+            (
+                "x-group-key",
+                Value::SignedInt(1),
+                ": {unacceptable_type,signedint}",
+            ),
+            ("x-group-key", Value::string(""), ": empty_group_key"),
         ] {
             let expected = format!("invalid arg '{name}' for queue 'q' in vhost '/'{text}");
             assert_eq!(refusal(name, value), expected);
@@ -460,6 +481,7 @@ mod tests {
         table.put("x-overflow", Value::string("reject-publish"));
         table.put("x-queue-type", Value::string("quorum"));
         table.put("x-delivery-limit", Value::SignedInt(-1));
+        table.put("x-group-key", Value::string("customer"));
         table.put("x-unknown", Value::Void);
         let arguments = QueueArguments::from_table(table.finish().view()).unwrap();
         let expected = QueueArguments {
@@ -469,6 +491,7 @@ mod tests {
             overflow: Overflow::RejectPublish,
             priority_max: Some(QUORUM_PRIORITY_MAX),
             dead_letter_strategy: DeadLetterStrategy::AtLeastOnce,
+            group_key: Some(GroupKey::Header(Name::from("customer"))),
             ..QueueArguments::default()
         };
         assert_eq!(arguments, expected);

@@ -44,6 +44,16 @@ impl Entry {
         self.0 >> 1
     }
 
+    /// Of two messages, the one with the lesser rank is delivered first.
+    pub fn rank(self) -> u64 {
+        self.to_place() ^ HIGHEST_FIRST
+    }
+
+    /// From [`Entry::rank`], as never delivered.
+    pub fn from_rank(rank: u64) -> Self {
+        Entry::from_place(rank ^ HIGHEST_FIRST)
+    }
+
     /// From [`Entry::to_place`], as never delivered.
     pub fn from_place(place: u64) -> Self {
         Entry(place << 1)
@@ -51,6 +61,8 @@ impl Entry {
 }
 
 const PRIORITY_SHIFT: u32 = 56;
+/// Turns the order of priorities in a place around.
+const HIGHEST_FIRST: u64 = 0xff << (PRIORITY_SHIFT - 1);
 
 #[cfg(test)]
 mod tests {
@@ -66,6 +78,14 @@ mod tests {
             assert_eq!(entry.as_redelivered().message(), message);
             assert_eq!(entry.as_redelivered().priority(), priority);
             assert_eq!(Entry::from_place(entry.as_redelivered().to_place()), entry);
+            assert_eq!(Entry::from_rank(entry.as_redelivered().rank()), entry);
         }
+    }
+
+    #[test]
+    fn ranks_are_the_order_of_delivery() {
+        let ranks = [(7, 255), (9, 255), (1, 1), (0, 0), (3, 0)]
+            .map(|(id, priority)| Entry::with_priority(MessageId::from_bits(id), priority).rank());
+        assert!(ranks.is_sorted());
     }
 }

@@ -1,10 +1,11 @@
 //! Messages of one priority in a queue, in order of arrival.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
-use crate::broker::message::{BLOCK_MESSAGES, MessageId};
+use crate::broker::message::MessageId;
 
 use super::entry::Entry;
+use super::id_set::IdSet;
 use super::packed::PackedIds;
 
 /// Messages that nobody holds.
@@ -226,46 +227,6 @@ impl Line {
         } else {
             entry
         }
-    }
-}
-
-/// Ids of messages, by blocks, since neighbours mostly go together.
-#[derive(Default)]
-struct IdSet {
-    blocks: BTreeMap<u64, [u64; BLOCK_MESSAGES / 64]>,
-    count: usize,
-}
-
-impl IdSet {
-    fn len(&self) -> usize {
-        self.count
-    }
-
-    fn contains(&self, id: MessageId) -> bool {
-        let Some(bits) = self.blocks.get(&id.block()) else {
-            return false;
-        };
-        bits[id.slot() / 64] >> (id.slot() % 64) & 1 == 1
-    }
-
-    fn insert(&mut self, id: MessageId) {
-        let bits = self.blocks.entry(id.block()).or_default();
-        bits[id.slot() / 64] |= 1 << (id.slot() % 64);
-        self.count += 1;
-    }
-
-    fn remove(&mut self, id: MessageId) -> bool {
-        if self.count == 0 || !self.contains(id) {
-            return false;
-        }
-        if let Some(bits) = self.blocks.get_mut(&id.block()) {
-            bits[id.slot() / 64] &= !(1 << (id.slot() % 64));
-            if *bits == [0; BLOCK_MESSAGES / 64] {
-                self.blocks.remove(&id.block());
-            }
-        }
-        self.count -= 1;
-        true
     }
 }
 

@@ -4,10 +4,13 @@ mod agenda;
 pub mod arguments;
 mod dispatch;
 mod entry;
+mod groups;
+mod id_set;
 mod lifetimes;
 mod line;
 mod packed;
 mod ready;
+mod set_aside;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -16,6 +19,7 @@ pub use agenda::Agenda;
 pub use arguments::{DeadLetterStrategy, Overflow, QueueArguments, QueueKind, RetryType};
 pub use dispatch::Dispatch;
 pub use entry::Entry;
+pub use groups::{Group, Groups};
 pub use lifetimes::Lifetimes;
 pub use packed::{Ids, PackedIds};
 pub use ready::Ready;
@@ -50,7 +54,7 @@ pub struct Queue {
     /// What holds now: the declared arguments and the policies together.
     pub arguments: QueueArguments,
     /// Messages go in and out by no other rules than those of every queue: no limits, no times, no
-    /// priorities, no duplicates. Follows from `arguments`.
+    /// priorities, no groups, no duplicates. Follows from `arguments`.
     pub is_plain: bool,
     /// It counts how often its messages are given back. Follows from `arguments`.
     pub counts_attempts: bool,
@@ -74,12 +78,17 @@ pub struct Queue {
     pub listed: bool,
     /// The last routing pass that came by.
     pub visited: u64,
+    /// It may know something of single messages: when they expire, how often they were given back, of
+    /// what group they are. Once true, it stays.
+    pub has_memory: bool,
     /// Messages that expire.
     pub lifetimes: Option<Box<Lifetimes>>,
     /// Of messages that were given back.
     pub attempts: BTreeMap<MessageId, Attempts>,
     /// Messages that were given back and wait for another try.
     pub retries: Option<Box<Retries>>,
+    /// Which groups of messages wait for one that is not settled.
+    pub groups: Option<Box<Groups>>,
     /// What its messages are known by, if it is to drop duplicates.
     pub window: Option<Box<Window>>,
     /// When it was used last (RabbitMQ: queue TTL), in milliseconds since 1970.
@@ -132,9 +141,11 @@ impl Queue {
             awaited_block: None,
             listed: false,
             visited: 0,
+            has_memory: false,
             lifetimes: None,
             attempts: BTreeMap::new(),
             retries: None,
+            groups: None,
             window: None,
             used_ms: 0,
             lease_due: None,
@@ -152,13 +163,18 @@ impl Queue {
             && arguments.length_max.is_none()
             && arguments.length_bytes_max.is_none()
             && arguments.priority_max.is_none()
+            && arguments.group_key.is_none()
             && arguments.deduplication.is_none();
         if let (None, Some(settings)) = (&self.window, &arguments.deduplication) {
             self.window = Some(Box::new(Window::new(settings.clone())));
         }
+        if let (Some(key), None) = (&arguments.group_key, &self.groups) {
+            self.groups = Some(Box::new(Groups::new(key.clone())));
+        }
         self.counts_attempts = arguments.kind == QueueKind::Quorum
             || arguments.delivery_limit.is_some()
             || arguments.delayed_retry_type != RetryType::Disabled;
+        self.has_memory |= self.counts_attempts || self.groups.is_some() || self.window.is_some();
         self.origin = arguments.dead_letter_exchange.as_ref().map(|exchange| {
             Rc::new(Origin {
                 queue: self.name.clone(),
@@ -201,15 +217,10 @@ impl Queue {
     /// A consumer gets a message; if that expires, the queue must know when it comes back.
     pub fn lend(&mut self, message: MessageId, expires_ms: Option<u64>, was_ready: bool) {
         if let Some(expires_ms) = expires_ms {
+            self.has_memory = true;
             let lifetimes = self.lifetimes.get_or_insert_default();
             lifetimes.lend(message, expires_ms, was_ready);
         }
-    }
-
-    /// Whether it may know something of single messages, which is to be forgotten with them.
-    #[inline]
-    pub fn has_memory(&self) -> bool {
-        self.lifetimes.is_some() || !self.attempts.is_empty() || self.window.is_some()
     }
 
     /// The message is there again after a start: what is noted of its key is known again.

@@ -3,19 +3,29 @@
 use crate::broker::message::MessageId;
 
 use super::entry::Entry;
+use super::groups::Group;
 use super::line::Line;
 use super::packed::PackedIds;
+use super::set_aside::SetAside;
 
 /// Messages ready for delivery.
 ///
 /// A [`Line`] for each priority; whatever the number of priorities, the next message is found by one
-/// look at a bitmap of those that have any. A queue without priorities has but the one line.
+/// look at a bitmap of those that have any. A queue without priorities has but the one line. In a queue
+/// with groups, messages of busy ones stand aside; they are ready all the same, but not the next.
 #[derive(Default)]
 pub struct Ready {
     plain: Line,
-    urgent: Option<Box<Urgent>>,
+    rare: Option<Box<Rare>>,
     /// Bytes of their bodies.
     pub body_bytes: u64,
+}
+
+/// What few queues have.
+#[derive(Default)]
+struct Rare {
+    urgent: Urgent,
+    aside: SetAside,
 }
 
 /// Priorities above zero, as far as messages have come with them.
@@ -45,13 +55,14 @@ impl Ready {
             0 => self.plain = recovered,
             _ => {
                 let any = Entry::with_priority(MessageId::from_bits(0), priority);
-                self.urgent().change(any, |line| *line = recovered);
+                self.rare().urgent.change(any, |line| *line = recovered);
             }
         }
     }
 
     pub fn len(&self) -> usize {
-        self.plain.len() + self.urgent.as_ref().map_or(0, |urgent| urgent.len)
+        let rare = self.rare.as_ref();
+        self.plain.len() + rare.map_or(0, |rare| rare.urgent.len + rare.aside.len())
     }
 
     #[inline]
@@ -64,7 +75,7 @@ impl Ready {
     pub fn push(&mut self, entry: Entry) {
         match entry.priority() {
             0 => self.plain.push(entry),
-            _ => self.urgent().change(entry, |line| line.push(entry)),
+            _ => self.rare().urgent.change(entry, |line| line.push(entry)),
         }
     }
 
@@ -72,64 +83,124 @@ impl Ready {
     pub fn put_back(&mut self, entry: Entry) {
         match entry.priority() {
             0 => self.plain.put_back(entry),
-            _ => self.urgent().change(entry, |line| line.put_back(entry)),
+            _ => (self.rare().urgent).change(entry, |line| line.put_back(entry)),
         }
     }
 
     /// The next message. (`mut`, since it may have to be unpacked.)
     #[inline]
     pub fn peek(&mut self) -> Option<Entry> {
-        match &mut self.urgent {
-            Some(urgent) if urgent.len > 0 => urgent.peek(),
-            _ => self.plain.peek(),
+        match &mut self.rare {
+            None => self.plain.peek(),
+            Some(rare) => {
+                let arrived = rare.peek_line(&mut self.plain);
+                first_of(arrived, rare.aside.next())
+            }
         }
     }
 
+    /// Whether there is a next one, or may be.
+    pub fn has_next(&self) -> bool {
+        !self.plain.is_empty()
+            || self
+                .rare
+                .as_ref()
+                .is_some_and(|rare| rare.urgent.len > 0 || rare.aside.has_next())
+    }
+
+    /// Takes [`Ready::peek`].
     #[inline]
     pub fn pop(&mut self) -> Option<Entry> {
-        match &mut self.urgent {
-            Some(urgent) if urgent.len > 0 => {
-                let next = urgent.peek()?;
-                urgent.change(next, Line::pop)
-            }
-            _ => self.plain.pop(),
+        let Some(rare) = &mut self.rare else {
+            return self.plain.pop();
+        };
+        let waiting = rare.aside.next();
+        let next = first_of(rare.peek_line(&mut self.plain), waiting);
+        match waiting {
+            Some(_) if waiting == next => rare.aside.pop_next(),
+            _ => rare.pop_line(&mut self.plain),
+        }
+    }
+
+    /// Takes the first of all, also one that stands aside.
+    pub fn pop_any(&mut self) -> Option<Entry> {
+        let Some(rare) = &mut self.rare else {
+            return self.plain.pop();
+        };
+        let waiting = rare.aside.first();
+        let first = first_of(rare.peek_line(&mut self.plain), waiting);
+        match waiting {
+            Some(waiting) if Some(waiting) == first => rare.aside.remove(waiting),
+            _ => rare.pop_line(&mut self.plain),
+        }
+    }
+
+    /// The next message, which [`Ready::peek`] told, may not go before its group is free.
+    pub fn set_aside(&mut self, group: Group) {
+        let rare = self.rare.get_or_insert_default();
+        if let Some(entry) = rare.pop_line(&mut self.plain) {
+            rare.aside.push(entry, group);
+        }
+    }
+
+    /// The group is busy from here on.
+    pub fn hold(&mut self, group: Group) {
+        if let Some(rare) = &mut self.rare {
+            rare.aside.hold(group);
+        }
+    }
+
+    /// The group is free: its messages may go.
+    pub fn release(&mut self, group: Group) {
+        if let Some(rare) = &mut self.rare {
+            rare.aside.release(group);
+        }
+    }
+
+    /// Nothing will be delivered from here: groups mean nothing any more.
+    pub fn disband(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.aside.disband();
         }
     }
 
     /// Whether the message is here. It must have been pushed or put back here at some time.
     pub fn contains(&self, entry: Entry) -> bool {
+        let rare = self.rare.as_ref();
         let line = match entry.priority() {
             0 => Some(&self.plain),
-            priority => self
-                .urgent
-                .as_ref()
-                .and_then(|urgent| urgent.lines.get(usize::from(priority) - 1)),
+            priority => rare.and_then(|rare| rare.urgent.lines.get(usize::from(priority) - 1)),
         };
         line.is_some_and(|line| line.contains(entry.message()))
+            || rare.is_some_and(|rare| rare.aside.contains(entry))
     }
 
     /// Takes the message out, wherever it stands; none if it is not here any more. It must have been
     /// pushed or put back here at some time. Whether it was delivered before may not be told.
     pub fn remove(&mut self, entry: Entry) -> Option<Entry> {
+        if let Some(rare) = &mut self.rare
+            && let Some(removed) = rare.aside.remove(entry)
+        {
+            return Some(removed);
+        }
         match entry.priority() {
             0 => self.plain.remove(entry.message()),
-            _ => self
-                .urgent()
-                .change(entry, |line| line.remove(entry.message())),
+            _ => (self.rare().urgent).change(entry, |line| line.remove(entry.message())),
         }
     }
 
-    /// In order of delivery.
+    /// In order of delivery, after those that stand aside.
     pub fn iter(&self) -> impl Iterator<Item = Entry> {
-        let urgent = self.urgent.iter();
-        let lines = urgent.flat_map(|urgent| urgent.lines.iter().rev());
-        lines.chain([&self.plain]).flat_map(Line::iter)
+        let rare = || self.rare.iter();
+        let aside = rare().flat_map(|rare| rare.aside.iter());
+        let lines = rare().flat_map(|rare| rare.urgent.lines.iter().rev());
+        aside.chain(lines.chain([&self.plain]).flat_map(Line::iter))
     }
 
     /// Those that may have been delivered before, ascending.
     pub fn redelivered(&self) -> PackedIds {
         let entries = self.iter().filter(|entry| entry.redelivered());
-        if self.urgent.is_none() {
+        if self.rare.is_none() {
             return entries.map(Entry::message).collect();
         }
         let mut ids: Vec<_> = entries.map(Entry::message).collect();
@@ -137,9 +208,32 @@ impl Ready {
         ids.into_iter().collect()
     }
 
-    fn urgent(&mut self) -> &mut Urgent {
-        self.urgent.get_or_insert_default()
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
+}
+
+impl Rare {
+    /// The first that does not stand aside; `plain` has those of priority zero.
+    fn peek_line(&mut self, plain: &mut Line) -> Option<Entry> {
+        match self.urgent.len {
+            0 => plain.peek(),
+            _ => self.urgent.peek(),
+        }
+    }
+
+    fn pop_line(&mut self, plain: &mut Line) -> Option<Entry> {
+        if self.urgent.len == 0 {
+            return plain.pop();
+        }
+        let next = self.urgent.peek()?;
+        self.urgent.change(next, Line::pop)
+    }
+}
+
+/// Of two messages at most, the one to be delivered first.
+fn first_of(one: Option<Entry>, other: Option<Entry>) -> Option<Entry> {
+    one.into_iter().chain(other).min_by_key(|it| it.rank())
 }
 
 impl Urgent {

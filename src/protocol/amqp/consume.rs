@@ -88,6 +88,10 @@ impl Channel {
             Getting::Got => {}
             Getting::Empty => self.send(hub, &basic::GetEmpty::default()),
             Getting::Later => self.asks_again = true,
+            Getting::Again => {
+                self.asks_again = true;
+                hub.woken.push(socket);
+            }
         }
         Ok(())
     }

@@ -174,6 +174,18 @@ impl<'a> PropertyBlock<'a> {
         reader.octet().map(Some)
     }
 
+    /// The headers.
+    pub fn headers(&self) -> Result<Option<Table<'a>>, Malformed> {
+        if !self.has(HEADERS) {
+            return Ok(None);
+        }
+        let mut reader = Reader::new(self.block);
+        let flags = reader.short()?;
+        optional(flags, CONTENT_TYPE, &mut reader, Reader::short_string)?;
+        optional(flags, CONTENT_ENCODING, &mut reader, Reader::short_string)?;
+        reader.table().map(Some)
+    }
+
     /// Priority, 0 if it is not set, and expiration, for which see [`parse_expiration`]; both as if unset
     /// if the block ends before.
     #[inline]
