@@ -14,6 +14,8 @@ pub(super) struct StoreLink {
     store: Store,
     /// A batch that the store could not take: it has enough to do for the time being.
     pending: Option<Batch>,
+    /// Heavy batches that it has not taken in yet, and their bytes.
+    waiting: Vec<(u64, usize)>,
     /// The block whose image was the last page to come. What the log has of it comes next, and is not
     /// needed: the image is complete, and by then the block may have been paged out again.
     imaged: Option<u64>,
@@ -48,6 +50,7 @@ impl StoreLink {
         Ok(StoreLink {
             store,
             pending: None,
+            waiting: Vec::new(),
             imaged: None,
         })
     }
@@ -57,6 +60,7 @@ impl StoreLink {
         while let Some(report) = self.store.take_report() {
             match report {
                 Report::StoredUpTo(number) => hub.on_stored(number),
+                Report::Taken(number) => self.waiting.retain(|(batch, _)| *batch != number),
                 Report::SpillPage { block, image } => {
                     self.imaged = Some(block);
                     hub.on_page(block, &image);
@@ -77,8 +81,15 @@ impl StoreLink {
         let Some(batch) = self.pending.take().or_else(|| next_batch(hub)) else {
             return;
         };
-        if let Err(batch) = self.store.submit(batch) {
-            self.pending = Some(batch);
+        let waiting: usize = self.waiting.iter().map(|(_, bytes)| bytes).sum();
+        let heavy = batch.is_heavy().then(|| (batch.number, batch.bytes()));
+        let submitted = match heavy {
+            Some(_) if waiting > WAITING_BYTES_MAX => Err(batch),
+            _ => self.store.submit(batch),
+        };
+        match submitted {
+            Ok(()) => self.waiting.extend(heavy),
+            Err(batch) => self.pending = Some(batch),
         }
         hub.set_store_full(self.pending.is_some());
     }
@@ -98,6 +109,9 @@ impl StoreLink {
     }
 }
 
+/// Heavy batches may take this much memory while they wait for the disk; more are not given to it, and
+/// publishers wait.
+const WAITING_BYTES_MAX: usize = 16 << 20;
 /// How long to wait at the end for a store that has too much to do.
 const FULL_STORE_WAIT: Duration = Duration::from_millis(1);
 

@@ -158,6 +158,7 @@ impl<D: Disk> DiskThread<D> {
     }
 
     fn take(&mut self, mut batch: Batch) -> io::Result<()> {
+        let is_heavy = batch.is_heavy();
         for block in batch.dropped_spills.drain(..) {
             self.spills.drop_image(self.engine.disk(), block)?;
         }
@@ -175,6 +176,9 @@ impl<D: Disk> DiskThread<D> {
         }
         // The readers' bytes are on their way while the writers' go to the disk.
         self.wake_if_reported();
+        if is_heavy && !batch.is_heavy() {
+            self.report(Report::Taken(batch.number));
+        }
         if self.held.is_empty() {
             return self.append(batch);
         }
@@ -213,9 +217,14 @@ impl<D: Disk> DiskThread<D> {
     }
 
     fn append(&mut self, mut batch: Batch) -> io::Result<()> {
+        let is_heavy = batch.is_heavy();
         match self.engine.append(&mut batch.journal) {
             Ok(()) => {
                 self.appended = batch.number;
+                if is_heavy {
+                    drop(batch);
+                    self.report(Report::Taken(self.appended));
+                }
                 Ok(())
             }
             Err(error) if is_full(&error) => {

@@ -120,6 +120,19 @@ pub struct Batch {
     pub dropped_spills: Vec<u64>,
 }
 
+impl Batch {
+    /// Bytes of messages that it carries.
+    pub fn bytes(&self) -> usize {
+        let spills = self.spills.iter().map(|spill| spill.image.len());
+        self.journal.messages.len() + spills.sum::<usize>()
+    }
+
+    /// Whether it takes so much memory that not many of its kind should wait for the disk.
+    pub fn is_heavy(&self) -> bool {
+        self.bytes() >= HEAVY_BYTES
+    }
+}
+
 /// Transient messages of a block, as whoever spills them has them; kept until they are dropped or the
 /// process ends.
 #[derive(Debug)]
@@ -133,6 +146,9 @@ pub struct Spill {
 pub enum Report {
     /// Every batch up to this number is stored.
     StoredUpTo(u64),
+    /// The messages of this batch do not take memory any more. Said of those that are
+    /// [heavy](Batch::is_heavy).
+    Taken(u64),
     /// The messages of a block that are on the disk, encoded as by [`Journal::append`], ids ascending;
     /// acked ones may be among them. One that was damaged is not.
     Page { block: u64, messages: Vec<u8> },
@@ -317,6 +333,8 @@ fn end_process(error: &io::Error) {
     std::process::exit(EX_IOERR);
 }
 
+/// From here on a batch counts as heavy: those that do not make up a few megabytes at most.
+const HEAVY_BYTES: usize = 128 << 10;
 /// sysexits.h.
 const EX_IOERR: i32 = 74;
 /// Batches that wait for the disk thread. Beyond, the loop keeps them, and stops reading publishers.
