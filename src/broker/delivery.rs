@@ -170,17 +170,14 @@ impl Core {
             return self.enqueue_by_rules(key, message, traits, stored, outlet);
         }
         let id = queue.id;
-        if queue.ready.is_empty()
-            && let Some(consumer) = self.traffic.next_taker(key, outlet)
-        {
-            let entry = (!self.traffic.consumers[consumer].no_ack)
-                .then(|| Entry::new(stored.hold(&mut self.messages, message, self.now_ms)));
-            if entry.is_some() {
-                self.holders.extend(id);
+        if queue.ready.is_empty() {
+            let hold = || Entry::new(stored.hold(&mut self.messages, message, self.now_ms));
+            if let Some(held) = self.traffic.pass_on(key, message, hold, outlet) {
+                if held.is_some() {
+                    self.holders.extend(id);
+                }
+                return;
             }
-            self.traffic
-                .hand_over(key, consumer, message, false, entry, outlet);
-            return;
         }
         self.holders.extend(id);
         let id = stored.hold(&mut self.messages, message, self.now_ms);

@@ -61,37 +61,52 @@ impl Traffic {
     ) {
         let queue = &mut self.queues[queue_key];
         let consumer = &mut self.consumers[consumer_key];
-        let channel = &mut self.channels[consumer.channel];
-        let delivery_tag = channel.next_delivery_tag();
-        if let Some(entry) = entry {
-            channel.unacked.push(Unacked {
-                delivery_tag,
-                entry,
-                queue: queue_key,
-                consumer: consumer_key,
-            });
-            channel.consumer_unacked += 1;
-            consumer.unacked += 1;
-            queue.unacked += 1;
-        }
-        queue.counters.delivered += 1;
-        queue.dispatch.rotate();
-        outlet.deliver(&Delivery {
-            socket: consumer.socket,
-            channel: consumer.channel_number,
-            consumer_tag: &consumer.tag,
-            delivery_tag,
-            redelivered,
-            message: *message,
-        });
+        let mut hand = Hand {
+            keys: (queue_key, consumer_key),
+            channel: &mut self.channels[consumer.channel],
+            queue,
+            consumer,
+        };
+        let delivery_tag = hand.give(message, redelivered, entry, outlet);
         if consumer.watched {
-            self.watch(
-                consumer_key,
-                delivery_tag,
-                entry.is_some(),
-                redelivered,
-                message,
-            );
+            let is_unacked = entry.is_some();
+            self.watch(consumer_key, delivery_tag, is_unacked, redelivered, message);
+        }
+    }
+
+    /// [`Traffic::next_taker`] and [`Traffic::hand_over`] in one, for a new message that no queue has to
+    /// keep. `hold` is asked for what the consumer will hold, if it acks. `None` if nobody takes it.
+    #[inline(always)]
+    pub fn pass_on(
+        &mut self,
+        queue_key: QueueKey,
+        message: &Message<'_>,
+        hold: impl FnOnce() -> Entry,
+        outlet: &mut impl Outlet,
+    ) -> Option<Option<Entry>> {
+        let queue = &mut self.queues[queue_key];
+        loop {
+            let consumer_key = queue.dispatch.next()?;
+            let consumer = &mut self.consumers[consumer_key];
+            let channel = &mut self.channels[consumer.channel];
+            if !consumer.has_credit() || !channel.has_credit() || !outlet.has_room(consumer.socket)
+            {
+                consumer.suspended = true;
+                queue.dispatch.suspend_next();
+                continue;
+            }
+            let entry = (!consumer.no_ack).then(hold);
+            let mut hand = Hand {
+                keys: (queue_key, consumer_key),
+                queue,
+                consumer,
+                channel,
+            };
+            let delivery_tag = hand.give(message, false, entry, outlet);
+            if consumer.watched {
+                self.watch(consumer_key, delivery_tag, entry.is_some(), false, message);
+            }
+            return Some(entry);
         }
     }
 
@@ -183,6 +198,50 @@ impl Traffic {
 
     pub fn next_fresh(&mut self) -> Option<QueueKey> {
         self.fresh.pop()
+    }
+}
+
+/// Whom a message goes from, and to.
+struct Hand<'a> {
+    keys: (QueueKey, ConsumerKey),
+    queue: &'a mut Queue,
+    consumer: &'a mut Consumer,
+    channel: &'a mut Channel,
+}
+
+impl Hand<'_> {
+    /// Delivers; the delivery tag. `entry` is what the consumer holds until its ack.
+    #[inline(always)]
+    fn give(
+        &mut self,
+        message: &Message<'_>,
+        redelivered: bool,
+        entry: Option<Entry>,
+        outlet: &mut impl Outlet,
+    ) -> u64 {
+        let delivery_tag = self.channel.next_delivery_tag();
+        if let Some(entry) = entry {
+            self.channel.unacked.push(Unacked {
+                delivery_tag,
+                entry,
+                queue: self.keys.0,
+                consumer: self.keys.1,
+            });
+            self.channel.consumer_unacked += 1;
+            self.consumer.unacked += 1;
+            self.queue.unacked += 1;
+        }
+        self.queue.counters.delivered += 1;
+        self.queue.dispatch.rotate();
+        outlet.deliver(&Delivery {
+            socket: self.consumer.socket,
+            channel: self.consumer.channel_number,
+            consumer_tag: &self.consumer.tag,
+            delivery_tag,
+            redelivered,
+            message: *message,
+        });
+        delivery_tag
     }
 }
 
