@@ -14,6 +14,18 @@
 //! A command answers its caller. What it means for others is delivered at once where it is a message
 //! ([`Core::publish`] and [`Core::deliver_fresh`] take the [`Outlet`]), and else left as an [`Effect`]
 //! for the caller to carry out behind its answer.
+//!
+//! Most queues are plain, and what is drawn above is all that happens to their messages. What a queue
+//! was told by its arguments or a policy ([`policy`]) stands beside that way, a file for each rule:
+//!
+//! ```text
+//!   limits       how much a queue may hold           dead_letter    where messages go that die
+//!   expiry       when messages and queues go         delays         exchanges that hold messages back
+//!   attempts     what was given back, and how often  deduplication  what was seen before
+//!   groups       what must wait for its neighbours   ack_clock      who holds deliveries for too long
+//! ```
+//!
+//! Whatever is due at a time stands on one `schedule`; [`Core::set_time`] tells it.
 
 pub mod access;
 mod ack_clock;
