@@ -13,6 +13,7 @@ mod consumer_timeout;
 mod crowd;
 mod dead_letters;
 mod deduplication;
+mod delayed_messages;
 mod delayed_retry;
 mod delivery_limit;
 mod exchange_types;

@@ -20,6 +20,7 @@ mod dead_letters;
 mod deduplication;
 mod deep_queues;
 mod deep_rules;
+mod delayed_messages;
 mod delivery_counts;
 mod directory;
 mod exchange_types;
