@@ -75,7 +75,7 @@ impl Ready {
     pub fn push(&mut self, entry: Entry) {
         match entry.priority() {
             0 => self.plain.push(entry),
-            _ => self.rare().urgent.change(entry, |line| line.push(entry)),
+            _ => self.rare().urgent.push(entry),
         }
     }
 
@@ -226,8 +226,7 @@ impl Rare {
         if self.urgent.len == 0 {
             return plain.pop();
         }
-        let next = self.urgent.peek()?;
-        self.urgent.change(next, Line::pop)
+        self.urgent.pop()
     }
 }
 
@@ -238,17 +237,48 @@ fn first_of(one: Option<Entry>, other: Option<Entry>) -> Option<Entry> {
 
 impl Urgent {
     fn peek(&mut self) -> Option<Entry> {
-        let word = self.occupied.iter().rposition(|word| *word != 0)?;
-        let bit = self.occupied[word].ilog2() as usize;
-        self.lines[64 * word + bit].peek()
+        let at = self.highest()?;
+        self.lines[at].peek()
     }
 
-    /// Does something to the line of the entry's priority.
-    fn change<T>(&mut self, entry: Entry, act: impl FnOnce(&mut Line) -> T) -> T {
+    fn push(&mut self, entry: Entry) {
+        let at = self.place(entry);
+        self.lines[at].push(entry);
+        self.len += 1;
+        self.occupied[at / 64] |= 1 << (at % 64);
+    }
+
+    fn pop(&mut self) -> Option<Entry> {
+        let at = self.highest()?;
+        let line = &mut self.lines[at];
+        let entry = line.pop()?;
+        self.len -= 1;
+        if line.is_empty() {
+            self.occupied[at / 64] &= !(1 << (at % 64));
+        }
+        Some(entry)
+    }
+
+    /// The line of the highest priority with messages.
+    #[inline]
+    fn highest(&self) -> Option<usize> {
+        let word = self.occupied.iter().rposition(|word| *word != 0)?;
+        Some(64 * word + self.occupied[word].ilog2() as usize)
+    }
+
+    /// The line of the entry's priority.
+    #[inline]
+    fn place(&mut self, entry: Entry) -> usize {
         let at = usize::from(entry.priority()) - 1;
         for priority in self.lines.len()..=at {
             self.lines.push(Line::new(priority as u8 + 1));
         }
+        at
+    }
+
+    /// Does something to the line of the entry's priority.
+    fn change<T>(&mut self, entry: Entry, act: impl FnOnce(&mut Line) -> T) -> T {
+        let at = self.place(entry);
         let line = &mut self.lines[at];
         self.len -= line.len();
         let result = act(line);
