@@ -1,26 +1,6 @@
-//! Numbers of variable size: seven bits a byte, the lowest first; the top bit says that more follow.
+//! Numbers of variable size as the store's files have them, and what stands with its size before it.
 
-pub(super) fn write(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-/// `None` if the bytes end within it or it does not fit.
-pub(super) fn read(bytes: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(number);
-        }
-    }
-    None
-}
+pub(super) use crate::wire::number::{read, write};
 
 /// The next bytes, if there are as many.
 pub(super) fn take<'a>(bytes: &mut &'a [u8], size: u64) -> Option<&'a [u8]> {

@@ -5,6 +5,7 @@
 //! from; nothing here allocates on decoding. Which reply code a fault becomes is decided above.
 
 pub mod amqp;
+pub mod number;
 pub mod reader;
 pub mod writer;
 

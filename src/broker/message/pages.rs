@@ -1,6 +1,7 @@
 //! What stays of blocks that were paged out, and what the store is to do about them.
 
 use super::block::{BLOCK_MESSAGES, SlotSet};
+use crate::wire::number;
 
 /// A block whose messages are with the store. A hundred million messages are some hundred thousand of
 /// these, so the usual one is small.
@@ -205,12 +206,8 @@ impl BodySizes {
             return BodySizes::Same(first);
         }
         let mut bytes = Vec::new();
-        for mut size in sizes.map(Option::unwrap_or_default) {
-            while size >= 0x80 {
-                bytes.push(size as u8 | 0x80);
-                size >>= 7;
-            }
-            bytes.push(size as u8);
+        for size in sizes.map(Option::unwrap_or_default) {
+            number::write(&mut bytes, size.into());
         }
         BodySizes::Each(bytes.into())
     }

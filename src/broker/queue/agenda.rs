@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use super::entry::Entry;
+use crate::wire::number;
 
 /// Messages in the order of their times.
 #[derive(Default)]
@@ -33,13 +34,13 @@ struct Run {
     count: u64,
 }
 
-/// Runs as differences to the one before.
+/// Runs of one stretch of time, as differences to the one before.
 #[derive(Default)]
 struct Bucket {
     bytes: Vec<u8>,
     last: Option<Run>,
-    /// Before `last`, which is not in `bytes` yet.
-    before: (u64, u64),
+    /// The place before that of `last`, which is not in `bytes` yet.
+    before: u64,
     len: usize,
 }
 
@@ -84,7 +85,7 @@ impl Agenda {
         {
             let (start, bucket) = first.remove_entry();
             self.opened_up_to = start + 1;
-            self.open.extend(bucket.runs().map(Reverse));
+            self.open.extend(bucket.runs(start).map(Reverse));
         }
         let mut first = self.open.peek_mut()?;
         if first.0.at_ms > now_ms {
@@ -113,7 +114,7 @@ impl Agenda {
             return;
         };
         let mut kept = Bucket::default();
-        for run in bucket.runs() {
+        for run in bucket.runs(start) {
             for place in run
                 .places()
                 .filter(|place| is_needed(Entry::from_place(*place)))
@@ -138,7 +139,9 @@ impl Agenda {
     /// All that wait, bucket by bucket, in no order within one.
     pub fn iter(&self) -> impl Iterator<Item = (u64, Entry)> {
         let open = self.open.iter().map(|Reverse(run)| *run);
-        let runs = open.chain(self.buckets.values().flat_map(Bucket::runs));
+        let closed = self.buckets.iter();
+        let closed = closed.flat_map(|(start, bucket)| bucket.runs(*start));
+        let runs = open.chain(closed);
         runs.flat_map(|run| {
             run.places()
                 .map(move |place| (run.at_ms, Entry::from_place(place)))
@@ -177,17 +180,18 @@ impl Bucket {
             }
             let last = *last;
             last.write(self.before, &mut self.bytes);
-            self.before = (last.at_ms, last.place);
+            self.before = last.place;
         }
         self.last = Some(run);
     }
 
-    fn runs(&self) -> impl Iterator<Item = Run> + '_ {
+    /// `start` is the key of the bucket.
+    fn runs(&self, start: u64) -> impl Iterator<Item = Run> + '_ {
         let mut bytes = self.bytes.as_slice();
-        let mut before = (0, 0);
+        let mut before = 0;
         let packed = std::iter::from_fn(move || {
-            let run = Run::read(before, &mut bytes)?;
-            before = (run.at_ms, run.place);
+            let run = Run::read(start, before, &mut bytes)?;
+            before = run.place;
             Some(run)
         });
         packed.chain(self.last)
@@ -195,30 +199,26 @@ impl Bucket {
 }
 
 impl Run {
-    /// Difference of places, doubled, with one added if stride and count follow; difference of times.
-    fn write(self, (at_ms, place): (u64, u64), bytes: &mut Vec<u8>) {
-        let distance = zigzag(self.place.wrapping_sub(place));
-        write_number(
-            bytes,
-            u128::from(distance) << 1 | u128::from(self.count > 1),
-        );
-        write_number(bytes, zigzag(self.at_ms.wrapping_sub(at_ms)).into());
+    /// Difference of places; time within the bucket, doubled, with one added if stride and count follow.
+    fn write(self, before: u64, bytes: &mut Vec<u8>) {
+        number::write(bytes, zigzag(self.place.wrapping_sub(before)));
+        let within = self.at_ms % BUCKET_MS;
+        number::write(bytes, within << 1 | u64::from(self.count > 1));
         if self.count > 1 {
-            write_number(bytes, self.stride.into());
-            write_number(bytes, self.count.into());
+            number::write(bytes, self.stride);
+            number::write(bytes, self.count);
         }
     }
 
-    fn read((at_ms, place): (u64, u64), bytes: &mut &[u8]) -> Option<Run> {
-        let number = read_number(bytes)?;
-        let place = place.wrapping_add(unzigzag((number >> 1) as u64));
-        let at_ms = at_ms.wrapping_add(unzigzag(read_number(bytes)? as u64));
-        let (stride, count) = match number & 1 {
+    fn read(start: u64, before: u64, bytes: &mut &[u8]) -> Option<Run> {
+        let place = before.wrapping_add(unzigzag(number::read(bytes)?));
+        let within = number::read(bytes)?;
+        let (stride, count) = match within & 1 {
             0 => (1, 1),
-            _ => (read_number(bytes)? as u64, read_number(bytes)? as u64),
+            _ => (number::read(bytes)?, number::read(bytes)?),
         };
         Some(Run {
-            at_ms,
+            at_ms: start * BUCKET_MS + (within >> 1),
             place,
             stride,
             count,
@@ -233,28 +233,6 @@ fn zigzag(difference: u64) -> u64 {
 
 fn unzigzag(number: u64) -> u64 {
     number >> 1 ^ (number & 1).wrapping_neg()
-}
-
-/// Seven bits a byte, the lowest first; the top bit says that more follow.
-fn write_number(bytes: &mut Vec<u8>, mut number: u128) {
-    while number >= 0x80 {
-        bytes.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-}
-
-fn read_number(bytes: &mut &[u8]) -> Option<u128> {
-    let mut number = 0;
-    for shift in (0..70).step_by(7) {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        number |= u128::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(number);
-        }
-    }
-    None
 }
 
 /// What is due within this time of each other lies together.

@@ -5,6 +5,7 @@
 //! messages in one queue take a few bytes, and scattered ones about a byte each.
 
 use crate::broker::message::MessageId;
+use crate::wire::number;
 
 /// A sequence of ascending ids; it grows at its end and is taken from its front.
 #[derive(Clone, Debug, Default)]
@@ -165,47 +166,25 @@ impl Run {
     fn write(self, bytes: &mut Vec<u8>) {
         match self.repeats {
             0 => {}
-            1 => write_number(bytes, self.distance << 1),
+            1 => number::write(bytes, self.distance << 1),
             repeats => {
-                write_number(bytes, self.distance << 1 | 1);
-                write_number(bytes, repeats);
+                number::write(bytes, self.distance << 1 | 1);
+                number::write(bytes, repeats);
             }
         }
     }
 
     fn read(bytes: &mut &[u8]) -> Option<Run> {
-        let number = read_number(bytes)?;
-        let repeats = match number & 1 {
+        let first = number::read(bytes)?;
+        let repeats = match first & 1 {
             0 => 1,
-            _ => read_number(bytes)?,
+            _ => number::read(bytes)?,
         };
         Some(Run {
-            distance: number >> 1,
+            distance: first >> 1,
             repeats,
         })
     }
-}
-
-/// Seven bits a byte, the lowest first; the top bit says that more follow.
-fn write_number(bytes: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        bytes.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-}
-
-fn read_number(bytes: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(number);
-        }
-    }
-    None
 }
 
 /// Taken bytes are not worth moving the rest for before there are this many.
