@@ -15,6 +15,7 @@
 //! ```
 
 pub mod amqp;
+pub mod errand;
 pub mod order;
 mod outbox;
 mod recovery;
