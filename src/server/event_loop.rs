@@ -82,7 +82,7 @@ impl EventLoop {
         let (handle, told) = Handle::new(waker);
         let addresses = listeners.addresses();
         let limits = config.limits.clone();
-        let mut hub = Hub::new(config.clone(), entropy::of_system());
+        let mut hub = Hub::new(config.clone(), Box::new(entropy::draw));
         let clock = Clock::start();
         hub.begin_turn(clock.now());
         let store = match &config.data_dir {
