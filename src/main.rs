@@ -78,8 +78,15 @@ fn serve(settings: &Settings, effective: Effective) -> io::Result<()> {
     server.notify(Notifier::from_environment());
     let pid_file = config.pid_file.as_deref().map(PidFile::write);
     let _pid_file = pid_file.transpose()?;
-    let addresses: Vec<_> = server.addresses().iter().map(Address::to_string).collect();
-    say(&format!("ready amqp={}\n", addresses.join(",")));
+    let shown = |addresses: &[Address]| {
+        let addresses: Vec<_> = addresses.iter().map(Address::to_string).collect();
+        addresses.join(",")
+    };
+    let mut ready = format!("ready amqp={}", shown(server.addresses()));
+    if !server.tls_addresses().is_empty() {
+        ready += &format!(" amqps={}", shown(server.tls_addresses()));
+    }
+    say(&format!("{ready}\n"));
     if detach::is_detached() {
         detach::leave_standard_streams()?;
     }

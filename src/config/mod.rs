@@ -26,8 +26,8 @@ use std::path::PathBuf;
 
 pub use keys::{Change, Effect};
 pub use section::{
-    Access, CATEGORIES, Category, Format, Log, LoginFrom, TcpOptions, Tls, TlsOptions, TlsVersion,
-    Verify, Watermark, Watermarks,
+    Access, CATEGORIES, Category, Format, Log, LoginFrom, Mechanism, TLS_PORT, TcpOptions, Tls,
+    TlsOptions, TlsVersion, Verify, Watermark, Watermarks,
 };
 
 /// What the broker is told before it starts.
@@ -45,7 +45,8 @@ pub struct Config {
     pub tls: Tls,
     /// Options of the sockets of clients.
     pub tcp: TcpOptions,
-    /// Connections begin with the proxy's header (PROXY protocol v1 and v2).
+    /// Connections over TCP begin with the proxy's header (PROXY protocol v1 and v2), and are refused
+    /// without one.
     pub proxy_protocol: bool,
     /// Where durable definitions and persistent messages live. Without, nothing survives the broker,
     /// and confirms wait for nothing.

@@ -13,6 +13,8 @@ use super::Malformed;
 /// The parts of a certificate that hold names.
 #[derive(Clone, Copy, Debug)]
 pub struct Certificate<'a> {
+    /// As `subject`, of who has signed it.
+    issuer: &'a [u8],
     /// What the subject's Name consists of.
     subject: &'a [u8],
     /// What the list of extensions consists of; empty if there are none.
@@ -42,9 +44,9 @@ impl<'a> Certificate<'a> {
         let mut signed = Der(Der(certificate).take(SEQUENCE)?);
         signed.take_if(VERSION)?;
         signed.take(INTEGER)?;
-        for _algorithm_issuer_validity in 0..3 {
-            signed.take(SEQUENCE)?;
-        }
+        let _algorithm = signed.take(SEQUENCE)?;
+        let issuer = signed.take(SEQUENCE)?;
+        let _validity = signed.take(SEQUENCE)?;
         let subject = signed.take(SEQUENCE)?;
         let _public_key = signed.take(SEQUENCE)?;
         signed.take_if(ISSUER_ID)?;
@@ -54,9 +56,15 @@ impl<'a> Certificate<'a> {
             None => &[],
         };
         Ok(Certificate {
+            issuer,
             subject,
             extensions,
         })
+    }
+
+    /// Whether it was signed by the one it was given to, as the certificate of an authority.
+    pub fn is_self_issued(&self) -> bool {
+        self.issuer == self.subject
     }
 
     /// The subject as RFC 4514 writes it, from the last attribute to the first, with RabbitMQ's names of
