@@ -411,6 +411,12 @@ impl Socket {
     fn end_of_stream(&mut self) {
         self.readable = false;
         self.ended = true;
+        if self.phase == Phase::Open
+            && !self.peer_gone
+            && let Err(error) = self.transport.say_goodbye()
+        {
+            log::debug!("socket {:?}: writing failed: {error}", self.key);
+        }
         if !matches!(self.phase, Phase::Flushing { .. }) || self.peer_gone {
             self.phase = Phase::Dead;
         }

@@ -74,15 +74,21 @@ impl Transport {
         }
     }
 
+    /// Answers the peer's goodbye, where a stream has one that can be told from a stream that broke.
+    pub fn say_goodbye(&mut self) -> io::Result<()> {
+        match self {
+            Transport::Tcp(_) | Transport::Unix(_) => Ok(()),
+            Transport::Tls(stream) => stream.say_goodbye(),
+        }
+    }
+
     /// Tells the peer that no more bytes will come; its own may still be read.
     pub fn shut_down_writing(&mut self) -> io::Result<()> {
+        self.say_goodbye()?;
         match self {
             Transport::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Transport::Unix(stream) => stream.shutdown(Shutdown::Write),
-            Transport::Tls(stream) => {
-                stream.say_goodbye()?;
-                stream.stream().shutdown(Shutdown::Write)
-            }
+            Transport::Tls(stream) => stream.stream().shutdown(Shutdown::Write),
         }
     }
 

@@ -30,7 +30,11 @@ pub struct Identity {
 impl Authority {
     /// With a certificate for `localhost` in its folder, as `server.pem` and `server.key`.
     pub fn new() -> Authority {
-        let (issuer, pem) = authority("the authority", None);
+        Authority::named("the authority")
+    }
+
+    pub fn named(name: &str) -> Authority {
+        let (issuer, pem) = authority(name, None);
         let authority = Authority {
             issuer,
             folder: tempfile::tempdir().unwrap(),

@@ -71,7 +71,7 @@ fn a_known_client_is_let_in_and_a_stranger_is_told_why_not() {
     let broker = TestBroker::with(|config| authority.serve_known(config));
     let config = client::config(&authority, Some(authority.client("client")));
     client::open(broker.tls_address(), &config).close();
-    let stranger = Authority::new().client("client");
+    let stranger = Authority::named("another").client("client");
     assert!(refusal(&broker, &authority, Some(stranger)).contains("UnknownCA"));
     assert!(refusal(&broker, &authority, None).contains("CertificateRequired"));
 }
@@ -85,7 +85,7 @@ fn a_certificate_may_be_optional_but_a_bad_one_is_none() {
     });
     let config = client::config(&authority, None);
     client::open(broker.tls_address(), &config).close();
-    let stranger = Authority::new().client("client");
+    let stranger = Authority::named("another").client("client");
     assert!(refusal(&broker, &authority, Some(stranger)).contains("UnknownCA"));
 }
 

@@ -92,7 +92,7 @@ impl<S: Read + Write> TlsStream<S> {
 
     /// Reads once and goes on with the handshake, which takes up to a millisecond or two of arithmetic;
     /// true when it is done. What is to be written waits for [`flush`](Self::flush), the reason of a
-    /// failure, too.
+    /// failure too, if it could not be written at once.
     ///
     /// # Errors
     /// `WouldBlock` and `Interrupted` as for [`read`](Self::read); `InvalidData` if it cannot succeed;
@@ -336,18 +336,27 @@ impl<S: Read + Write> TlsStream<S> {
         Err(self.fail(&error.to_string()))
     }
 
-    /// After an error: the alert, which the library has ready.
+    /// After an error: the alert, which the library has ready. To be asked for more than that it does
+    /// not stand.
     fn say_why(&mut self, input: &mut [u8]) {
-        for _ in 0..ALERT_STEPS_MAX {
+        let mut steps_left = ALERT_STEPS_MAX;
+        while self.connection.wants_write() && steps_left > 0 {
+            steps_left -= 1;
             match self.connection.process_tls_records(input).state {
                 Ok(ConnectionState::EncodeTlsData(data)) => {
                     if encode(data, &mut self.unsent).is_err() {
                         return;
                     }
                 }
-                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while traffic.next_record().is_some() {}
+                }
                 _ => return,
             }
+        }
+        // Whoever cares about the error may close the stream at once.
+        if let Err(error) = self.flush() {
+            log::debug!("a TLS alert was not sent: {error}");
         }
     }
 
@@ -544,5 +553,5 @@ const HANDSHAKE_BYTES_MAX: usize = 32 << 10;
 /// Written at once, which bounds what waits for the stream: four full records.
 const OUTGOING_BYTES: usize = 4 * RECORD_BYTES_MAX;
 
-/// The alert, that it is to be sent, and the error again.
-const ALERT_STEPS_MAX: usize = 4;
+/// What may wait in the library when something goes wrong: plaintext, tickets, the alert.
+const ALERT_STEPS_MAX: usize = 8;
