@@ -91,6 +91,10 @@ fn ready_line(server: &Server) -> String {
     let listed = |addresses: Vec<String>| addresses.join(",");
     let amqp = server.addresses().iter().map(Address::to_string);
     let mut line = format!("ready amqp={}", listed(amqp.collect()));
+    if !server.tls_addresses().is_empty() {
+        let tls = server.tls_addresses().iter().map(Address::to_string);
+        line.push_str(&format!(" amqps={}", listed(tls.collect())));
+    }
     for (door, name) in [(Door::Api, "http"), (Door::Metrics, "metrics")] {
         let web = server.web_addresses().into_iter();
         let web: Vec<_> = web

@@ -52,6 +52,28 @@ pub struct Peer {
     pub local: String,
     /// Whether it is on this machine (for RabbitMQ's `loopback_users`).
     pub loopback: bool,
+    /// `None` without TLS.
+    pub tls: Option<Box<TlsPeer>>,
+}
+
+/// What is known of a peer that came over TLS.
+#[derive(Clone, Debug)]
+pub struct TlsPeer {
+    /// `tlsv1.2` or `tlsv1.3`.
+    pub version: &'static str,
+    /// As registered with IANA: `TLS13_AES_256_GCM_SHA384`.
+    pub cipher_suite: &'static str,
+    /// The one that it has shown, if it has; only good ones are let in.
+    pub certificate: Option<ClientCertificate>,
+}
+
+/// Whom a certificate was given to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// RFC 4514: `CN=client,O=Example`.
+    pub subject: String,
+    /// The user that it stands for (RabbitMQ: `ssl_cert_login_from`); none if it lacks that name.
+    pub user: Option<String>,
 }
 
 impl Peer {
@@ -59,6 +81,11 @@ impl Peer {
     fn host(&self) -> &str {
         let parts = self.address.rsplit_once(':');
         parts.map_or(&*self.address, |(host, _)| host)
+    }
+
+    /// The certificate that it has shown.
+    fn certificate(&self) -> Option<&ClientCertificate> {
+        self.tls.as_ref()?.certificate.as_ref()
     }
 }
 
@@ -395,6 +422,13 @@ pub enum Machine {
 impl Machine {
     pub fn new(socket: SocketKey, peer: Peer, hub: &Hub, now: Now) -> Self {
         Machine::Amqp(Box::new(amqp::Connection::new(socket, peer, hub, now)))
+    }
+
+    /// It was found out who the peer is, before its first byte.
+    pub fn introduce(&mut self, peer: Peer) {
+        match self {
+            Machine::Amqp(connection) => connection.introduce(peer),
+        }
     }
 
     /// Takes what is complete from the front of `input`; how many bytes. The rest is to be shown

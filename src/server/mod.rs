@@ -7,7 +7,9 @@
 //! event_loop   poll, the stages of a turn, what wakes it
 //! socket       one descriptor and its machine: reading, writing, closing
 //! input        the shared read buffer, and what a partial frame leaves behind
-//! transport    plain TCP or Unix stream
+//! transport    plain TCP, Unix stream or TLS
+//! arrival      before the first byte: a proxy's header, the TLS handshake
+//! tls, proxy   what they are made of; tls serves any stream
 //! listener     where peers knock; unix_socket, address: how and where
 //! timer        one deadline per socket, coarse enough to be cheap
 //! control      commands from other threads; signal: from the operating system
@@ -15,6 +17,7 @@
 //! ```
 
 mod address;
+mod arrival;
 mod clock;
 mod control;
 mod entropy;
@@ -24,6 +27,7 @@ mod inherited;
 mod input;
 mod listener;
 mod notify;
+mod proxy;
 mod reloader;
 mod signal;
 mod socket;
@@ -31,6 +35,7 @@ mod socket_table;
 mod state_dump;
 mod store_link;
 mod timer;
+pub mod tls;
 mod token;
 mod transport;
 mod unix_socket;
@@ -64,16 +69,18 @@ pub struct Server {
     event_loop: EventLoop,
     handle: Handle,
     addresses: Vec<Address>,
+    tls_addresses: Vec<Address>,
     web: Option<Web>,
     config: Config,
 }
 
 impl Server {
-    /// Binds every address of `config.bind`. From here on the operating system queues the peers that
+    /// Binds every address of `config.bind` and `config.tls`, and reads certificates. From here on the operating system queues the peers that
     /// connect.
     ///
     /// # Errors
-    /// An address that cannot be bound, as `could not bind 0.0.0.0:5672: Address already in use`.
+    /// An address that cannot be bound, as `could not bind 0.0.0.0:5672: Address already in use`, or
+    /// certificates that cannot be used.
     pub fn bind(config: Config) -> io::Result<Server> {
         Server::adopt(config, Inherited::default())
     }
@@ -86,11 +93,13 @@ impl Server {
     pub fn adopt(config: Config, inherited: Inherited) -> io::Result<Server> {
         // Every port is taken before the data directory is touched.
         let web = Web::bind(&config)?;
-        let (event_loop, handle, addresses) = EventLoop::bind(config.clone(), inherited)?;
+        let (event_loop, handle) = EventLoop::bind(config.clone(), inherited)?;
+        let (addresses, tls_addresses) = event_loop.addresses();
         let mut server = Server {
             event_loop,
             handle,
             addresses,
+            tls_addresses,
             web,
             config,
         };
@@ -105,6 +114,11 @@ impl Server {
         &self.addresses
     }
 
+    /// As [`Server::addresses`], those of AMQP over TLS, in the order of `config.tls.bind`.
+    pub fn tls_addresses(&self) -> &[Address] {
+        &self.tls_addresses
+    }
+
     /// Where HTTP is served: what each address is for, with the port that was chosen.
     pub fn web_addresses(&self) -> Vec<(Door, Address)> {
         self.web.as_ref().map(Web::addresses).unwrap_or_default()
@@ -116,7 +130,8 @@ impl Server {
     }
 
     /// SIGTERM and SIGINT stop this server gracefully, the second of them at once. SIGHUP calls
-    /// `reload` on a thread of its own and takes over what it returns ([`Command::Reconfigure`]).
+    /// `reload` on a thread of its own and takes over what it returns ([`Command::Reconfigure`]), with
+    /// certificates that are read anew ([`Command::RenewTls`]).
     /// SIGUSR1 writes the state into the log. For a program that is the broker; an embedded broker
     /// leaves the signals to its host.
     ///
