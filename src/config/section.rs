@@ -148,11 +148,18 @@ pub struct Watermarks {
 pub enum Watermark {
     /// In bytes.
     Absolute(u64),
-    /// Of something that is looked up when the broker runs.
+    /// Of something that is looked up when the broker runs. Never NaN.
     Relative(f64),
 }
 
+impl Eq for Watermark {}
+
 impl Watermark {
+    /// A share of 0 or more; `None` if it is not.
+    pub fn relative(share: f64) -> Option<Watermark> {
+        (share.is_finite() && share >= 0.0).then_some(Watermark::Relative(share))
+    }
+
     /// The limit in bytes, if the whole has so many.
     pub fn bytes(self, whole: u64) -> u64 {
         match self {
@@ -263,13 +270,14 @@ impl Category {
 }
 
 /// Longer paths before those they begin with.
-const MODULES: [(&str, Category); 14] = [
+const MODULES: [(&str, Category); 15] = [
     ("leveret::protocol::amqp::channel", Category::Channel),
     ("leveret::protocol::amqp::publish", Category::Channel),
     ("leveret::protocol::amqp::consume", Category::Channel),
     ("leveret::protocol::amqp::content", Category::Channel),
     ("leveret::protocol::amqp::transaction", Category::Channel),
     ("leveret::protocol::amqp::topology", Category::Queue),
+    ("leveret::protocol::alarms", Category::Default),
     ("leveret::protocol::", Category::Connection),
     ("leveret::server::socket", Category::Connection),
     ("leveret::server::listener", Category::Connection),

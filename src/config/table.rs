@@ -456,28 +456,28 @@ pub(super) static KEYS: &[Key] = &[
     ),
     // Memory and disk
     plain!(
-        NotYet,
+        Reload,
         "vm_memory_high_watermark.absolute",
         ABSOLUTE,
         [watermarks.memory],
         "Publishers are blocked when the broker takes more memory than this."
     ),
     plain!(
-        NotYet,
+        Reload,
         "vm_memory_high_watermark.relative",
         RELATIVE,
         [watermarks.memory],
         "The same as a share of the memory it may have; wins over .absolute."
     ),
     plain!(
-        NotYet,
+        Reload,
         "disk_free_limit.absolute",
         ABSOLUTE,
         [watermarks.disk_free],
         "Publishers are blocked when less than this is free on the data directory's disk."
     ),
     plain!(
-        NotYet,
+        Reload,
         "disk_free_limit.relative",
         RELATIVE,
         [watermarks.disk_free],

@@ -20,6 +20,7 @@ use super::entropy;
 use super::inherited::Inherited;
 use super::input::SCRATCH_ROOM;
 use super::listener::Listeners;
+use super::monitor::Monitor;
 use super::notify::Notifier;
 use super::reloader::Reloader;
 use super::signal::{Signals, Wish};
@@ -53,6 +54,7 @@ pub(super) struct EventLoop {
     reloader: Option<Reloader>,
     notifier: Arc<Notifier>,
     watchdog: Watchdog,
+    monitor: Monitor,
     /// Another handle to ourselves, for those who work for us.
     handle: Handle,
     /// What every socket reads into.
@@ -92,6 +94,7 @@ impl EventLoop {
             }
             None => None,
         };
+        let monitor = Monitor::start(config.data_dir.as_deref(), &mut hub, handle.clone())?;
         listeners.listen(poll.registry())?;
         let event_loop = EventLoop {
             poll,
@@ -110,6 +113,7 @@ impl EventLoop {
             reloader: None,
             notifier: Arc::default(),
             watchdog: Watchdog::default(),
+            monitor,
             handle: handle.clone(),
             ready: VecDeque::new(),
             woken: Vec::new(),
@@ -157,6 +161,7 @@ impl EventLoop {
         self.answer();
         self.accept(now);
         self.read(now);
+        self.monitor.serve(&mut self.hub, now.monotonic_ms);
         self.hub.settle();
         self.fire_due(now);
         self.wake(now);
@@ -219,6 +224,7 @@ impl EventLoop {
             self.timers.next_due(),
             self.listeners.next_deadline(),
             self.watchdog.next_due(),
+            self.monitor.next_due(&self.hub),
             self.stop_by,
         ];
         let deadline = deadlines.into_iter().flatten().min()?;
@@ -235,7 +241,7 @@ impl EventLoop {
                 (Wish::Stop, Some(_)) => self.stop(0, now),
                 (Wish::Reload, _) => self.reload(),
                 (Wish::Describe, _) => {
-                    log_state(&self.hub, self.sockets.len(), now.monotonic_ms);
+                    log_state(&mut self.hub, self.sockets.len(), now.monotonic_ms);
                 }
             }
         }
@@ -331,6 +337,7 @@ impl EventLoop {
                 break;
             }
         }
+        self.monitor.on_input(bytes_read);
     }
 
     fn fire_due(&mut self, now: Now) {

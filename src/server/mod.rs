@@ -11,6 +11,7 @@
 //! listener     where peers knock; unix_socket, address: how and where
 //! timer        one deadline per socket, coarse enough to be cheap
 //! control      commands from other threads; signal: from the operating system
+//! monitor      when memory and disk are measured; measure: how
 //! notify       word to the service manager; inherited: the sockets it opened for us
 //! ```
 
@@ -23,6 +24,8 @@ mod file_limit;
 mod inherited;
 mod input;
 mod listener;
+mod measure;
+mod monitor;
 mod notify;
 mod reloader;
 mod signal;
