@@ -165,20 +165,26 @@ impl Hub {
         self.log_disk_free_limit();
     }
 
-    /// How much messages may take before some are kept on disk only: as configured, unless a quarter of
-    /// all memory is less.
-    pub(super) fn messages_budget(&self) -> usize {
-        let budget = self.config.limits.messages_bytes_budget;
-        let quarter = self
+    /// The resident memory that the process may have, in bytes; `None` if it is a share of something
+    /// unknown.
+    pub fn memory_limit(&self) -> Option<u64> {
+        let total = self.alarms.measured.memory_total;
+        in_bytes(self.config.watermarks.memory, total)
+    }
+
+    /// A bound of this many bytes as it is where memory is little: a `part` of all of it. So that what
+    /// the bounds allow stays under the watermark, and that is reached by what they do not know.
+    pub fn bounded(&self, bytes: usize, part: u64) -> usize {
+        let of_all = self
             .memory_limit()
-            .map_or(usize::MAX, |limit| bytes(limit / 4));
-        budget.min(quarter.max(MESSAGES_BUDGET_MIN))
+            .map_or(usize::MAX, |limit| in_memory(limit / part));
+        bytes.min(of_all.max(BOUND_MIN))
     }
 
     /// Raises the alarm when messages in memory take too much, and ends it under nine tenths of that.
     pub(super) fn watch_memory(&mut self) {
         let held = self.core.message_bytes();
-        let limit = self.memory_limit().map_or(usize::MAX, bytes);
+        let limit = self.memory_limit().map_or(usize::MAX, in_memory);
         let max = self.config.limits.messages_bytes_max.min(limit);
         let over = if self.alarms.messages_over {
             held > max / 10 * 9
@@ -190,11 +196,6 @@ impl Hub {
             log::info!("message_memory.max {is}. Memory used by messages:{held} allowed:{max}");
             self.change_alarms(|alarms| alarms.messages_over = over);
         }
-    }
-
-    fn memory_limit(&self) -> Option<u64> {
-        let total = self.alarms.measured.memory_total;
-        in_bytes(self.config.watermarks.memory, total)
     }
 
     fn disk_free_limit(&self) -> Option<u64> {
@@ -279,8 +280,8 @@ impl Hub {
     }
 }
 
-/// A smaller one would cost more in reading back than it saves.
-const MESSAGES_BUDGET_MIN: usize = 1 << 20;
+/// Smaller bounds would cost more than they save.
+const BOUND_MIN: usize = 1 << 20;
 
 const STARS: &str = "**********************************************************";
 
@@ -291,7 +292,7 @@ fn in_bytes(watermark: Watermark, memory_total: Option<u64>) -> Option<u64> {
     }
 }
 
-fn bytes(count: u64) -> usize {
+fn in_memory(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
 
@@ -393,13 +394,14 @@ mod tests {
     }
 
     #[test]
-    fn messages_have_no_more_than_a_quarter_of_little_memory() {
+    fn bounds_are_a_part_of_little_memory() {
         let mut hub = hub(Watermark::Absolute(40 << 20), Watermark::Absolute(50));
-        assert_eq!(hub.messages_budget(), 10 << 20);
+        assert_eq!(hub.bounded(32 << 20, 4), 10 << 20);
+        assert_eq!(hub.bounded(3 << 20, 4), 3 << 20);
         hub.set_memory_watermark(Watermark::Absolute(1));
-        assert_eq!(hub.messages_budget(), MESSAGES_BUDGET_MIN);
+        assert_eq!(hub.bounded(32 << 20, 4), BOUND_MIN);
         hub.set_memory_watermark(Watermark::Absolute(1 << 40));
-        assert_eq!(hub.messages_budget(), 32 << 20);
+        assert_eq!(hub.bounded(32 << 20, 4), 32 << 20);
     }
 
     #[test]

@@ -147,7 +147,7 @@ impl Hub {
         self.after_command();
         self.core.tidy();
         if self.has_store {
-            let budget = self.messages_budget();
+            let budget = self.bounded(self.config.limits.messages_bytes_budget, 4);
             let unstored = self.unstored.front().map(|(_, first)| *first);
             let unstored = unstored.or_else(|| self.core.first_journaled());
             self.core.page_out(budget, unstored);
@@ -252,7 +252,7 @@ impl Hub {
 
     /// Publishers of what must be stored are faster than the disk: they are not read for a while.
     fn is_congested(&self) -> bool {
-        self.store_is_full && self.core.journal_bytes() > JOURNAL_BYTES_MAX
+        self.store_is_full && self.core.journal_bytes() > self.bounded(JOURNAL_BYTES_MAX, 16)
     }
 
     #[inline]

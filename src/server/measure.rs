@@ -5,12 +5,14 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::statvfs;
 use rustix::param::page_size;
 use rustix::process::{Resource, getrlimit};
 use rustix::system::sysinfo;
 
+use super::allocator::give_back_free_memory;
 use crate::protocol::Measured;
 
 /// Reads the gauges. What one of them cannot tell is logged once, and `None` then.
@@ -20,6 +22,16 @@ pub(super) struct Gauges {
     /// Files that may hold a limit of the control groups we are in.
     limit_files: Vec<PathBuf>,
     data_dir: Option<PathBuf>,
+    /// When memory was given back.
+    tidied: Option<Instant>,
+}
+
+/// What is to be measured.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question {
+    pub with_disk: bool,
+    /// Bytes; `None` if there is no limit.
+    pub memory_limit: Option<u64>,
 }
 
 impl Gauges {
@@ -36,15 +48,30 @@ impl Gauges {
             statm: statm.ok(),
             limit_files: limit_files(&groups, &mounts),
             data_dir: data_dir.map(Path::to_owned),
+            tidied: None,
         }
     }
 
-    /// Memory, and the disk if wanted.
-    pub fn read(&mut self, with_disk: bool) -> Measured {
+    /// Memory, and the disk if wanted. What is free in the process does not count where it would make
+    /// an alarm: beyond `memory_limit` it is given back before.
+    pub fn read(&mut self, question: Question) -> Measured {
+        let mut used = self.memory_used();
+        let is_much = question
+            .memory_limit
+            .is_some_and(|limit| used > Some(limit));
+        if is_much && self.tidied.is_none_or(|at| at.elapsed() >= TIDY_INTERVAL) {
+            give_back_free_memory();
+            self.tidied = Some(Instant::now());
+            used = self.memory_used();
+        }
         Measured {
-            memory_used: self.memory_used(),
+            memory_used: used,
             memory_total: Some(self.memory_total()),
-            disk_free: if with_disk { self.disk_free() } else { None },
+            disk_free: if question.with_disk {
+                self.disk_free()
+            } else {
+                None
+            },
         }
     }
 
@@ -84,6 +111,9 @@ impl Gauges {
         }
     }
 }
+
+/// Giving memory back costs more than measuring it.
+const TIDY_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The second number of `statm` counts resident pages.
 fn resident(statm: &File) -> io::Result<u64> {
@@ -171,6 +201,11 @@ impl Mount<'_> {
 mod tests {
     use super::*;
 
+    const ALL: Question = Question {
+        with_disk: true,
+        memory_limit: None,
+    };
+
     fn names(groups: &str, mounts: &str) -> Vec<String> {
         let files = limit_files(groups, mounts).into_iter();
         files.map(|path| path.display().to_string()).collect()
@@ -180,7 +215,7 @@ mod tests {
     fn what_this_process_takes_is_told() {
         let place = tempfile::tempdir().unwrap();
         let mut gauges = Gauges::new(Some(place.path()));
-        let measured = gauges.read(true);
+        let measured = gauges.read(ALL);
         let (used, total) = (
             measured.memory_used.unwrap(),
             measured.memory_total.unwrap(),
@@ -188,17 +223,35 @@ mod tests {
         assert!(used > 100_000 && used < total, "{measured:?}");
         assert!(measured.disk_free.unwrap() > 0);
         let ballast = vec![1_u8; 64 << 20];
-        let more = gauges.read(false);
+        let more = gauges.read(Question {
+            with_disk: false,
+            ..ALL
+        });
         assert!(more.memory_used.unwrap() >= used + (60 << 20), "{more:?}");
         assert_eq!(more.disk_free, None);
         drop(ballast);
     }
 
     #[test]
+    fn what_is_free_does_not_count_where_it_would_make_an_alarm() {
+        let mut gauges = Gauges::new(None);
+        // Small ones, so that they are not mapped one by one; the last is in the way of the others.
+        let mut ballast: Vec<_> = (0..64 << 10).map(|_| vec![1_u8; 1024]).collect();
+        let full = gauges.read(ALL).memory_used.unwrap();
+        ballast.drain(..ballast.len() - 1);
+        let limited = Question {
+            memory_limit: Some(0),
+            ..ALL
+        };
+        let tidy = gauges.read(limited).memory_used.unwrap();
+        assert!(tidy + (48 << 20) < full, "{tidy} of {full}");
+    }
+
+    #[test]
     fn a_directory_that_is_gone_is_not_asked_again() {
         let place = tempfile::tempdir().unwrap();
         let mut gauges = Gauges::new(Some(&place.path().join("nothing")));
-        assert_eq!(gauges.read(true).disk_free, None);
+        assert_eq!(gauges.read(ALL).disk_free, None);
         assert!(gauges.data_dir.is_none());
     }
 

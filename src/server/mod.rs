@@ -11,11 +11,12 @@
 //! listener     where peers knock; unix_socket, address: how and where
 //! timer        one deadline per socket, coarse enough to be cheap
 //! control      commands from other threads; signal: from the operating system
-//! monitor      when memory and disk are measured; measure: how
+//! monitor      when memory and disk are measured; measure, allocator: how
 //! notify       word to the service manager; inherited: the sockets it opened for us
 //! ```
 
 mod address;
+mod allocator;
 mod clock;
 mod control;
 mod entropy;

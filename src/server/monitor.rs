@@ -3,7 +3,7 @@
 //!
 //! Nothing is asked while nothing happens: an idle broker is not woken for this. After some input memory
 //! is measured within a second, after much of it at once; the disk the sooner the less is left. While
-//! there is an alarm, both are looked at every second, since what ends it need not be ours.
+//! there is an alarm, both are looked at twice a second, since what ends it need not be ours.
 
 use std::io;
 use std::path::Path;
@@ -12,12 +12,11 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::control::Handle;
-use super::measure::Gauges;
+use super::measure::{Gauges, Question};
 use crate::protocol::{Hub, Measured};
 
 pub(super) struct Monitor {
-    /// Whether the disk is wanted, too.
-    questions: Sender<bool>,
+    questions: Sender<Question>,
     answers: Receiver<Measured>,
     /// There is a question that was not answered yet; there is only ever one.
     asked: bool,
@@ -43,15 +42,18 @@ impl Monitor {
     /// Measures for the first time, and starts the thread.
     pub fn start(data_dir: Option<&Path>, hub: &mut Hub, handle: Handle) -> io::Result<Monitor> {
         let mut gauges = Gauges::new(data_dir);
-        let first = gauges.read(true);
+        let first = gauges.read(Question {
+            with_disk: true,
+            memory_limit: None,
+        });
         let (questions, to_measure) = bounded(1);
         let (measured, answers) = bounded(1);
         thread::Builder::new()
             .name("monitor".to_owned())
             .stack_size(STACK_BYTES)
             .spawn(move || {
-                for with_disk in to_measure {
-                    if measured.send(gauges.read(with_disk)).is_err() {
+                for question in to_measure {
+                    if measured.send(gauges.read(question)).is_err() {
                         return;
                     }
                     handle.wake();
@@ -94,7 +96,11 @@ impl Monitor {
         let with_disk = self.wished || is_due(self.disk.due(alarmed));
         if with_disk || is_due(self.memory.due(alarmed)) {
             self.wished = false;
-            self.asked = self.questions.try_send(with_disk).is_ok();
+            let question = Question {
+                with_disk,
+                memory_limit: hub.memory_limit(),
+            };
+            self.asked = self.questions.try_send(question).is_ok();
             self.memory.restart(now_ms);
             if with_disk {
                 self.disk.restart(now_ms);
@@ -138,10 +144,10 @@ impl Schedule {
     }
 
     fn due(&self, alarmed: bool) -> Option<u64> {
-        let after = if self.input_bytes >= self.input_bytes_max {
-            RUSH_INTERVAL_MS
-        } else if alarmed {
+        let after = if alarmed {
             ALARMED_INTERVAL_MS
+        } else if self.input_bytes >= self.input_bytes_max {
+            RUSH_INTERVAL_MS
         } else if self.input_bytes >= TRAFFIC_BYTES_MIN {
             self.interval_ms
         } else {
@@ -166,7 +172,7 @@ const TRAFFIC_BYTES_MIN: usize = 1024;
 /// Between measurements of memory, while there is traffic.
 const MEMORY_INTERVAL_MS: u64 = 1000;
 /// Between measurements while there is an alarm: it lasts that long at least, and does not flicker.
-const ALARMED_INTERVAL_MS: u64 = 1000;
+const ALARMED_INTERVAL_MS: u64 = 500;
 /// However much comes in, memory is not measured more often.
 const RUSH_INTERVAL_MS: u64 = 10;
 /// With less input than this, memory is in no hurry, however little is left of it.
@@ -190,7 +196,7 @@ mod tests {
         let mut schedule = Schedule::new(1000);
         schedule.restart(5000);
         assert_eq!(schedule.due(false), None);
-        assert_eq!(schedule.due(true), Some(6000));
+        assert_eq!(schedule.due(true), Some(5500));
         schedule.input_bytes = 8;
         assert_eq!(schedule.due(false), None);
     }
@@ -204,6 +210,7 @@ mod tests {
         assert_eq!(schedule.due(false), Some(15_000));
         schedule.input_bytes = 1 << 20;
         assert_eq!(schedule.due(false), Some(5010));
+        assert_eq!(schedule.due(true), Some(5500));
         schedule.restart(5010);
         assert_eq!(schedule.due(false), None);
     }
