@@ -16,6 +16,7 @@
 
 mod alarms;
 pub mod amqp;
+pub mod errand;
 pub mod order;
 mod outbox;
 mod recovery;

@@ -43,7 +43,7 @@ mod watchdog;
 use std::io;
 
 pub use address::Address;
-pub use control::{Answer, Command, Handle};
+pub use control::{Command, Handle};
 pub use file_limit::raise_file_limit;
 pub use inherited::Inherited;
 pub use notify::Notifier;
