@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Rooms by floor. `use` looks down, or sideways within its floor.
 const FLOORS: [&[&str]; 5] = [
-    &["wire", "config", "slots"],
+    &["wire", "config", "slots", "log_tap"],
     &["broker", "store"],
     &["protocol"],
     &["server", "embedded"],

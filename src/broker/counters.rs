@@ -12,6 +12,8 @@ pub struct Counters {
     pub connections_closed: u64,
     pub channels_opened: u64,
     pub channels_closed: u64,
+    /// Lines of the log that were not published, because there were too many.
+    pub log_lines_lost: u64,
 }
 
 /// Of one queue, since it was declared.

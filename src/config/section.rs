@@ -194,6 +194,11 @@ pub struct Log {
     pub file_format: Format,
     /// Without: the data directory.
     pub dir: Option<PathBuf>,
+    /// To the exchange `amq.rabbitmq.log`.
+    pub exchange: bool,
+    /// The exchange gets nothing beyond.
+    pub exchange_level: Option<LevelFilter>,
+    pub exchange_format: Format,
     /// By [`Category`]; one without a level has that of [`Category::Default`].
     pub levels: [Option<LevelFilter>; CATEGORIES],
 }

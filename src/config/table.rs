@@ -627,6 +627,27 @@ pub(super) static KEYS: &[Key] = &[
     ),
     plain!(
         Reload,
+        "log.exchange",
+        FLAG,
+        [log.exchange],
+        "Whether to publish the log to the exchange amq.rabbitmq.log of the default virtual host."
+    ),
+    plain!(
+        Reload,
+        "log.exchange.level",
+        LEVEL,
+        [log.exchange_level],
+        "What the exchange gets at most; the level is the routing key."
+    ),
+    plain!(
+        Reload,
+        "log.exchange.formatter",
+        FORMAT,
+        [log.exchange_format],
+        "plaintext or json."
+    ),
+    plain!(
+        Reload,
         "log.default.level",
         LEVEL,
         [log.levels[DEFAULT]],

@@ -17,6 +17,7 @@
 mod alarms;
 pub mod amqp;
 pub mod errand;
+mod log_line;
 pub mod order;
 mod outbox;
 mod recovery;

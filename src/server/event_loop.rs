@@ -20,6 +20,7 @@ use super::entropy;
 use super::inherited::Inherited;
 use super::input::SCRATCH_ROOM;
 use super::listener::Listeners;
+use super::log_feed::LogFeed;
 use super::monitor::Monitor;
 use super::notify::Notifier;
 use super::reloader::Reloader;
@@ -33,6 +34,7 @@ use super::token::Source;
 use super::transport::Transport;
 use super::watchdog::Watchdog;
 use crate::config::{Config, Limits};
+use crate::log_tap::LogTap;
 use crate::protocol::errand::Tell;
 use crate::protocol::{Hub, Machine, Now, Peer, SocketKey};
 
@@ -55,6 +57,10 @@ pub(super) struct EventLoop {
     notifier: Arc<Notifier>,
     watchdog: Watchdog,
     monitor: Monitor,
+    /// None in a program that keeps its log to itself.
+    log_feed: Option<LogFeed>,
+    /// It has more.
+    feeds: bool,
     /// Another handle to ourselves, for those who work for us.
     handle: Handle,
     /// What every socket reads into.
@@ -114,6 +120,8 @@ impl EventLoop {
             notifier: Arc::default(),
             watchdog: Watchdog::default(),
             monitor,
+            log_feed: None,
+            feeds: false,
             handle: handle.clone(),
             ready: VecDeque::new(),
             woken: Vec::new(),
@@ -134,6 +142,13 @@ impl EventLoop {
     pub fn notify(&mut self, notifier: Notifier) {
         self.notifier = Arc::new(notifier);
         self.watchdog = Watchdog::new(Arc::clone(&self.notifier), self.clock.monotonic_ms());
+    }
+
+    pub fn publish_log(&mut self, tap: LogTap) {
+        let mut feed = LogFeed::new(tap, self.handle.clone());
+        // What is logged from here on is published.
+        feed.serve(&mut self.hub, self.clock.now());
+        self.log_feed = Some(feed);
     }
 
     /// Turns until stopped.
@@ -162,6 +177,9 @@ impl EventLoop {
         self.accept(now);
         self.read(now);
         self.monitor.serve(&mut self.hub, now.monotonic_ms);
+        if let Some(feed) = &mut self.log_feed {
+            self.feeds = feed.serve(&mut self.hub, now);
+        }
         self.hub.settle();
         self.fire_due(now);
         self.wake(now);
@@ -214,6 +232,7 @@ impl EventLoop {
             || !self.to_flush.is_empty()
             || !self.woken.is_empty()
             || self.listeners.is_pending()
+            || self.feeds
             || self.hub.has_more_work();
         if has_more_work {
             return Some(Duration::ZERO);

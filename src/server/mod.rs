@@ -11,6 +11,7 @@
 //! listener     where peers knock; unix_socket, address: how and where
 //! timer        one deadline per socket, coarse enough to be cheap
 //! control      commands from other threads; signal: from the operating system
+//! log_feed     from the log to its exchange
 //! monitor      when memory and disk are measured; measure, allocator: how
 //! notify       word to the service manager; inherited: the sockets it opened for us
 //! ```
@@ -25,6 +26,7 @@ mod file_limit;
 mod inherited;
 mod input;
 mod listener;
+mod log_feed;
 mod measure;
 mod monitor;
 mod notify;
@@ -49,6 +51,7 @@ pub use inherited::Inherited;
 pub use notify::Notifier;
 
 use crate::config::Config;
+use crate::log_tap::LogTap;
 use event_loop::EventLoop;
 
 /// Finds out what the configuration is to be; `None` keeps it. It may read files, and is not called
@@ -112,6 +115,12 @@ impl Server {
     /// Keeps the service manager informed from here on.
     pub fn notify(&mut self, notifier: Notifier) {
         self.event_loop.notify(notifier);
+    }
+
+    /// Publishes the lines of this tap to the exchange `amq.rabbitmq.log` while the configuration says
+    /// so (RabbitMQ: `log.exchange`). For a program whose log it is.
+    pub fn publish_log(&mut self, tap: LogTap) {
+        self.event_loop.publish_log(tap);
     }
 
     /// Serves until it is told to stop.
