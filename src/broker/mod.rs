@@ -46,6 +46,7 @@ mod history;
 mod inventory;
 pub mod journal;
 mod limits;
+mod log_exchange;
 pub mod message;
 mod name;
 mod outlet;

@@ -107,8 +107,6 @@ const KNOWN: [(&str, &[&str]); 15] = [
     (
         "the log goes to the console and a file; rotate the file from outside and send SIGHUP",
         &[
-            "log.exchange",
-            "log.exchange.*",
             "log.syslog",
             "log.syslog.*",
             "log.journald",

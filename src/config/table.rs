@@ -539,28 +539,28 @@ pub(super) static KEYS: &[Key] = &[
     ),
     // Memory and disk
     plain!(
-        NotYet,
+        Reload,
         "vm_memory_high_watermark.absolute",
         ABSOLUTE,
         [watermarks.memory],
         "Publishers are blocked when the broker takes more memory than this."
     ),
     plain!(
-        NotYet,
+        Reload,
         "vm_memory_high_watermark.relative",
         RELATIVE,
         [watermarks.memory],
         "The same as a share of the memory it may have; wins over .absolute."
     ),
     plain!(
-        NotYet,
+        Reload,
         "disk_free_limit.absolute",
         ABSOLUTE,
         [watermarks.disk_free],
         "Publishers are blocked when less than this is free on the data directory's disk."
     ),
     plain!(
-        NotYet,
+        Reload,
         "disk_free_limit.relative",
         RELATIVE,
         [watermarks.disk_free],
@@ -707,6 +707,27 @@ pub(super) static KEYS: &[Key] = &[
         PATH,
         [log.dir],
         "Without, the data directory."
+    ),
+    plain!(
+        Reload,
+        "log.exchange",
+        FLAG,
+        [log.exchange],
+        "Whether to publish the log to the exchange amq.rabbitmq.log of the default virtual host."
+    ),
+    plain!(
+        Reload,
+        "log.exchange.level",
+        LEVEL,
+        [log.exchange_level],
+        "What the exchange gets at most; the level is the routing key."
+    ),
+    plain!(
+        Reload,
+        "log.exchange.formatter",
+        FORMAT,
+        [log.exchange_format],
+        "plaintext or json."
     ),
     plain!(
         Reload,

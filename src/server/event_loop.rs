@@ -21,6 +21,8 @@ use super::entropy;
 use super::inherited::Inherited;
 use super::input::SCRATCH_ROOM;
 use super::listener::{Listeners, Newcomer};
+use super::log_feed::LogFeed;
+use super::monitor::Monitor;
 use super::notify::Notifier;
 use super::reloader::Reloader;
 use super::signal::{Signals, Wish};
@@ -33,6 +35,7 @@ use super::token::Source;
 use super::transport::Transport;
 use super::watchdog::Watchdog;
 use crate::config::{Config, Limits};
+use crate::log_tap::LogTap;
 use crate::protocol::errand::Tell;
 use crate::protocol::{Hub, Machine, Now, SocketKey};
 
@@ -54,6 +57,11 @@ pub(super) struct EventLoop {
     reloader: Option<Reloader>,
     notifier: Arc<Notifier>,
     watchdog: Watchdog,
+    monitor: Monitor,
+    /// None in a program that keeps its log to itself.
+    log_feed: Option<LogFeed>,
+    /// It has more.
+    feeds: bool,
     /// Another handle to ourselves, for those who work for us.
     handle: Handle,
     /// What every socket reads into.
@@ -91,6 +99,7 @@ impl EventLoop {
             }
             None => None,
         };
+        let monitor = Monitor::start(config.data_dir.as_deref(), &mut hub, handle.clone())?;
         listeners.listen(poll.registry())?;
         let event_loop = EventLoop {
             poll,
@@ -109,6 +118,9 @@ impl EventLoop {
             reloader: None,
             notifier: Arc::default(),
             watchdog: Watchdog::default(),
+            monitor,
+            log_feed: None,
+            feeds: false,
             handle: handle.clone(),
             ready: VecDeque::new(),
             arriving: VecDeque::new(),
@@ -140,6 +152,13 @@ impl EventLoop {
         self.watchdog = Watchdog::new(Arc::clone(&self.notifier), self.clock.monotonic_ms());
     }
 
+    pub fn publish_log(&mut self, tap: LogTap) {
+        let mut feed = LogFeed::new(tap, self.handle.clone());
+        // What is logged from here on is published.
+        feed.serve(&mut self.hub, self.clock.now());
+        self.log_feed = Some(feed);
+    }
+
     /// Turns until stopped.
     pub fn run(mut self) -> io::Result<()> {
         self.notifier.ready();
@@ -166,6 +185,10 @@ impl EventLoop {
         self.accept(now);
         self.read(now);
         self.receive_arrivals(now);
+        self.monitor.serve(&mut self.hub, now.monotonic_ms);
+        if let Some(feed) = &mut self.log_feed {
+            self.feeds = feed.serve(&mut self.hub, now);
+        }
         self.hub.settle();
         self.fire_due(now);
         self.wake(now);
@@ -222,6 +245,7 @@ impl EventLoop {
             || !self.to_flush.is_empty()
             || !self.woken.is_empty()
             || self.listeners.is_pending()
+            || self.feeds
             || self.hub.has_more_work();
         if has_more_work {
             return Some(Duration::ZERO);
@@ -232,6 +256,7 @@ impl EventLoop {
             self.timers.next_due(),
             self.listeners.next_deadline(),
             self.watchdog.next_due(),
+            self.monitor.next_due(&self.hub),
             self.stop_by,
         ];
         let deadline = deadlines.into_iter().flatten().min()?;
@@ -248,7 +273,7 @@ impl EventLoop {
                 (Wish::Stop, Some(_)) => self.stop(0, now),
                 (Wish::Reload, _) => self.reload(),
                 (Wish::Describe, _) => {
-                    log_state(&self.hub, self.sockets.len(), now.monotonic_ms);
+                    log_state(&mut self.hub, self.sockets.len(), now.monotonic_ms);
                 }
             }
         }
@@ -348,6 +373,7 @@ impl EventLoop {
                 break;
             }
         }
+        self.monitor.on_input(bytes_read);
     }
 
     /// A step of a handshake cannot be divided, and one with a signature takes up to a millisecond. So

@@ -13,10 +13,13 @@
 //! listener     where peers knock; unix_socket, address: how and where
 //! timer        one deadline per socket, coarse enough to be cheap
 //! control      commands from other threads; signal: from the operating system
+//! log_feed     from the log to its exchange
+//! monitor      when memory and disk are measured; measure, allocator: how
 //! notify       word to the service manager; inherited: the sockets it opened for us
 //! ```
 
 mod address;
+mod allocator;
 mod arrival;
 mod clock;
 mod control;
@@ -26,6 +29,9 @@ mod file_limit;
 mod inherited;
 mod input;
 mod listener;
+mod log_feed;
+mod measure;
+mod monitor;
 mod notify;
 mod proxy;
 mod reloader;
@@ -52,6 +58,7 @@ pub use inherited::Inherited;
 pub use notify::Notifier;
 
 use crate::config::Config;
+use crate::log_tap::LogTap;
 use crate::management::http::Door;
 use crate::management::{Facts, ListenerFacts, Management};
 use clock::Clock;
@@ -144,6 +151,12 @@ impl Server {
     /// Keeps the service manager informed from here on.
     pub fn notify(&mut self, notifier: Notifier) {
         self.event_loop.notify(notifier);
+    }
+
+    /// Publishes the lines of this tap to the exchange `amq.rabbitmq.log` while the configuration says
+    /// so (RabbitMQ: `log.exchange`). For a program whose log it is.
+    pub fn publish_log(&mut self, tap: LogTap) {
+        self.event_loop.publish_log(tap);
     }
 
     /// Serves until it is told to stop.
