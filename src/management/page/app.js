@@ -59,16 +59,16 @@ async function begin() {
   } catch (error) {
     notice.failed(error);
   }
-  if (session.current()) enter();
+  if (session.current()) enter({ focus: false });
   else leave();
 }
 
 /** After a log-in: the frame, and the view that the address names. */
-function enter() {
+function enter({ focus = true } = {}) {
   pulse.start();
   around = frame({ onLeave: leave, onVhost: () => show({ focus: false }) });
   fill(document.body, around.element, notice.place);
-  show({ focus: false });
+  show({ focus });
 }
 
 /** Back to the log-in. The address stays, and with it where the user goes next. */
@@ -79,7 +79,7 @@ function leave() {
   around = null;
   pulse.stop();
   session.forget();
-  fill(document.body, login(enter), notice.place);
+  fill(document.body, login(() => enter()), notice.place);
   document.querySelector("input").focus();
 }
 

@@ -28,11 +28,11 @@ export class Chart {
     this.cursor = null;
     this.legend = h("div", { class: "legend" });
     this.drawing = svg("svg", { class: "plot", role: "img", tabindex: 0, height });
-    this.tip = h("div", { class: "tip", "aria-live": "polite", hidden: true });
+    this.tip = h("div", { class: "tip", "aria-live": "off", hidden: true });
     this.element = h(
       "figure",
       { class: "chart card" },
-      h("figcaption", null, h("h3", null, title), this.legend),
+      h("figcaption", null, h("h2", null, title), this.legend),
       h("div", { class: "plot-box" }, this.drawing, this.tip),
     );
     this.buildLegend();
@@ -98,9 +98,12 @@ export class Chart {
     return svg("g", null, marks, times);
   }
 
+  // The first series gets a soft ground, so that lines that go together can be told apart.
   line({ key, tone, dash }) {
     let path = "";
+    let ground = "";
     let before = null;
+    const floor = this.y(0).toFixed(1);
     for (const { time, values } of this.points) {
       const value = values[key];
       if (typeof value !== "number") {
@@ -108,10 +111,16 @@ export class Chart {
         continue;
       }
       const joined = before !== null && time - before < GAP_MS;
-      path += `${joined ? "L" : "M"}${this.x(time).toFixed(1)} ${this.y(value).toFixed(1)}`;
+      const x = this.x(time).toFixed(1);
+      const to = `L${x} ${this.y(value).toFixed(1)}`;
+      path += joined ? to : to.replace("L", "M");
+      // Each stretch goes up from the floor, and back down to it where the next begins.
+      ground += joined ? to : `${before === null && ground === "" ? "" : `V${floor}`}M${x} ${floor}${to}`;
       before = time;
     }
-    return svg("path", { class: `line tone-${tone}`, d: path, "stroke-dasharray": dash });
+    const line = svg("path", { class: `line tone-${tone}`, d: path, "stroke-dasharray": dash });
+    if (key !== this.series[0].key || ground === "") return line;
+    return [svg("path", { class: `ground tone-${tone}`, d: `${ground}V${floor}` }), line];
   }
 
   crossHair() {
@@ -174,6 +183,7 @@ export class Chart {
     const move = (event) => {
       const { left } = this.drawing.getBoundingClientRect();
       const share = (event.clientX - left - MARGIN.left) / (this.width - MARGIN.left - MARGIN.right);
+      this.tip.setAttribute("aria-live", "off");
       this.point(this.from + share * (this.to - this.from));
     };
     this.drawing.addEventListener("pointermove", move);
@@ -184,6 +194,8 @@ export class Chart {
       const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (!step || this.points.length === 0) return;
       event.preventDefault();
+      // Read out what was asked for with a key, not all that a mouse passes.
+      this.tip.setAttribute("aria-live", "polite");
       const at = this.cursor === null ? this.points.length : this.points.indexOf(nearest(this.points, this.cursor));
       const index = Math.min(this.points.length - 1, Math.max(0, at + step));
       this.point(this.points[index].time);
@@ -232,6 +244,6 @@ function nearest(points, time) {
 function niceCeiling(value, base) {
   if (!(value > 0)) return 1;
   const power = base ** Math.floor(Math.log(value) / Math.log(base) + 1e-9);
-  const steps = base === 10 ? [1, 2, 4, 5, 10] : [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
+  const steps = base === 10 ? [1, 2, 4, 6, 8, 10] : [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
   return power * (steps.find((step) => step * power >= value) ?? base);
 }

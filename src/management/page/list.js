@@ -42,7 +42,7 @@ export function list(page, { address, paged, what, text, order, empty, ...tableO
       table.update(answer.items);
       const all = answer.total_count ?? answer.item_count;
       const some = state.name ? `${count(answer.filtered_count)} of ${count(all)}` : count(all);
-      const words = `${some} ${what}`;
+      const words = `${some} ${answer.filtered_count === 1 && !state.name ? what.replace(/s$/, "") : what}`;
       if (summary.textContent !== words) summary.textContent = words;
       showPages(pages, answer, state, changed);
     } catch (error) {

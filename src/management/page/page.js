@@ -60,14 +60,14 @@ export function watch(page, seconds, load, tell) {
       const thing = await load();
       if (page.signal.aborted) return;
       fault.hidden = true;
-      page.content.inert = false;
+      page.content.hidden = page.actions.hidden = false;
       tell(thing);
     } catch (error) {
       if (error.name === "AbortError") return;
       const gone = error.status === 404;
       fault.textContent = gone ? "It does not exist, or no longer." : error.message;
       fault.hidden = false;
-      if (gone) page.content.inert = true;
+      if (gone) page.content.hidden = page.actions.hidden = true;
     }
   });
 }

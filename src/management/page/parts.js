@@ -17,6 +17,9 @@ export function named(anchor, host) {
   return vhost() || !severalVhosts() ? anchor : [anchor, h("span", { class: "beside" }, hidden(" in virtual host "), host)];
 }
 
+/** The virtual host beside the title of a view. */
+export const hostMark = (host) => (severalVhosts() ? h("span", { class: "beside" }, hidden("virtual host "), host) : []);
+
 /** A word in a box; `hint` says in full what it stands for. */
 export const badge = (text, hint, kind = "") => h("span", { class: `badge ${kind}`, title: hint }, text);
 

@@ -20,7 +20,7 @@ export default function channel(page) {
   const { name } = page.params;
   page.title(name, to(["channels"], "Channels"));
   const samples = samplesOf("channel", name);
-  const chart = new Chart({ title: "Messages per second", samples, series: SERIES, format: rate });
+  const chart = new Chart({ title: "Message rates", samples, series: SERIES, format: rate });
   const about = facts([]);
   const consumers = new Table({
     caption: "Consumers of this channel",

@@ -2,12 +2,12 @@
 
 import * as api from "../api.js";
 import { Chart } from "../chart.js";
-import { h } from "../dom.js";
+import { fill } from "../dom.js";
 import { rate, yesNo } from "../format.js";
 import { button, confirmDialog } from "../form.js";
 import { done } from "../notice.js";
 import { watch } from "../page.js";
-import { card, facts, features, grid, pairs, tellFacts, to } from "../parts.js";
+import { card, facts, features, grid, hostMark, pairs, tellFacts, to } from "../parts.js";
 import { publishDialog } from "../publish.js";
 import { go } from "../router.js";
 import { HISTORY, rateOf, samplesOf } from "../samples.js";
@@ -22,7 +22,7 @@ export default function exchange(page) {
   const { vhost, name } = page.params;
   page.title(name === "" ? "(default)" : name, to(["exchanges"], "Exchanges"));
   const samples = samplesOf("exchange", vhost, name);
-  const chart = new Chart({ title: "Messages per second", samples, series: SERIES, format: rate });
+  const chart = new Chart({ title: "Message rates", samples, series: SERIES, format: rate });
   const about = facts([]);
   const bindings = bindingsOf(page, { vhost, kind: "exchange", name });
   page.actions.append(button("Publish …", () => publishDialog({ vhost, exchange: name, after: () => turn.now() })));
@@ -39,7 +39,7 @@ export default function exchange(page) {
     first = false;
     samples.push(Date.now(), Object.fromEntries(SERIES.map(({ key }) => [key, rateOf(stats, key)])));
     chart.draw();
-    page.beside.replaceChildren(h("span", { class: "beside" }, vhost), features(now));
+    fill(page.beside, hostMark(vhost), features(now));
     tellFacts(about, factsOf(now));
   });
 }

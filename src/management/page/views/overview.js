@@ -79,7 +79,7 @@ export default function overview(page) {
 function chartsOf(withNode) {
   const { samples } = pulse;
   const large = [
-    new Chart({ title: "Messages per second", samples, series: RATES, format: rate, height: 210 }),
+    new Chart({ title: "Message rates", samples, series: RATES, format: rate, height: 210 }),
     new Chart({ title: "Queued messages", samples, series: QUEUED, format: short, height: 210 }),
   ];
   const small = withNode

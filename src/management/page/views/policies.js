@@ -23,9 +23,9 @@ export default function policies(page) {
   const kinds = Object.keys(KIND);
   const cards = kinds.map((kind) => policyCard(kind, reload));
   page.show(h("p", { class: "hint" }, "Of the policies whose pattern fits a name, the one of the highest priority counts. An operator policy beside it can only be stricter."), cards.map(({ element }) => element));
-  const load = () => Promise.all(kinds.map((kind) => api.get(vhost() ? api.url(kind, vhost()) : `api/${kind}`, page.signal)));
+  const load = () => Promise.all(kinds.map((kind) => api.getIfAny(vhost() ? api.url(kind, vhost()) : `api/${kind}`, page.signal)));
   const turn = watch(page, 5, load, (answers) => {
-    for (const [index, rows] of answers.entries()) cards[index].tell(rows);
+    for (const [index, rows] of answers.entries()) cards[index].tell(rows ?? []);
   });
 }
 

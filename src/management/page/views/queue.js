@@ -1,12 +1,12 @@
 // One queue: what moves through it, who consumes, what is bound, what is in it.
 
 import * as api from "../api.js";
-import { h } from "../dom.js";
+import { fill } from "../dom.js";
 import { count } from "../format.js";
 import { button, confirmDialog } from "../form.js";
 import { done } from "../notice.js";
 import { watch } from "../page.js";
-import { features, state, tabs, to } from "../parts.js";
+import { features, hostMark, state, tabs, to } from "../parts.js";
 import { publishDialog } from "../publish.js";
 import { go, link } from "../router.js";
 import { bindingsOf } from "./bindings.js";
@@ -44,7 +44,7 @@ export default function queue(page) {
     const mark = JSON.stringify([thing.state, thing.policy, thing.operator_policy, thing.arguments]);
     if (page.beside.dataset.mark !== mark) {
       page.beside.dataset.mark = mark;
-      page.beside.replaceChildren(h("span", { class: "beside" }, vhost), state(thing.state), features(thing));
+      fill(page.beside, hostMark(vhost), state(thing.state), features(thing));
     }
     part.tell?.(thing, first);
     first = false;

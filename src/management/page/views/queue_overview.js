@@ -22,7 +22,7 @@ const LENGTHS = [
 export function queueOverview(page, vhost, name) {
   const samples = samplesOf("queue", vhost, name);
   const charts = [
-    new Chart({ title: "Messages per second", samples, series: RATES, format: rate, height: 190 }),
+    new Chart({ title: "Message rates", samples, series: RATES, format: rate, height: 190 }),
     new Chart({ title: "Messages", samples, series: LENGTHS, format: short, height: 190 }),
   ];
   const totals = figures({
@@ -38,7 +38,7 @@ export function queueOverview(page, vhost, name) {
     caption: "Consumers of this queue",
     key: (row) => `${row.channel_details?.name} ${row.consumer_tag}`,
     empty: "Nobody consumes from it.",
-    columns: consumerColumns().map((column) => ({ ...column, sort: undefined })),
+    columns: consumerColumns().filter(({ title }) => title !== "Exclusive"),
   });
   const redraw = () => charts.forEach((chart) => chart.draw());
   return {
