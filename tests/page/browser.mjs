@@ -116,8 +116,9 @@ export class Browser {
     return this.until(`document.body.innerText.includes(${JSON.stringify(words)})`, `the page says “${words}”`);
   }
 
+  /** Notices aside: these tell of what is gone. */
   noText(words) {
-    return this.until(`!document.body.innerText.includes(${JSON.stringify(words)})`, `the page no longer says “${words}”`);
+    return this.until(`!document.querySelector("main").innerText.includes(${JSON.stringify(words)})`, `the view does not say “${words}”`);
   }
 
   /** The element of this role and name, for whom it may concern. Waits for it. */
@@ -163,8 +164,27 @@ export class Browser {
     })()`);
   }
 
+  /** The first element that fits a selector, for [`send`]. */
+  async first(selector) {
+    const { root } = await this.send("DOM.getDocument");
+    const { nodeId } = await this.send("DOM.querySelector", { nodeId: root.nodeId, selector });
+    const { node } = await this.send("DOM.describeNode", { nodeId });
+    return node.backendNodeId;
+  }
+
+  /** Controls that a screen reader has no name for. */
+  async nameless() {
+    const { nodes } = await this.send("Accessibility.getFullAXTree");
+    const named = new Set(["button", "link", "textbox", "searchbox", "combobox", "checkbox", "spinbutton", "image", "region"]);
+    const without = nodes.filter(({ ignored, role, name }) => !ignored && named.has(role?.value) && !name?.value?.trim());
+    return without.map(({ role }) => role.value);
+  }
+
   async press(key) {
-    for (const type of ["keyDown", "keyUp"]) await this.send("Input.dispatchKeyEvent", { type, key, code: key, windowsVirtualKeyCode: KEYS[key] });
+    const { code, text } = KEYS[key];
+    const event = { key, code: key, windowsVirtualKeyCode: code };
+    await this.send("Input.dispatchKeyEvent", { type: "keyDown", text, ...event });
+    await this.send("Input.dispatchKeyEvent", { type: "keyUp", ...event });
   }
 
   /** A PNG of the page, the whole of it when `full`. */
@@ -186,4 +206,4 @@ export class Browser {
 
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-const KEYS = { Tab: 9, Enter: 13, Escape: 27, ArrowLeft: 37, ArrowRight: 39 };
+const KEYS = { Enter: { code: 13, text: "\r" }, Escape: { code: 27 }, ArrowLeft: { code: 37 } };
