@@ -57,8 +57,14 @@ async function request(method, address, { body, headers, signal } = {}) {
   }
   const text = await response.text();
   if (response.ok) return text === "" ? null : parsed(text);
-  if (response.status === 401 && !QUIET.has(address)) document.dispatchEvent(new Event(LOGGED_OUT));
+  if (response.status === 401 && !QUIET.has(address)) checkSession();
   throw new ApiError(response.status, reasonOf(response, text));
+}
+
+// RabbitMQ answers 401 to those who may not, too: who may not even ask who they are is logged out.
+async function checkSession() {
+  const response = await fetch("api/whoami", { headers: OURS, cache: "no-store" }).catch(() => null);
+  if (response?.status === 401) document.dispatchEvent(new Event(LOGGED_OUT));
 }
 
 // Where 401 is an answer like others: no session yet, or a wrong password.

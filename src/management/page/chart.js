@@ -113,7 +113,8 @@ export class Chart {
       const joined = before !== null && time - before < GAP_MS;
       const x = this.x(time).toFixed(1);
       const to = `L${x} ${this.y(value).toFixed(1)}`;
-      path += joined ? to : to.replace("L", "M");
+      // A point that stands alone is a short line, for nothing would be seen of it.
+      path += joined ? to : `${to.replace("L", "M")}h2`;
       // Each stretch goes up from the floor, and back down to it where the next begins.
       ground += joined ? to : `${before === null && ground === "" ? "" : `V${floor}`}M${x} ${floor}${to}`;
       before = time;

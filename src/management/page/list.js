@@ -47,6 +47,12 @@ export function list(page, { address, paged, what, text, order, empty, ...tableO
       showPages(pages, answer, state, changed);
     } catch (error) {
       if (error.name === "AbortError") return;
+      // The page that was shown is no longer there.
+      if (error.status === 400 && state.page > 1) {
+        state.page = 1;
+        changed();
+        return;
+      }
       fault.textContent = error.message;
       fault.hidden = false;
     }
@@ -104,7 +110,8 @@ function slice(rows, state, text, columns) {
   const fits = matcher(state);
   const found = rows.filter((row) => fits(text(row)));
   const column = columns.find(({ sort }) => sort === state.sort);
-  const value = column?.value ?? ((row) => row[state.sort]);
+  // Numbers as they are, not as they are written.
+  const value = (row) => (["number", "string"].includes(typeof row[state.sort]) ? row[state.sort] : column?.value(row));
   found.sort((a, b) => compare(value(a), value(b)) * (state.reverse ? -1 : 1));
   const pageCount = Math.max(1, Math.ceil(found.length / state.size));
   const page = Math.min(state.page, pageCount);
