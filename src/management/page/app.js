@@ -8,45 +8,28 @@ import { Page } from "./page.js";
 import * as pulse from "./pulse.js";
 import { here, link, match } from "./router.js";
 import * as session from "./session.js";
-import channel from "./views/channel.js";
-import channels from "./views/channels.js";
-import connection from "./views/connection.js";
-import connections from "./views/connections.js";
-import consumers from "./views/consumers.js";
-import definitions from "./views/definitions.js";
-import exchange from "./views/exchange.js";
-import exchanges from "./views/exchanges.js";
-import limits from "./views/limits.js";
-import log from "./views/log.js";
 import login from "./views/login.js";
-import overview from "./views/overview.js";
-import policies from "./views/policies.js";
-import queue from "./views/queue.js";
-import queues from "./views/queues.js";
-import user from "./views/user.js";
-import users from "./views/users.js";
-import vhost from "./views/vhost.js";
-import vhosts from "./views/vhosts.js";
 
+// Which file of views/ shows what. Each is loaded when it is wanted first.
 const ROUTES = [
-  { pattern: [], view: overview },
-  { pattern: ["connections"], view: connections },
-  { pattern: ["connections", ":name"], view: connection },
-  { pattern: ["channels"], view: channels },
-  { pattern: ["channels", ":name"], view: channel },
-  { pattern: ["consumers"], view: consumers },
-  { pattern: ["exchanges"], view: exchanges },
-  { pattern: ["exchanges", ":vhost", ":name"], view: exchange },
-  { pattern: ["queues"], view: queues },
-  { pattern: ["queues", ":vhost", ":name"], view: queue },
-  { pattern: ["admin", "policies"], view: policies, tag: "policymaker" },
-  { pattern: ["admin", "users"], view: users, tag: "administrator" },
-  { pattern: ["admin", "users", ":name"], view: user, tag: "administrator" },
-  { pattern: ["admin", "vhosts"], view: vhosts, tag: "administrator" },
-  { pattern: ["admin", "vhosts", ":name"], view: vhost, tag: "administrator" },
-  { pattern: ["admin", "limits"], view: limits, tag: "administrator" },
-  { pattern: ["admin", "definitions"], view: definitions, tag: "administrator" },
-  { pattern: ["admin", "log"], view: log, tag: "administrator" },
+  { pattern: [], view: "overview" },
+  { pattern: ["connections"], view: "connections" },
+  { pattern: ["connections", ":name"], view: "connection" },
+  { pattern: ["channels"], view: "channels" },
+  { pattern: ["channels", ":name"], view: "channel" },
+  { pattern: ["consumers"], view: "consumers" },
+  { pattern: ["exchanges"], view: "exchanges" },
+  { pattern: ["exchanges", ":vhost", ":name"], view: "exchange" },
+  { pattern: ["queues"], view: "queues" },
+  { pattern: ["queues", ":vhost", ":name"], view: "queue" },
+  { pattern: ["admin", "policies"], view: "policies", tag: "policymaker" },
+  { pattern: ["admin", "users"], view: "users", tag: "administrator" },
+  { pattern: ["admin", "users", ":name"], view: "user", tag: "administrator" },
+  { pattern: ["admin", "vhosts"], view: "vhosts", tag: "administrator" },
+  { pattern: ["admin", "vhosts", ":name"], view: "vhost", tag: "administrator" },
+  { pattern: ["admin", "limits"], view: "limits", tag: "administrator" },
+  { pattern: ["admin", "definitions"], view: "definitions", tag: "administrator" },
+  { pattern: ["admin", "log"], view: "log", tag: "administrator" },
 ];
 
 let shown = null;
@@ -83,19 +66,32 @@ function leave() {
   document.querySelector("input").focus();
 }
 
-function show({ focus = true } = {}) {
+async function show({ focus = true } = {}) {
   if (!around) return;
   shown?.leave();
   const { parts, query } = here();
   const found = match(ROUTES, parts);
-  shown = new Page(found?.params ?? {}, query);
-  if (!found) missing(shown);
-  else if (found.route.tag && !session.may(found.route.tag)) refused(shown, found.route.tag);
-  else found.route.view(shown);
-  around.show(shown.element, parts);
+  const page = new Page(found?.params ?? {}, query);
+  shown = page;
+  const view = await viewOf(found?.route);
+  // Somebody went on, or out, while it was loaded.
+  if (shown !== page) return;
+  view(page);
+  around.show(page.element, parts);
   // Says to screen readers, and to the keyboard, that this is a new page.
-  if (focus) shown.heading.focus();
+  if (focus) page.heading.focus();
   window.scrollTo(0, 0);
+}
+
+async function viewOf(route) {
+  if (!route) return missing;
+  if (route.tag && !session.may(route.tag)) return (page) => refused(page, route.tag);
+  try {
+    const { default: view } = await import(`./views/${route.view}.js`);
+    return view;
+  } catch (error) {
+    return (page) => broken(page, error);
+  }
 }
 
 function missing(page) {
@@ -106,6 +102,11 @@ function missing(page) {
 function refused(page, tag) {
   page.title("Not for you");
   page.show(h("p", null, `This page is for users with the tag ${tag}.`));
+}
+
+function broken(page, error) {
+  page.title("Not loaded");
+  page.show(h("p", { class: "fault" }, `This part of the page could not be loaded: ${error.message}`));
 }
 
 window.addEventListener("hashchange", () => show());
