@@ -11,12 +11,14 @@
 //! listing      lists: filter, sort, page, columns
 //! api/         RabbitMQ's resources, a file for each group of paths; ours under /api/leveret
 //! sessions     who is logged in on the page
+//! page/        the page itself
 //! ```
 
 mod api;
 mod call;
 pub mod http;
 mod listing;
+mod page;
 mod refusal;
 mod sessions;
 
@@ -79,9 +81,16 @@ impl Management {
         let answer = match (caller.door, path.as_slice()) {
             (Door::Metrics, _) => Err(Refusal::NotFound),
             (_, ["api", path @ ..]) => self.answer_api(request, path, caller, now),
-            _ => Err(Refusal::NotFound),
+            (Door::Api, path) => page::answer(request, path),
+            (Door::Control, _) => Err(Refusal::NotFound),
         };
-        answer.unwrap_or_else(Refusal::into_response)
+        let mut response = answer.unwrap_or_else(Refusal::into_response);
+        if sessions::is_from_page(request) {
+            // A browser that reads this asks for a password itself, over the page that does so.
+            let asks = |name: &str| name == "www-authenticate";
+            response.headers.retain(|(name, _)| !asks(name));
+        }
+        response
     }
 
     fn answer_api(&self, request: &Request, path: &[&str], caller: &Caller, now: Now) -> Answer {
