@@ -72,6 +72,15 @@ impl Span {
     }
 }
 
+/// The machine's load of the last minutes, as the kernel words it.
+pub fn load_average() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_whitespace()
+        .next()
+        .unwrap_or("unknown")
+        .to_owned()
+}
+
 pub fn thread_count(pid: u32) -> Option<usize> {
     Some(fs::read_dir(format!("/proc/{pid}/task")).ok()?.count())
 }

@@ -13,6 +13,16 @@ pub struct Case {
     pub load: Load,
 }
 
+impl Case {
+    /// It tells what a thing adds to a broker's memory, which freed memory would hide.
+    pub fn wants_fresh_broker(&self) -> bool {
+        matches!(
+            self.scenario,
+            Scenario::Connections | Scenario::Topology | Scenario::Backlog
+        )
+    }
+}
+
 /// How much of everything.
 #[derive(Clone, Copy)]
 pub struct Extent {
@@ -150,6 +160,12 @@ fn others(extent: Extent) -> Vec<Case> {
             load.clone(),
         ),
         case(
+            "connections",
+            "idle connections",
+            Scenario::Connections,
+            with_count(extent.connections),
+        ),
+        case(
             "churn",
             "connect, declare, publish, get, close",
             Scenario::Churn,
@@ -160,12 +176,6 @@ fn others(extent: Extent) -> Vec<Case> {
             "queues declared, bound, deleted",
             Scenario::Topology,
             topology,
-        ),
-        case(
-            "connections",
-            "idle connections",
-            Scenario::Connections,
-            with_count(extent.connections),
         ),
         case(
             "backlog",

@@ -25,6 +25,7 @@ pub struct Dots<'a> {
     /// Per row its name, and by target a value.
     pub rows: &'a [(String, Vec<Option<f64>>)],
     pub names: &'a [String],
+    pub colours: &'a [usize],
     pub x_label: &'a str,
 }
 
@@ -143,7 +144,7 @@ impl Dots<'_> {
             for (target, value) in values.iter().enumerate() {
                 if let Some(value) = value {
                     let title = format!("{}: {}", self.names[target], number(*value));
-                    dot(&mut out, (x_at(*value), y), target, &title);
+                    dot(&mut out, (x_at(*value), y), self.colours[target], &title);
                 }
             }
         }

@@ -2,16 +2,16 @@
 
 use std::fs;
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::Plan;
+use super::{BROKER_CPU, Plan};
 use crate::client::failure::{Failure, Result};
 use crate::outcome::{Figure, MIB};
 use crate::process;
 use crate::report::Report;
-use crate::target::{Process, Target};
+use crate::target::{self, Process, Target};
 
 pub fn measure(plan: &Plan, targets: &[Target], report: &mut Report) -> Result<()> {
     for (index, target) in targets.iter().enumerate() {
@@ -28,14 +28,23 @@ pub fn measure(plan: &Plan, targets: &[Target], report: &mut Report) -> Result<(
     }
     if let Some(program) = &plan.leveret {
         for _ in 0..STARTS {
-            report.add(NAME, 0, &[start_figure(start(program)?)]);
+            let fresh = start(program)?;
+            report.add(NAME, 0, &[start_figure(fresh.milliseconds)]);
         }
     }
     Ok(())
 }
 
-/// Milliseconds from the start of the process, with a directory that is not there yet, to an accepted connection.
-fn start(program: &Path) -> Result<f64> {
+/// A broker with nothing in it, which ends and leaves nothing behind when it is dropped.
+pub struct Fresh {
+    pub target: Target,
+    /// From the start of the process, with a directory that is not there yet, to an accepted connection.
+    pub milliseconds: f64,
+    directory: PathBuf,
+    process: Option<Process>,
+}
+
+pub fn start(program: &Path) -> Result<Fresh> {
     let directory = std::env::temp_dir().join(format!("leveretperf-{}", std::process::id()));
     let mut command = Command::new(program);
     command.args(["--port", "0", "--bind", "127.0.0.1", "--log-level", "warn"]);
@@ -44,9 +53,21 @@ fn start(program: &Path) -> Result<f64> {
     let (process, address) = Process::start(command, "ready amqp=")?;
     TcpStream::connect_timeout(&address, PATIENCE)?;
     let milliseconds = begun.elapsed().as_secs_f64() * 1000.0;
-    drop(process);
-    fs::remove_dir_all(&directory)?;
-    Ok(milliseconds)
+    process::pin(process.id(), BROKER_CPU);
+    Ok(Fresh {
+        target: Target::broker("fresh", target::guest(address), Some(process.id())),
+        milliseconds,
+        directory,
+        process: Some(process),
+    })
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        // The process goes first: it writes there.
+        drop(self.process.take());
+        let _ = fs::remove_dir_all(&self.directory);
+    }
 }
 
 fn start_figure(milliseconds: f64) -> Figure {

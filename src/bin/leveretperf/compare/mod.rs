@@ -43,6 +43,9 @@ pub struct Comparison {
     /// Of the latency case, all rounds together, by target.
     pub latencies: Vec<Option<Latencies>>,
     pub rounds: usize,
+    /// The machine's load before anything was measured; compilers beside a measurement spoil it.
+    pub load_before: String,
+    is_relay: Vec<bool>,
 }
 
 /// Measures, prints the table, writes the page.
@@ -69,6 +72,11 @@ pub fn run(plan: &Plan) -> Result<()> {
         targets: names,
         cases,
         rounds: 0,
+        load_before: process::load_average(),
+        is_relay: targets
+            .iter()
+            .map(|target| target.kind == target::Kind::Relay)
+            .collect(),
     };
     if plan.only.is_empty() {
         idle::measure(plan, &targets, &mut comparison.report)?;
@@ -90,6 +98,14 @@ pub fn run(plan: &Plan) -> Result<()> {
 }
 
 impl Comparison {
+    /// Which of the page's colours a target has; the relay's is grey.
+    fn colour(&self, target: usize) -> usize {
+        match self.is_relay[target] {
+            true => GREY,
+            false => target % COLOURS,
+        }
+    }
+
     fn take_rounds(&mut self, plan: &Plan, targets: &[Target]) -> Vec<Failure> {
         let rounds = plan.rounds.unwrap_or(if plan.quick { 1 } else { ROUNDS });
         let usual = if plan.quick { QUICK_BUDGET } else { BUDGET };
@@ -108,7 +124,7 @@ impl Comparison {
                     self.cases[index].title
                 );
                 for (number, target) in targets.iter().enumerate() {
-                    if let Err(failure) = self.take(index, number, target, round) {
+                    if let Err(failure) = self.take(plan, index, (number, target), round) {
                         let case = self.cases[index].name;
                         let text = format!("{case} on {}: {failure}", target.name);
                         eprintln!("FAILED: {text}");
@@ -126,8 +142,21 @@ impl Comparison {
         failures
     }
 
-    fn take(&mut self, index: usize, number: usize, target: &Target, round: usize) -> Result<()> {
+    fn take(
+        &mut self,
+        plan: &Plan,
+        index: usize,
+        (number, target): (usize, &Target),
+        round: usize,
+    ) -> Result<()> {
         let case = &self.cases[index];
+        let fresh = match &plan.leveret {
+            Some(program) if number == 0 && case.wants_fresh_broker() => {
+                Some(idle::start(program)?)
+            }
+            _ => None,
+        };
+        let target = fresh.as_ref().map_or(target, |fresh| &fresh.target);
         let outcome = case.scenario.run(target, &case.load, Progress::silent())?;
         // Memory that a broker once took and keeps would count for nothing the second time.
         let keep = |figure: &&Figure| round == 0 || !figure.name.starts_with("resident");
@@ -174,6 +203,9 @@ const ROUNDS: usize = 3;
 /// With what it takes to build and to start peers, less than ten minutes and one minute.
 const BUDGET: Duration = Duration::from_secs(540);
 const QUICK_BUDGET: Duration = Duration::from_secs(50);
-const BROKER_CPU: usize = 0;
+pub const BROKER_CPU: usize = 0;
 const CLIENT_CPU: usize = 1;
 const THREADS_FEW: usize = 4;
+/// Beside grey.
+const COLOURS: usize = 3;
+const GREY: usize = 3;

@@ -58,16 +58,18 @@ fn circumstances(comparison: &Comparison) -> String {
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name"));
     let model = model.map_or("", |rest| rest.trim_start_matches([' ', '\t', ':']));
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let cores = std::thread::available_parallelism().map_or(1, |count| count.get());
+    let cores = cpu.lines().filter(|line| line.starts_with("processor"));
     let rounds = match comparison.rounds {
         0 | 1 => "one round".to_owned(),
         more => format!("medians of {more} rounds"),
     };
     let text = format!(
-        "{}, {cores} × {}, Linux {}, loopback, {rounds}",
+        "{}, {} × {}, Linux {}, loopback, load {} at the start, {rounds}",
         today(),
+        cores.count(),
         model.trim(),
-        kernel.trim()
+        kernel.trim(),
+        comparison.load_before
     );
     escaped(&text)
 }
@@ -112,7 +114,8 @@ fn tiles(comparison: &Comparison, out: &mut String) {
 fn legend(comparison: &Comparison, out: &mut String) {
     out.push_str("<p class=legend>");
     for (index, name) in comparison.targets.iter().enumerate() {
-        let _ = write!(out, "<span><i class=c{index}></i>{}</span>", escaped(name));
+        let colour = comparison.colour(index);
+        let _ = write!(out, "<span><i class=c{colour}></i>{}</span>", escaped(name));
     }
     out.push_str("</p>");
 }
@@ -138,7 +141,7 @@ fn latency_chart(comparison: &Comparison) -> String {
             });
             Some(Series {
                 name: escaped(&comparison.targets[index]),
-                colour: index,
+                colour: comparison.colour(index),
                 points: points.collect(),
             })
         })
@@ -164,7 +167,7 @@ fn size_chart(comparison: &Comparison) -> String {
     let targets = comparison.targets.iter().enumerate();
     let series = targets.map(|(index, name)| Series {
         name: escaped(name),
-        colour: index,
+        colour: comparison.colour(index),
         points: SIZES
             .iter()
             .filter_map(|&(case, size)| {
@@ -195,6 +198,9 @@ fn cost_chart(comparison: &Comparison) -> String {
     Dots {
         rows: &rows.collect::<Vec<_>>(),
         names: &comparison.targets,
+        colours: &(0..comparison.targets.len())
+            .map(|index| comparison.colour(index))
+            .collect::<Vec<_>>(),
         x_label: "µs",
     }
     .svg()
@@ -223,16 +229,14 @@ fn table(comparison: &Comparison, out: &mut String) {
                 escaped(title)
             );
         }
-        let _ = write!(out, "<tr><th>{}", escaped(row.figure));
+        let _ = write!(out, "<tr><th>{}", figure_name(row.figure));
         for values in &row.values {
             let _ = write!(out, "<td>{}", cell(values));
         }
         for other in &row.values[1..] {
             let other = median(other).filter(|other| *other != 0.0);
             let ratio = median(&row.values[0]).zip(other);
-            let text = ratio.map_or("-".to_owned(), |(first, other)| {
-                format!("{:.2}", first / other)
-            });
+            let text = ratio.map_or("-".to_owned(), |(first, other)| number(first / other));
             let _ = write!(out, "<td>{text}");
         }
     }
@@ -255,6 +259,14 @@ fn today() -> String {
     let month = (month_from_march + 2) % 12 + 1;
     let year = era * 400 + year_of_era + i64::from(month <= 2);
     format!("{year}-{month:02}-{day:02}")
+}
+
+/// With the unit as it is written where there are more letters than on a terminal.
+fn figure_name(name: &str) -> String {
+    let words = name
+        .split(' ')
+        .map(|word| if word == "us" { "µs" } else { word });
+    escaped(&words.collect::<Vec<_>>().join(" "))
 }
 
 fn size_text(size: usize) -> String {
@@ -289,8 +301,8 @@ main{max-width:1120px;margin:0 auto;padding:20px 16px 48px}h1{font-size:1.6rem;m
 .tile small{display:block;color:var(--soft);font-variant-numeric:tabular-nums}\
 .legend{display:flex;flex-wrap:wrap;gap:6px 18px;font-size:.92rem;margin:14px 0}\
 .legend i{display:inline-block;width:12px;height:12px;border-radius:50%;margin-right:6px;vertical-align:-1px}\
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,330px),1fr));gap:14px;align-items:start}\
-figure{margin:0;background:var(--card);border:1px solid var(--rule);border-radius:10px;padding:12px}\
+.charts{columns:2 380px;column-gap:14px}\
+figure{break-inside:avoid;margin:0 0 14px;background:var(--card);border:1px solid var(--rule);border-radius:10px;padding:12px}\
 figcaption{font-weight:600;font-size:.95rem;margin-bottom:6px}svg{display:block;width:100%;height:auto}\
 svg text{font-size:11px;fill:var(--soft)}svg .name{fill:var(--ink);font-size:11.5px}\
 .grid{stroke:var(--rule);stroke-width:1}.span{stroke:var(--soft);stroke-width:1;opacity:.5}\
@@ -301,7 +313,7 @@ i.c0{background:var(--c0)}i.c1{background:var(--c1)}i.c2{background:var(--c2)}i.
 .scroll{overflow-x:auto;background:var(--card);border:1px solid var(--rule);border-radius:10px}\
 table{border-collapse:collapse;width:100%;font-size:.88rem;font-variant-numeric:tabular-nums}\
 th,td{padding:5px 12px;text-align:right;white-space:nowrap}tbody th,thead th:first-child{text-align:left;font-weight:400}\
-thead th{border-bottom:1px solid var(--rule)}.head th{font-weight:600;padding-top:14px;border-top:1px solid var(--rule);white-space:normal}";
+thead th{border-bottom:1px solid var(--rule)}tbody th{position:sticky;left:0;background:var(--card)}.head th{font-weight:600;padding-top:14px;border-top:1px solid var(--rule);white-space:normal}";
 const EXPLANATION: &str = "\
 Every message was numbered and checked: none was lost, came twice or out of order, or the run would have failed. The \
 relay is a process that passes the same bytes on without reading them: the machine's own limit. Processor time is \
