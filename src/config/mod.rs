@@ -58,6 +58,8 @@ pub struct Config {
     pub http_ip: Option<String>,
     /// Port of the metrics for Prometheus.
     pub prometheus_port: Option<u16>,
+    /// Its address; without, all of them.
+    pub prometheus_ip: Option<String>,
     /// Definitions to import at start (RabbitMQ: `load_definitions`).
     pub load_definitions: Option<PathBuf>,
     /// Who may come in, in a broker that knows nobody yet.
@@ -143,6 +145,7 @@ impl Default for Config {
             http_port: None,
             http_ip: None,
             prometheus_port: None,
+            prometheus_ip: None,
             load_definitions: None,
             access: Access::default(),
             watermarks: Watermarks::default(),

@@ -5,7 +5,7 @@ use super::keys::{Effect, Key};
 use super::section::Category;
 use super::values::{
     ABSOLUTE, ANY_TEXT, FLAG, FORMAT, LEVEL, LISTENER, LOG_FILE, LOGIN_FROM, MISSING_FLAG,
-    MISSING_TEXT, PATH, RELATIVE, TEXT, TLS_VERSION, VERIFY, missing_number, number,
+    MISSING_TEXT, PATH, PORT_OR_NONE, RELATIVE, TEXT, TLS_VERSION, VERIFY, missing_number, number,
     optional_number, size,
 };
 
@@ -276,25 +276,32 @@ pub(super) static KEYS: &[Key] = &[
     ),
     // HTTP
     plain!(
-        NotYet,
+        Restart,
         "management.tcp.port",
-        missing_number::<u16, 0, 65535>(),
+        PORT_OR_NONE,
         [http_port],
-        "Port of the management API."
+        "Port of the management API and its page, or none; 0 takes a free one."
     ),
     plain!(
-        NotYet,
+        Restart,
         "management.tcp.ip",
         MISSING_TEXT,
         [http_ip],
-        "Its address; without, all of them."
+        "Its address; without, that of AMQP if it has but one, else all of them."
     ),
     plain!(
-        NotYet,
+        Restart,
         "prometheus.tcp.port",
-        missing_number::<u16, 0, 65535>(),
+        PORT_OR_NONE,
         [prometheus_port],
-        "Port of the metrics for Prometheus."
+        "Port of the metrics for Prometheus, or none; 0 takes a free one."
+    ),
+    plain!(
+        Restart,
+        "prometheus.tcp.ip",
+        MISSING_TEXT,
+        [prometheus_ip],
+        "Its address; without, that of AMQP if it has but one, else all of them."
     ),
     // Users
     plain!(

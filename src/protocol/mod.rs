@@ -15,11 +15,15 @@
 //! ```
 
 pub mod amqp;
+pub mod errand;
 pub mod order;
 mod outbox;
 mod recovery;
 
 use std::collections::VecDeque;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
 use crate::broker::journal::{Journal, QueueId};
 use crate::broker::message::{MessageId, PageWork, Traits};
@@ -457,22 +461,9 @@ impl Machine {
     }
 }
 
-/// URL-safe base64 without padding: 22 characters, as RabbitMQ's generated names have.
+/// 22 characters, as RabbitMQ's generated names have.
 fn base64_url(bytes: [u8; 16]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let number = u128::from_be_bytes(bytes);
-    // 22 groups of six bits from the top; the last has but two, and four zeros behind them.
-    (0..22)
-        .map(|group| {
-            let shift = 122 - 6 * group;
-            let bits = if shift >= 0 {
-                number >> shift
-            } else {
-                number << -shift
-            };
-            char::from(ALPHABET[(bits & 63) as usize])
-        })
-        .collect()
+    BASE64.encode(bytes)
 }
 
 /// Bytes of messages that wait for a full store before their publishers do.

@@ -1,7 +1,8 @@
 //! What administrators order, whichever way it comes: one value in, one out, nothing shared. All of it
 //! can cross threads.
 //!
-//! An order is carried out at once. What it changed is stored before it is answered, see [`Obeyed`].
+//! An order is carried out at once; it is given as an [`Errand`](super::errand::Errand), which tells when
+//! it is stored.
 
 use std::fmt;
 
@@ -151,23 +152,9 @@ pub struct ListedTopicPermissions {
     pub read: String,
 }
 
-/// What came of an order, and when that may be told.
-pub struct Obeyed {
-    pub result: Result<Outcome, Refused>,
-    /// The batch of the store that must be stored before; `None` if nothing is to be waited for.
-    pub stored_by: Option<u64>,
-}
-
 impl Hub {
     /// Carries out an order.
-    pub fn obey(&mut self, order: Order) -> Obeyed {
-        let result = self.carry_out(order);
-        let stored_by = self.core.take_redefined().then(|| self.await_batch());
-        self.after_command();
-        Obeyed { result, stored_by }
-    }
-
-    fn carry_out(&mut self, order: Order) -> Result<Outcome, Refused> {
+    pub fn obey(&mut self, order: Order) -> Result<Outcome, Refused> {
         match order {
             Order::AddUser { name, password } => {
                 let password = self.hashed(password);

@@ -15,7 +15,7 @@ use mio::{Events, Poll, Waker};
 use super::Reload;
 use super::address::Address;
 use super::clock::Clock;
-use super::control::{Answer, COMMANDS_MAX, Command, Handle};
+use super::control::{COMMANDS_MAX, Command, Handle, Told};
 use super::entropy;
 use super::inherited::Inherited;
 use super::input::SCRATCH_ROOM;
@@ -32,7 +32,7 @@ use super::token::Source;
 use super::transport::Transport;
 use super::watchdog::Watchdog;
 use crate::config::{Config, Limits};
-use crate::protocol::order::Obeyed;
+use crate::protocol::errand::Tell;
 use crate::protocol::{Hub, Machine, Now, Peer, SocketKey};
 
 pub(super) struct EventLoop {
@@ -46,9 +46,9 @@ pub(super) struct EventLoop {
     listeners: Listeners,
     sockets: SocketTable,
     timers: Timers,
-    commands: Receiver<Command>,
-    /// Orders that were carried out and are not answered, because that is not stored yet.
-    unanswered: VecDeque<(Obeyed, Answer)>,
+    told: Receiver<Told>,
+    /// Errands that were done and whose outcome is not told, because that is not stored yet.
+    untold: VecDeque<(Tell, u64)>,
     signals: Option<Signals>,
     reloader: Option<Reloader>,
     notifier: Arc<Notifier>,
@@ -79,10 +79,10 @@ impl EventLoop {
         let mut listeners = Listeners::bind(&config, inherited)?;
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), Source::Waker.token())?;
-        let (handle, commands) = Handle::new(waker);
+        let (handle, told) = Handle::new(waker);
         let addresses = listeners.addresses();
         let limits = config.limits.clone();
-        let mut hub = Hub::new(config.clone(), entropy::of_system());
+        let mut hub = Hub::new(config.clone(), Box::new(entropy::draw));
         let clock = Clock::start();
         hub.begin_turn(clock.now());
         let store = match &config.data_dir {
@@ -104,8 +104,8 @@ impl EventLoop {
             listeners,
             sockets: SocketTable::default(),
             timers: Timers::default(),
-            commands,
-            unanswered: VecDeque::new(),
+            told,
+            untold: VecDeque::new(),
             signals: None,
             reloader: None,
             notifier: Arc::default(),
@@ -241,8 +241,18 @@ impl EventLoop {
         }
         // Who sends more meanwhile wakes us again.
         for _ in 0..COMMANDS_MAX {
-            let Ok(command) = self.commands.try_recv() else {
+            let Ok(told) = self.told.try_recv() else {
                 return;
+            };
+            let command = match told {
+                Told::Command(command) => command,
+                Told::Errand(errand) => {
+                    match self.hub.run(errand) {
+                        (tell, None) => tell(),
+                        (tell, Some(batch)) => self.untold.push_back((tell, batch)),
+                    }
+                    continue;
+                }
             };
             match command {
                 Command::Stop => self.stop(self.limits.stop_timeout_ms, now),
@@ -254,9 +264,6 @@ impl EventLoop {
                     self.limits = self.hub.config.limits.clone();
                 }
                 Command::Trace { virtual_host, on } => self.trace(&virtual_host, on),
-                Command::Order { order, answer } => {
-                    self.unanswered.push_back((self.hub.obey(*order), answer));
-                }
             }
         }
     }
@@ -281,18 +288,14 @@ impl EventLoop {
         }
     }
 
-    /// Orders are answered in their order, each when it is stored.
+    /// Outcomes are told when what they changed is stored.
     fn answer(&mut self) {
         let stored = self.hub.store_progress().map(|(stored, _)| stored);
-        let is_ready = |obeyed: &Obeyed| match (obeyed.stored_by, stored) {
-            (Some(batch), Some(stored)) => batch <= stored,
-            (None, _) | (_, None) => true,
-        };
-        while let Some((obeyed, _)) = self.unanswered.front()
-            && is_ready(obeyed)
-            && let Some((obeyed, answer)) = self.unanswered.pop_front()
+        while let Some(&(_, batch)) = self.untold.front()
+            && stored.is_none_or(|stored| batch <= stored)
+            && let Some((tell, _)) = self.untold.pop_front()
         {
-            answer.tell(obeyed.result);
+            tell();
         }
     }
 

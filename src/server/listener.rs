@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use mio::net::{TcpListener, TcpStream, UnixListener};
-use mio::{Interest, Registry};
+use mio::{Interest, Registry, Token};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
@@ -43,8 +43,7 @@ enum Kind {
     Tcp(TcpListener),
     Unix(
         UnixListener,
-        /// `None`: the file is somebody else's.
-        #[expect(dead_code, reason = "removes the file when dropped")]
+        /// Removed when dropped. `None`: it is somebody else's.
         Option<SocketFile>,
     ),
 }
@@ -72,13 +71,48 @@ impl Listeners {
             let message = format!("at most {LISTENERS_MAX} addresses to listen on");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        Ok(Listeners {
+        Ok(Listeners::of(all, &config.tcp))
+    }
+
+    /// One address, or all of this machine's.
+    ///
+    /// # Errors
+    /// As [`Listeners::bind`].
+    pub fn on(ip: Option<&str>, port: u16, tcp: &TcpOptions) -> io::Result<Listeners> {
+        let bind = match ip {
+            Some(ip) => Bind::parse(ip, port)?,
+            None => Bind::Everywhere(port),
+        };
+        let mut all = Vec::new();
+        bind_one(&bind, false, backlog(tcp), &mut all)
+            .map_err(|error| could_not_bind(&bind, &error))?;
+        Ok(Listeners::of(all, tcp))
+    }
+
+    /// A Unix socket that only its owner may open.
+    ///
+    /// # Errors
+    /// As [`Listeners::bind`].
+    pub fn on_private_file(path: PathBuf, tcp: &TcpOptions) -> io::Result<Listeners> {
+        let bind = Bind::Unix(path.clone());
+        let listener = listen_unix(path, backlog(tcp)).and_then(|listener| {
+            if let Kind::Unix(_, Some(file)) = &listener.kind {
+                file.make_private()?;
+            }
+            Ok(listener)
+        });
+        let listener = listener.map_err(|error| could_not_bind(&bind, &error))?;
+        Ok(Listeners::of(vec![listener], tcp))
+    }
+
+    fn of(all: Vec<Listener>, tcp: &TcpOptions) -> Listeners {
+        Listeners {
             all,
-            tcp: config.tcp.clone(),
+            tcp: tcp.clone(),
             next: 0,
             paused_until: None,
             complained: false,
-        })
+        }
     }
 
     /// Opens the ports, which were only taken so far.
@@ -86,9 +120,21 @@ impl Listeners {
     /// # Errors
     /// Somebody else was faster on the same port.
     pub fn listen(&mut self, registry: &Registry) -> io::Result<()> {
+        self.listen_as(registry, |index| Source::Listener(index).token())
+    }
+
+    /// The same, in a poll where listeners have other tokens.
+    ///
+    /// # Errors
+    /// As [`Listeners::listen`].
+    pub fn listen_as(
+        &mut self,
+        registry: &Registry,
+        token: impl Fn(usize) -> Token,
+    ) -> io::Result<()> {
         let backlog = backlog(&self.tcp);
         for (index, listener) in self.all.iter_mut().enumerate() {
-            let token = Source::Listener(index).token();
+            let token = token(index);
             match &mut listener.kind {
                 Kind::Tcp(l) => {
                     SockRef::from(&*l)

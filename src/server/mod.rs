@@ -35,17 +35,23 @@ mod token;
 mod transport;
 mod unix_socket;
 mod watchdog;
+mod web;
 
 use std::io;
+use std::sync::Arc;
 
 pub use address::Address;
-pub use control::{Answer, Command, Handle};
+pub use control::{Command, Handle};
 pub use file_limit::raise_file_limit;
 pub use inherited::Inherited;
 pub use notify::Notifier;
 
 use crate::config::Config;
+use crate::management::http::Door;
+use crate::management::{Facts, ListenerFacts, Management};
+use clock::Clock;
 use event_loop::EventLoop;
+use web::{Web, WebThread};
 
 /// Finds out what the configuration is to be; `None` keeps it. It may read files, and is not called
 /// twice at a time.
@@ -58,6 +64,8 @@ pub struct Server {
     event_loop: EventLoop,
     handle: Handle,
     addresses: Vec<Address>,
+    web: Option<Web>,
+    config: Config,
 }
 
 impl Server {
@@ -76,17 +84,30 @@ impl Server {
     /// # Errors
     /// As [`Server::bind`].
     pub fn adopt(config: Config, inherited: Inherited) -> io::Result<Server> {
-        let (event_loop, handle, addresses) = EventLoop::bind(config, inherited)?;
-        Ok(Server {
+        // Every port is taken before the data directory is touched.
+        let web = Web::bind(&config)?;
+        let (event_loop, handle, addresses) = EventLoop::bind(config.clone(), inherited)?;
+        let mut server = Server {
             event_loop,
             handle,
             addresses,
-        })
+            web,
+            config,
+        };
+        if let Some(web) = &mut server.web {
+            web.bind_control(&server.config)?;
+        }
+        Ok(server)
     }
 
     /// The addresses as bound, in the order of `config.bind`, with the ports that were chosen.
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
+    }
+
+    /// Where HTTP is served: what each address is for, with the port that was chosen.
+    pub fn web_addresses(&self) -> Vec<(Door, Address)> {
+        self.web.as_ref().map(Web::addresses).unwrap_or_default()
     }
 
     /// Steers the loop from another thread.
@@ -113,8 +134,47 @@ impl Server {
     /// Serves until it is told to stop.
     ///
     /// # Errors
-    /// Only when the loop cannot go on at all: polling failed.
-    pub fn run(self) -> io::Result<()> {
-        self.event_loop.run()
+    /// Only when the loop cannot go on at all: polling failed; or when management cannot be served.
+    pub fn run(mut self) -> io::Result<()> {
+        let web = self.web.take();
+        let web = web.map(|web| self.serve_web(web)).transpose()?;
+        let result = self.event_loop.run();
+        drop(web);
+        result
+    }
+
+    fn serve_web(&self, web: Web) -> io::Result<WebThread> {
+        let amqp = self
+            .addresses
+            .iter()
+            .map(|address| ("amqp", address.clone()));
+        let http = web.addresses().into_iter().map(|(door, address)| {
+            let protocol = match door {
+                Door::Api => "http",
+                Door::Metrics => "http/prometheus",
+                Door::Control => "control",
+            };
+            (protocol, address)
+        });
+        let listeners = amqp.chain(http).map(|(protocol, address)| match address {
+            Address::Tcp(address) => ListenerFacts {
+                protocol,
+                interface: address.ip().to_string(),
+                port: Some(address.port()),
+            },
+            Address::Unix(path) => ListenerFacts {
+                protocol,
+                interface: path.display().to_string(),
+                port: None,
+            },
+        });
+        let facts = Facts {
+            config: self.config.clone(),
+            listeners: listeners.collect(),
+            started: Clock::start().now(),
+            pid: std::process::id(),
+        };
+        let broker = Arc::new(self.handle.clone());
+        web.start(Management::new(broker, facts, Box::new(entropy::draw)))
     }
 }

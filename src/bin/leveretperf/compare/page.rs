@@ -21,8 +21,7 @@ pub fn write(comparison: &Comparison, path: &Path) -> Result<()> {
 }
 
 fn page(comparison: &Comparison) -> String {
-    let others = comparison.targets[1..].join(" and ");
-    let title = format!("{} beside {others}", comparison.targets[0]);
+    let title = escaped(&title(comparison));
     let mut out = format!(
         "<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>\
          <meta name=viewport content=\"width=device-width, initial-scale=1\"><style>{STYLE}</style><main>\
@@ -51,6 +50,17 @@ fn page(comparison: &Comparison) -> String {
     table(comparison, &mut out);
     let _ = write!(out, "<p class=note>{EXPLANATION}</p></main></html>");
     out
+}
+
+fn title(comparison: &Comparison) -> String {
+    let targets = comparison.targets.iter().enumerate();
+    let brokers = targets.filter(|(index, _)| !comparison.is_relay[*index]);
+    let mut names = brokers.map(|(_, name)| name.as_str());
+    let first = names.next().unwrap_or_default();
+    match names.collect::<Vec<_>>().join(" and ") {
+        none if none.is_empty() => format!("{first} and the machine's limit"),
+        others => format!("{first} beside {others}"),
+    }
 }
 
 fn circumstances(comparison: &Comparison) -> String {
