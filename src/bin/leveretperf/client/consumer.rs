@@ -80,14 +80,28 @@ impl Consumer {
         let Some(every) = self.ack_every else {
             return Ok(());
         };
+        // As many as a program would that takes one message after the other.
         while self.received - self.acked >= every {
-            self.acked += every;
-            let ack = Method::new(wire::BASIC_ACK)
-                .u64(self.acked)
-                .u8(ACK_MULTIPLE);
-            self.outbox.extend_from_slice(&ack.frame(CHANNEL));
+            self.ack_up_to(self.acked + every);
         }
         self.flush()
+    }
+
+    /// Acknowledges what is left: when the consumer goes, it would come to another.
+    pub fn settle(&mut self) -> Result<()> {
+        self.connection.stream.set_nonblocking(false)?;
+        if self.ack_every.is_some() && self.received > self.acked {
+            self.ack_up_to(self.received);
+        }
+        self.flush()
+    }
+
+    fn ack_up_to(&mut self, delivery_tag: u64) {
+        self.acked = delivery_tag;
+        let ack = Method::new(wire::BASIC_ACK)
+            .u64(delivery_tag)
+            .u8(ACK_MULTIPLE);
+        self.outbox.extend_from_slice(&ack.frame(CHANNEL));
     }
 
     /// Writes acknowledgements that are due; on a blocking socket, all of them.

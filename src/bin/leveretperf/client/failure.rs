@@ -59,4 +59,4 @@ impl fmt::Display for Failure {
 }
 
 /// A peer that says nothing for this long, while it owes an answer, has stalled.
-pub const STALL_SECONDS: u64 = 10;
+pub const STALL_SECONDS: u64 = 30;

@@ -46,7 +46,8 @@ impl Path {
         for publisher in self.publishers {
             publisher.connection.close()?;
         }
-        for consumer in self.consumers {
+        for mut consumer in self.consumers {
+            consumer.settle()?;
             consumer.connection.close()?;
         }
         Ok(())
