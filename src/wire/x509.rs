@@ -399,6 +399,9 @@ mod tests {
         string::{BmpString, PrintableString, TeletexString},
     };
 
+    use rustls_pki_types::CertificateDer;
+    use rustls_pki_types::pem::PemObject;
+
     use super::*;
 
     fn certificate(configure: impl FnOnce(&mut CertificateParams)) -> Vec<u8> {
@@ -509,6 +512,50 @@ mod tests {
         let plain = Certificate::parse(&plain).unwrap();
         assert!(plain.alternative_names(NameKind::Dns).unwrap().is_empty());
     }
+
+    /// From `openssl req -x509`; the names are what RabbitMQ 3.10 makes of it.
+    #[test]
+    fn a_name_with_everything_in_it_is_written_as_rabbitmq_does() {
+        let der = CertificateDer::from_pem_slice(OF_OPENSSL).unwrap();
+        let certificate = Certificate::parse(&der).unwrap();
+        assert_eq!(
+            certificate.distinguished_name().unwrap(),
+            "TITLE=Dr,UID=u1,DC=corp,EMAILADDRESS=me@example,CN=a\\7Eb,SERIALNUMBER=77,\
+             2.5.4.9=Road 1,OU=\\#1 team\\+x,O=Example\\, Inc.,L=M\\C3\\BCnchen,ST=Bavaria,C=DE"
+        );
+        assert_eq!(certificate.common_names().unwrap(), ["a~b"]);
+        assert!(certificate.is_self_issued());
+        for (kind, name) in [
+            (NameKind::Dns, "a.example"),
+            (NameKind::Email, "me@x"),
+            (NameKind::Uri, "urn:x"),
+            (NameKind::Ip, "127.0.0.1"),
+        ] {
+            assert_eq!(certificate.alternative_names(kind).unwrap(), [name]);
+        }
+    }
+
+    const OF_OPENSSL: &[u8] = b"\
+-----BEGIN CERTIFICATE-----
+MIIDBjCCAqygAwIBAgIUM3k+DMdDMMnjBe46l3y6Pk8ijBgwCgYIKoZIzj0EAwIw
+gdwxCzAJBgNVBAYTAkRFMRAwDgYDVQQIDAdCYXZhcmlhMREwDwYDVQQHDAhNw7xu
+Y2hlbjEWMBQGA1UECgwNRXhhbXBsZSwgSW5jLjESMBAGA1UECwwJIzEgdGVhbSt4
+MQ8wDQYDVQQJDAZSb2FkIDExCzAJBgNVBAUTAjc3MQwwCgYDVQQDDANhfmIxGTAX
+BgkqhkiG9w0BCQEWCm1lQGV4YW1wbGUxFDASBgoJkiaJk/IsZAEZFgRjb3JwMRIw
+EAYKCZImiZPyLGQBAQwCdTExCzAJBgNVBAwMAkRyMB4XDTI2MTEyMDEzMzkyMFoX
+DTI2MTEyMzEzMzkyMFowgdwxCzAJBgNVBAYTAkRFMRAwDgYDVQQIDAdCYXZhcmlh
+MREwDwYDVQQHDAhNw7xuY2hlbjEWMBQGA1UECgwNRXhhbXBsZSwgSW5jLjESMBAG
+A1UECwwJIzEgdGVhbSt4MQ8wDQYDVQQJDAZSb2FkIDExCzAJBgNVBAUTAjc3MQww
+CgYDVQQDDANhfmIxGTAXBgkqhkiG9w0BCQEWCm1lQGV4YW1wbGUxFDASBgoJkiaJ
+k/IsZAEZFgRjb3JwMRIwEAYKCZImiZPyLGQBAQwCdTExCzAJBgNVBAwMAkRyMFkw
+EwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEEEwSzGIQkyHbOK30LC1vcmcchWh3si71
+Owlh4NfZPmR3fK6lkIXufd9A4wQtPy89Q/lm5aZPGl4sdGMkOwIAmaNKMEgwJwYD
+VR0RBCAwHoIJYS5leGFtcGxlgQRtZUB4hgV1cm46eIcEfwAAATAdBgNVHQ4EFgQU
+hYp/OlphlZhovV7W6fMp0AxXd8wwCgYIKoZIzj0EAwIDSAAwRQIgU+Jq1gErSDET
+YVrzz1WOL4Eh9YRtcRHOcg7ZCuCI3NICIQCOdIkGO4EDhylA3s/evFo3+nuavuDk
+1bZgp7X0p+Hj1w==
+-----END CERTIFICATE-----
+";
 
     fn certificate_without_extensions() -> Vec<u8> {
         certificate(|_| {})

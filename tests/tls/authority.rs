@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use leveret::Config;
 use leveret::config::{Tls, TlsOptions, Verify};
@@ -48,7 +49,10 @@ impl Authority {
 
     /// Replaces the server's certificate.
     pub fn renew(&self, name: &str) {
-        let identity = self.server(name, KeyPair::generate().unwrap());
+        self.install(&self.server(name, KeyPair::generate().unwrap()));
+    }
+
+    pub fn install(&self, identity: &Identity) {
         self.write("server.pem", &identity.chain_pem);
         self.write("server.key", &identity.key_pem);
     }
@@ -145,6 +149,23 @@ impl Identity {
             key_pem,
         }
     }
+}
+
+pub fn openssl(arguments: &[&str]) -> String {
+    let output = Command::new("openssl").args(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?} {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// 2048 bits, PKCS#8.
+pub fn rsa_key() -> String {
+    openssl(&[
+        "genpkey",
+        "-algorithm",
+        "RSA",
+        "-pkeyopt",
+        "rsa_keygen_bits:2048",
+    ])
 }
 
 fn parameters() -> CertificateParams {

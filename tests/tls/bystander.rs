@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rcgen::KeyPair;
 use rustls::ClientConfig;
 
-use crate::authority::Authority;
+use crate::authority::{Authority, rsa_key};
 use crate::client;
 use crate::support::{Login, TestBroker};
 
@@ -32,6 +33,9 @@ fn storm(address: SocketAddr, config: &Arc<ClientConfig>, count: usize) {
 #[test]
 fn two_hundred_handshakes_at_once_leave_room_for_others() {
     let authority = Authority::new();
+    // The dearest kind of signature.
+    let key = KeyPair::from_pem(&rsa_key()).unwrap();
+    authority.install(&authority.server("localhost", key));
     let broker = TestBroker::with(|config| authority.serve(config));
     let address = broker.tls_address();
     let config = client::config(&authority, None);

@@ -1,20 +1,12 @@
 //! Files that a broker starts with, and files that it does not start with.
 
-use std::process::Command;
-
 use leveret::config::{Tls, TlsOptions, Verify};
 use leveret::{Broker, Config};
 use rcgen::KeyPair;
 
-use crate::authority::Authority;
+use crate::authority::{Authority, openssl, rsa_key};
 use crate::client;
 use crate::support::TestBroker;
-
-fn openssl(arguments: &[&str]) -> String {
-    let output = Command::new("openssl").args(arguments).output().unwrap();
-    assert!(output.status.success(), "{arguments:?} {output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
 
 /// Why a broker with these options does not start.
 fn refusal(options: TlsOptions) -> String {
@@ -33,13 +25,7 @@ fn refusal(options: TlsOptions) -> String {
 #[test]
 fn keys_of_all_formats_are_read() {
     let authority = Authority::new();
-    let rsa = openssl(&[
-        "genpkey",
-        "-algorithm",
-        "RSA",
-        "-pkeyopt",
-        "rsa_keygen_bits:2048",
-    ]);
+    let rsa = rsa_key();
     authority.write("pkcs8.key", &rsa);
     let path = authority.path("pkcs8.key");
     let pkcs1 = openssl(&["rsa", "-traditional", "-in", path.to_str().unwrap()]);
