@@ -81,6 +81,7 @@ impl Client {
         let name = self.queue();
         let odd = self.random.percent(3);
         let passive = self.random.percent(12);
+        let wares = self.habits.wares.clone();
         let declare = queue::Declare {
             queue: name.as_bytes(),
             passive,
@@ -88,6 +89,7 @@ impl Client {
             exclusive: name.is_empty() || name == "x",
             auto_delete: matches!(name, "q3" | "q5"),
             no_wait: !name.is_empty() && self.random.percent(10),
+            arguments: wares.arguments(name).view(),
             ..queue::Declare::default()
         };
         self.send(number, &declare);
@@ -111,6 +113,7 @@ impl Client {
             exchange: name.as_bytes(),
             kind: kind.as_bytes(),
             passive: self.random.percent(10),
+            durable: matches!(name, "direct" | "topic" | "hub" | "internal"),
             auto_delete,
             internal: name == "internal",
             no_wait: self.random.percent(10),
@@ -178,7 +181,8 @@ impl Client {
     /// Several messages the same way, or one with everything in it.
     fn publish(&mut self, number: u16, with_others: bool) {
         let (exchange, routing_key) = self.way();
-        for _ in 0..*self.random.pick(&[1, 1, 1, 2, 3, 8]) {
+        let flood = self.habits.flood;
+        for _ in 0..*self.random.pick(&[1, 1, 1, 2, 3, flood]) {
             self.publish_one(number, exchange, routing_key, with_others);
         }
     }
@@ -282,15 +286,22 @@ impl Client {
             false => self.random.percent(1),
         };
         let unsuitable = self.random.below(80);
+        let (expirations, priorities) =
+            (self.habits.wares.expirations, self.habits.wares.priorities);
+        let expires = self.random.percent(expirations);
+        let expiration = *self.random.pick(&["0", "1", "20", "50", "200", "1000"]);
+        let is_urgent = self.random.percent(priorities);
+        let priority = *self.random.pick(&[0, 1, 1, 3, 4, 5, 9, 255]);
         let message = message.to_string();
         let properties = Properties {
             content_type: self.random.percent(30).then_some(b"text/plain"),
             headers: self.random.percent(80).then_some(headers.view()),
             delivery_mode: self.random.percent(50).then_some(2),
             reply_to: asks.then_some(b"amq.rabbitmq.reply-to"),
+            priority: is_urgent.then_some(priority),
             expiration: match unsuitable {
                 0 => Some(b"tomorrow"),
-                _ => None,
+                _ => expires.then_some(expiration.as_bytes()),
             },
             message_id: Some(message.as_bytes()),
             user_id: match unsuitable {
@@ -660,10 +671,10 @@ fn some_headers(random: &mut Random) -> Vec<(&'static str, Value<'static>)> {
     headers
 }
 
-const QUEUES: [&str; 7] = ["q0", "q1", "q2", "q3", "q4", "q5", "x"];
+pub const QUEUES: [&str; 7] = ["q0", "q1", "q2", "q3", "q4", "q5", "x"];
 
 /// Name, type, auto-delete, alternate exchange.
-const EXCHANGES: [(&str, &str, bool, Option<&str>); 12] = [
+pub const EXCHANGES: [(&str, &str, bool, Option<&str>); 12] = [
     ("direct", "direct", false, None),
     ("fanout", "fanout", false, None),
     ("topic", "topic", false, None),

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use leveret::wire::amqp::{Method, Properties, Table, TableBuilder, Value, confirm, tx};
 
 use super::consuming::REPLY_TO;
+use super::keeping::Arrival;
 use super::*;
 use crate::Check;
 
@@ -77,14 +78,24 @@ impl Model {
             block.clear();
             properties.encode(&mut block);
         }
+        let expiration_ms = properties.expiration.map(|text| {
+            let text = std::str::from_utf8(text).expect("digits");
+            text.parse().expect("clients send small numbers")
+        });
+        let id = self.draw_number();
         let number = crate::message::number(&block, &assembly.body);
         let message = Rc::new(Message {
+            id,
             number: number.expect("clients number their messages"),
             exchange: assembly.exchange.clone(),
             routing_key: assembly.routing_key.clone(),
             properties: block,
             reply_consumer,
-            body: assembly.body.clone(),
+            body: Rc::from(assembly.body.as_slice()),
+            persistent: properties.delivery_mode == Some(2),
+            priority: properties.priority.unwrap_or(0).into(),
+            expiration_ms,
+            deaths: Vec::new(),
         });
         let publication = Publication {
             mandatory: assembly.mandatory,
@@ -100,28 +111,49 @@ impl Model {
             Mode::Confirm { published, .. } => *published += 1,
             Mode::Plain => {}
         }
-        self.carry_out(at, &publication);
+        let is_taken = self.carry_out(at, &publication);
+        if let Mode::Confirm {
+            published, refused, ..
+        } = &mut self.channel(at).mode
+            && !is_taken
+        {
+            refused.insert(*published);
+        }
+        self.step.published.push((at, publication.message));
         Ok(())
     }
 
-    fn carry_out(&mut self, at: At, publication: &Publication) {
-        let place = self.draw_number();
+    /// Whether no queue refused the message.
+    fn carry_out(&mut self, at: At, publication: &Publication) -> bool {
         let message = &publication.message;
-        for queue in self.queues.values_mut() {
-            if publication.queues.contains(&queue.number) {
-                queue.ready.push(Entry {
-                    place,
-                    message: message.clone(),
-                    redelivered: false,
-                });
-                self.step.committed.push((queue.number, place));
-            }
+        let mut is_taken = true;
+        for number in &publication.queues {
+            self.remember(message, *number);
+            let arrival = Arrival {
+                message,
+                source: 0,
+                lineage: &[],
+            };
+            is_taken &= self.enqueue(*number, &arrival);
         }
+        self.answer_requests(&publication.replies, message);
+        let unroutable = publication.queues.is_empty() && publication.replies.is_empty();
+        if unroutable && publication.mandatory {
+            self.step.answers.push_back(Answer::Returned {
+                channel: at.1,
+                message: message.clone(),
+            });
+        }
+        is_taken
+    }
+
+    /// Messages to reply consumers, by their numbers.
+    pub(super) fn answer_requests(&mut self, consumers: &[u64], message: &Shared) {
         for (connection, peer) in self.connections.iter().enumerate() {
             for (number, channel) in &peer.channels {
                 let consumer = channel.reply_consumer.as_ref();
                 if let Some(consumer) = consumer
-                    && publication.replies.contains(&consumer.number)
+                    && consumers.contains(&consumer.number)
                 {
                     self.step.replies.push_back(Reply {
                         at: (connection, *number),
@@ -132,13 +164,6 @@ impl Model {
                 }
             }
         }
-        let unroutable = publication.queues.is_empty() && publication.replies.is_empty();
-        if unroutable && publication.mandatory {
-            self.step.answers.push_back(Answer::Returned {
-                channel: at.1,
-                message: message.clone(),
-            });
-        }
     }
 
     fn select(&mut self, at: At, no_wait: bool, confirms: bool) -> Result<(), u16> {
@@ -148,6 +173,8 @@ impl Model {
                 *mode = Mode::Confirm {
                     published: 0,
                     confirmed: 0,
+                    refused: BTreeSet::new(),
+                    holders: BTreeMap::new(),
                 };
             }
             Mode::Plain => {
@@ -178,13 +205,23 @@ impl Model {
         };
         let publications = std::mem::take(publications);
         let settlements = std::mem::take(settlements);
-        for publication in &publications {
-            self.carry_out(at, publication);
-        }
-        for (settlement, unacked) in settlements {
-            self.settle_one(unacked, settlement);
-        }
         self.step.commits = Some(at);
+        let mut is_taken = true;
+        for publication in &publications {
+            is_taken &= self.carry_out(at, publication);
+        }
+        // Where a limit is reached, it would matter when in between the first dead letters are buried.
+        let limited = |queue: &Queue| queue.rules.is_limited();
+        self.is_beyond |= !self.dying.is_empty() && self.queues.values().any(limited);
+        for (settlement, unacked) in settlements {
+            self.settle_one(unacked, settlement, at.1.into());
+        }
+        if !is_taken {
+            return Err(406);
+        }
+        for publication in publications {
+            self.step.published.push((at, publication.message));
+        }
         self.answer(at.1, &tx::CommitOk {});
         Ok(())
     }

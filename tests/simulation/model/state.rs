@@ -1,16 +1,21 @@
 //! What a broker has to remember.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use leveret::wire::amqp::OwnedTable;
+use leveret::wire::amqp::{OwnedTable, Table};
 
 /// A connection and one of its channels.
 pub type At = (usize, u16);
 
 pub type Shared = Rc<Message>;
 
+/// A message's number, and the numbers of durable queues in which it must survive.
+pub type Copies = (u64, Vec<u64>);
+
 pub struct Message {
+    /// Another message has another, also if it is the dead letter of this one.
+    pub id: u64,
     /// Given by the test, see `message.rs`.
     pub number: u64,
     pub exchange: String,
@@ -19,7 +24,25 @@ pub struct Message {
     pub properties: Vec<u8>,
     /// Number of the reply consumer whose address stands in `reply-to`.
     pub reply_consumer: Option<u64>,
-    pub body: Vec<u8>,
+    pub body: Rc<[u8]>,
+    pub persistent: bool,
+    pub priority: u64,
+    pub expiration_ms: Option<u64>,
+    /// Newest first.
+    pub deaths: Vec<Death>,
+}
+
+/// An element of `x-death`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Death {
+    pub queue: String,
+    pub reason: &'static str,
+    pub count: u64,
+    /// In seconds since 1970.
+    pub time: u64,
+    pub exchange: String,
+    pub routing_keys: Vec<String>,
+    pub original_expiration: Option<String>,
 }
 
 /// A message in a queue.
@@ -27,20 +50,54 @@ pub struct Message {
 pub struct Entry {
     /// Its place: later messages have greater numbers.
     pub place: u64,
+    /// The call in which it came, and from where: messages from different sources that come in the same
+    /// call have no order that could be foretold.
+    pub step: u64,
+    pub source: u64,
+    /// The call in which it was put back last.
+    pub put_back: u64,
     pub message: Shared,
     pub redelivered: bool,
+    pub priority: u64,
+    pub expires_ms: Option<u64>,
+    /// How often it was given back: with a failure, and at all.
+    pub failed: u64,
+    pub acquired: u64,
+    /// When it was put off last, until then.
+    pub until_ms: u64,
+    /// Queues that it died in, as numbers.
+    pub lineage: Vec<u64>,
+}
+
+impl Entry {
+    /// Whether it has to leave the queue first.
+    pub fn precedes(&self, other: &Entry) -> bool {
+        if self.priority != other.priority {
+            return self.priority > other.priority;
+        }
+        let has_order = self.step != other.step || self.source == other.source;
+        has_order && self.place < other.place
+    }
 }
 
 impl std::fmt::Debug for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let again = if self.redelivered { " again" } else { "" };
-        write!(f, "message {}{again}", self.message.number)
+        write!(f, "{:?}{again}", self.message)?;
+        match self.expires_ms {
+            Some(at) => write!(f, " until {at}"),
+            None => Ok(()),
+        }
     }
 }
 
 impl std::fmt::Debug for Message {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "message {}", self.number)
+        write!(f, "message {}", self.number)?;
+        for death in &self.deaths {
+            write!(f, ", {} {} in {}", death.count, death.reason, death.queue)?;
+        }
+        Ok(())
     }
 }
 
@@ -78,6 +135,87 @@ pub struct Queue {
     pub consumers: Vec<Consumer>,
     /// Counts the messages delivered to consumers.
     pub clock: u64,
+    pub rules: Rules,
+    /// Given back, and not ready before a certain time.
+    pub delayed: Vec<(u64, Entry)>,
+    /// When somebody used it last.
+    pub used_ms: u64,
+    /// The sources of what came in a call.
+    pub sources: (u64, BTreeSet<u64>),
+    /// The store's number of it.
+    pub stored_as: Option<u64>,
+}
+
+/// What a queue was told by its arguments.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    pub ttl_ms: Option<u64>,
+    pub lease_ms: Option<u64>,
+    pub dead_letter_exchange: Option<String>,
+    pub dead_letter_key: Option<String>,
+    pub length: Option<u64>,
+    pub bytes: Option<u64>,
+    pub overflow: String,
+    pub max_priority: u64,
+    pub delivery_limit: Option<u64>,
+    /// Kind, shortest and longest delay.
+    pub retry: Option<(String, u64, u64)>,
+    pub counts: bool,
+}
+
+impl Rules {
+    pub fn of(arguments: Table<'_>) -> Rules {
+        let text = |name: &str| {
+            let value = arguments.get(name)?;
+            Some(value.as_str()?.to_owned())
+        };
+        let number = |name: &str| Some(arguments.get(name)?.as_integer()? as u64);
+        let is_quorum = text("x-queue-type").as_deref() == Some("quorum");
+        let kind = text("x-delayed-retry-type").filter(|kind| kind != "disabled");
+        let least = number("x-delayed-retry-min").unwrap_or(1000);
+        let most = number("x-delayed-retry-max").unwrap_or(u64::MAX);
+        let limit = arguments.get("x-delivery-limit");
+        let limit = limit.and_then(|value| value.as_integer());
+        // -1 is none.
+        let limit = match limit {
+            None => is_quorum.then_some(20),
+            Some(limit) => u64::try_from(limit).ok(),
+        };
+        Rules {
+            ttl_ms: number("x-message-ttl"),
+            lease_ms: number("x-expires"),
+            dead_letter_exchange: text("x-dead-letter-exchange"),
+            dead_letter_key: text("x-dead-letter-routing-key"),
+            length: number("x-max-length"),
+            bytes: number("x-max-length-bytes"),
+            overflow: text("x-overflow").unwrap_or_else(|| "drop-head".to_owned()),
+            max_priority: number("x-max-priority").unwrap_or(if is_quorum { 31 } else { 0 }),
+            delivery_limit: limit,
+            counts: is_quorum || limit.is_some() || kind.is_some(),
+            retry: kind.map(|kind| (kind, least, most)),
+        }
+    }
+
+    pub fn is_limited(&self) -> bool {
+        self.length.is_some() || self.bytes.is_some()
+    }
+}
+
+impl Queue {
+    /// Whether it would hold too much with one message of this size more.
+    pub fn is_over_with(&self, more: u64, size: usize) -> bool {
+        let bytes: usize = self.ready.iter().map(|it| it.message.body.len()).sum();
+        let (length, bytes) = (self.ready.len() as u64 + more, (bytes + size) as u64);
+        self.rules.length.is_some_and(|max| length > max)
+            || self.rules.bytes.is_some_and(|max| bytes > max)
+    }
+
+    /// Those that may leave the queue next; more than one if their order is not known.
+    pub fn heads(&self) -> Vec<&Entry> {
+        let ready = self.ready.iter();
+        let first = ready.filter(|it| !self.ready.iter().any(|other| other.precedes(it)));
+        first.collect()
+    }
 }
 
 pub struct Consumer {
@@ -187,6 +325,10 @@ pub enum Mode {
     Confirm {
         published: u64,
         confirmed: u64,
+        /// To be nacked.
+        refused: BTreeSet<u64>,
+        /// Numbers of queues that hold what was published as this.
+        holders: BTreeMap<u64, Copies>,
     },
     Transaction {
         publications: Vec<Publication>,
@@ -207,7 +349,10 @@ pub struct Publication {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settlement {
     Acked,
-    Requeued,
+    /// Given back, its consumer did not try.
+    Returned,
+    /// Given back, its consumer failed.
+    Failed,
     Rejected,
 }
 

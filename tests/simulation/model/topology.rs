@@ -66,10 +66,13 @@ impl Model {
             }
             match self.queues.get(&name) {
                 Some(queue) => check_same_queue(queue, at.0, declare)?,
+                // Queues of this type survive.
+                None if is_quorum(declare.arguments) && !declare.durable => return Err(406),
                 None => self.add_queue(at.0, &name, declare),
             }
             name
         };
+        self.renew_lease(&name);
         let queue = &self.queues[&name];
         let ok = queue::DeclareOk {
             queue: name.as_bytes(),
@@ -91,6 +94,11 @@ impl Model {
             ready: Vec::new(),
             consumers: Vec::new(),
             clock: 0,
+            rules: Rules::of(declare.arguments),
+            delayed: Vec::new(),
+            used_ms: self.now_ms,
+            sources: (0, BTreeSet::new()),
+            stored_as: None,
         };
         self.queues.insert(name.to_owned(), queue);
     }
@@ -366,6 +374,11 @@ fn check_same_queue(
         true => Ok(()),
         false => Err(406),
     }
+}
+
+fn is_quorum(arguments: Table<'_>) -> bool {
+    let kind = arguments.get("x-queue-type");
+    kind.is_some_and(|kind| kind.as_str() == Some("quorum"))
 }
 
 /// RabbitMQ: neither queue nor key given means the name of the queue declared last for both.

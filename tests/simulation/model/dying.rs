@@ -1,0 +1,252 @@
+//! Dead letters: who dies, what is written on it, where it goes (RabbitMQ: dead letter exchanges).
+
+use leveret::wire::amqp::{ArrayBuilder, Properties, Table, TableBuilder, Value};
+
+use super::connection::text;
+use super::keeping::Arrival;
+use super::*;
+
+/// A message that left its queue for a reason.
+pub(super) struct Corpse {
+    entry: Entry,
+    /// Name and number of the queue.
+    origin: (String, u64),
+    exchange: String,
+    routing_key: Option<String>,
+    reason: &'static str,
+    source: u64,
+}
+
+impl Corpse {
+    pub fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    pub fn origin_number(&self) -> u64 {
+        self.origin.1
+    }
+
+    pub fn is_of(&self, queue: u64) -> bool {
+        self.origin.1 == queue
+    }
+}
+
+impl Model {
+    /// The message leaves the queue with this number for good. `by` tells apart who let it go, since
+    /// only what one lets go is in order.
+    pub(super) fn die(&mut self, number: u64, entry: Entry, reason: &'static str, by: u64) {
+        let Some(name) = self.name_of(number) else {
+            return;
+        };
+        let rules = &self.queues[&name].rules;
+        let Some(exchange) = rules.dead_letter_exchange.clone() else {
+            return;
+        };
+        let source = 1 + number * 1_000_000 + by * 1000 + entry.priority;
+        self.dying.push_back(Corpse {
+            origin: (name, number),
+            exchange,
+            routing_key: rules.dead_letter_key.clone(),
+            reason,
+            source,
+            entry,
+        });
+    }
+
+    /// Publishes the dead letters, and those of messages that die of that. What only the store has must
+    /// be read back first.
+    pub(super) fn bury(&mut self) {
+        let mut buried = 0;
+        while let Some(corpse) = self.dying.pop_front() {
+            if self.is_paged_out(&corpse.entry.message) {
+                return self.dying.push_front(corpse);
+            }
+            self.bury_one(corpse);
+            buried += 1;
+            if buried > BURIALS_MAX {
+                // The broker does that bit by bit.
+                self.is_beyond = true;
+                return;
+            }
+        }
+    }
+
+    fn bury_one(&mut self, corpse: Corpse) {
+        if !self.exchanges.contains_key(&corpse.exchange) {
+            return;
+        }
+        let letter = Shared::new(self.letter_of(&corpse));
+        let properties = Properties::decode(&letter.properties).expect("the model encoded it");
+        let headers = properties.headers.unwrap_or(Table::EMPTY);
+        let mut keys = vec![letter.routing_key.clone()];
+        keys.extend(copies(headers));
+        let route = self.route(&letter.exchange, &keys, Some(headers));
+        let mut lineage = corpse.entry.lineage.clone();
+        lineage.push(corpse.origin.1);
+        for number in route.queues {
+            let name = self.name_of(number).expect("it was found just now");
+            if is_cycle(&letter.deaths, &name) {
+                continue;
+            }
+            self.remember(&letter, number);
+            let arrival = Arrival {
+                message: &letter,
+                source: corpse.source,
+                lineage: &lineage,
+            };
+            self.enqueue(number, &arrival);
+        }
+        self.answer_requests(&route.replies.into_iter().collect::<Vec<_>>(), &letter);
+    }
+
+    fn letter_of(&mut self, corpse: &Corpse) -> Message {
+        let message = &corpse.entry.message;
+        let mut properties =
+            Properties::decode(&message.properties).expect("the model looked at it before");
+        let before = properties.headers.unwrap_or(Table::EMPTY);
+        let deaths = self.deaths_of(corpse, before, properties.expiration);
+        let mut headers = TableBuilder::new();
+        for (name, value) in before {
+            let is_written = name == b"x-death"
+                || name.starts_with(b"x-first-death-")
+                || name.starts_with(b"x-last-death-")
+                || (name == b"CC" && corpse.routing_key.is_some());
+            if !is_written {
+                headers.put(name, value);
+            }
+        }
+        write_deaths(&deaths, &mut headers);
+        let (first, last) = (message.first_death(corpse), &deaths[0]);
+        for (prefix, [reason, queue, exchange]) in [
+            ("x-first-death", [&first.0, &first.1, &first.2]),
+            (
+                "x-last-death",
+                [&last.reason.to_owned(), &corpse.origin.0, &message.exchange],
+            ),
+        ] {
+            headers.put(format!("{prefix}-reason"), reason.as_str());
+            headers.put(format!("{prefix}-queue"), queue.as_str());
+            headers.put(format!("{prefix}-exchange"), exchange.as_str());
+        }
+        properties.headers = Some(headers.view());
+        properties.expiration = None;
+        let mut block = Vec::new();
+        properties.encode(&mut block);
+        let routing_key = corpse.routing_key.as_ref().unwrap_or(&message.routing_key);
+        Message {
+            id: self.draw_number(),
+            number: message.number,
+            exchange: corpse.exchange.clone(),
+            routing_key: routing_key.clone(),
+            properties: block,
+            reply_consumer: message.reply_consumer,
+            body: message.body.clone(),
+            persistent: message.persistent,
+            priority: message.priority,
+            expiration_ms: None,
+            deaths,
+        }
+    }
+
+    /// One element for each queue and reason, the newest first.
+    fn deaths_of(
+        &self,
+        corpse: &Corpse,
+        headers: Table<'_>,
+        expiration: Option<&[u8]>,
+    ) -> Vec<Death> {
+        let message = &corpse.entry.message;
+        let mut deaths = message.deaths.clone();
+        let is_same = |it: &Death| it.queue == corpse.origin.0 && it.reason == corpse.reason;
+        let newest = match deaths.iter().position(is_same) {
+            Some(at) => {
+                let mut known = deaths.remove(at);
+                known.count += 1;
+                known
+            }
+            None => {
+                let mut routing_keys = vec![message.routing_key.clone()];
+                routing_keys.extend(copies(headers));
+                Death {
+                    queue: corpse.origin.0.clone(),
+                    reason: corpse.reason,
+                    count: 1,
+                    time: self.now_ms / 1000,
+                    exchange: message.exchange.clone(),
+                    routing_keys,
+                    original_expiration: expiration.map(text),
+                }
+            }
+        };
+        deaths.insert(0, newest);
+        deaths
+    }
+}
+
+impl Message {
+    /// Reason, queue and exchange.
+    fn first_death(&self, corpse: &Corpse) -> (String, String, String) {
+        let properties =
+            Properties::decode(&self.properties).expect("the model looked at it before");
+        let headers = properties.headers.unwrap_or(Table::EMPTY);
+        let known = |name: &str| Some(headers.get(name)?.as_str()?.to_owned());
+        let known = known("x-first-death-reason")
+            .zip(known("x-first-death-queue"))
+            .zip(known("x-first-death-exchange"));
+        match known {
+            Some(((reason, queue), exchange)) => (reason, queue, exchange),
+            None => (
+                corpse.reason.to_owned(),
+                corpse.origin.0.clone(),
+                self.exchange.clone(),
+            ),
+        }
+    }
+}
+
+/// It would come to a queue where it died before, and nobody rejected it there or since.
+fn is_cycle(deaths: &[Death], target: &str) -> bool {
+    let Some(at) = deaths.iter().position(|death| death.queue == target) else {
+        return false;
+    };
+    deaths[..=at].iter().all(|death| death.reason != "rejected")
+}
+
+fn write_deaths(deaths: &[Death], headers: &mut TableBuilder) {
+    let mut array = ArrayBuilder::new();
+    for death in deaths {
+        let mut keys = ArrayBuilder::new();
+        for key in &death.routing_keys {
+            keys.push(key.as_str());
+        }
+        let mut table = TableBuilder::new();
+        table
+            .put("count", death.count as i64)
+            .put("reason", death.reason)
+            .put("queue", death.queue.as_str())
+            .put("time", Value::Timestamp(death.time))
+            .put("exchange", death.exchange.as_str())
+            .put_array("routing-keys", &keys);
+        if let Some(expiration) = &death.original_expiration {
+            table.put("original-expiration", expiration.as_str());
+        }
+        array.push_table(&table);
+    }
+    headers.put_array("x-death", &array);
+}
+
+/// Further routing keys that a consumer sees.
+fn copies(headers: Table<'_>) -> Vec<String> {
+    match headers.get("CC") {
+        Some(Value::Array(keys)) => {
+            let keys = keys
+                .iter()
+                .filter_map(|key| key.as_str().map(str::to_owned));
+            keys.collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// More dead letters in one call than the broker promises to bury in one.
+const BURIALS_MAX: usize = 500;

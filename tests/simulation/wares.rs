@@ -1,0 +1,102 @@
+//! What queues are told in a run: arguments for each name, the same whoever declares it.
+
+use leveret::wire::amqp::{OwnedTable, TableBuilder};
+
+use crate::commands::{EXCHANGES, QUEUES};
+use crate::random::Random;
+
+pub struct Wares {
+    /// For each of [`QUEUES`], then for those whose name the broker makes up.
+    arguments: Vec<OwnedTable>,
+    /// How many of a hundred messages have an expiration, and a priority.
+    pub expirations: usize,
+    pub priorities: usize,
+}
+
+impl Wares {
+    pub fn new(random: &mut Random) -> Self {
+        let share = *random.pick(&[0, 20, 60, 90]);
+        let names = QUEUES.iter().copied().chain([""]);
+        let arguments = names.map(|name| {
+            // Such a queue must be durable, and nobody's own; its priorities are what they are.
+            let is_quorum = matches!(name, "q0" | "q1") && share > 0 && random.percent(20);
+            let mut arguments = match random.percent(share) {
+                true => some_arguments(random, is_quorum),
+                false => TableBuilder::new(),
+            };
+            if is_quorum {
+                arguments.put("x-queue-type", "quorum");
+                arguments.put("x-dead-letter-strategy", "at-most-once");
+            }
+            arguments.finish()
+        });
+        Wares {
+            arguments: arguments.collect(),
+            expirations: if share > 0 { random.between(0, 40) } else { 0 },
+            priorities: random.between(0, 60),
+        }
+    }
+
+    pub fn arguments(&self, queue: &str) -> &OwnedTable {
+        let at = QUEUES.iter().position(|name| *name == queue);
+        &self.arguments[at.unwrap_or(QUEUES.len())]
+    }
+}
+
+fn some_arguments(random: &mut Random, is_quorum: bool) -> TableBuilder {
+    let mut arguments = TableBuilder::new();
+    if random.percent(40) {
+        arguments.put(
+            "x-message-ttl",
+            *random.pick(&[0, 1, 20, 50, 200, 1000, 3000]),
+        );
+    }
+    if random.percent(10) {
+        arguments.put("x-expires", *random.pick(&[1, 30, 100, 500, 2000]));
+    }
+    if random.percent(80) {
+        let (exchange, ..) = *random.pick(&EXCHANGES);
+        let exchange = *random.pick(&["", "", "amq.fanout", exchange, exchange, "missing"]);
+        arguments.put("x-dead-letter-exchange", exchange);
+        let by_name = exchange.is_empty() && random.percent(80);
+        if by_name || random.percent(40) {
+            let pool = if random.percent(70) {
+                &QUEUES[..]
+            } else {
+                &["a", "b"]
+            };
+            arguments.put("x-dead-letter-routing-key", *random.pick(pool));
+        }
+    }
+    limit(random, &mut arguments);
+    if random.percent(30) && !is_quorum {
+        arguments.put("x-max-priority", *random.pick(&[0, 1, 4, 255]));
+    }
+    if random.percent(30) {
+        arguments.put("x-delivery-limit", *random.pick(&[0, 1, 1, 2, -1]));
+    }
+    if random.percent(20) {
+        let kind = *random.pick(&["all", "failed", "returned", "disabled"]);
+        arguments.put("x-delayed-retry-type", kind);
+        arguments.put("x-delayed-retry-min", *random.pick(&[0, 1, 15, 100]));
+        if random.percent(60) {
+            arguments.put("x-delayed-retry-max", *random.pick(&[20, 150]));
+        }
+    }
+    arguments
+}
+
+fn limit(random: &mut Random, arguments: &mut TableBuilder) {
+    if random.percent(30) {
+        arguments.put("x-max-length", *random.pick(&[0, 1, 2, 5, 20]));
+    }
+    if random.percent(15) {
+        arguments.put("x-max-length-bytes", *random.pick(&[0, 100, 1000, 20_000]));
+    }
+    match random.below(10) {
+        0 | 1 => drop(arguments.put("x-overflow", "reject-publish")),
+        2 | 3 => drop(arguments.put("x-overflow", "reject-publish-dlx")),
+        4 => drop(arguments.put("x-overflow", "drop-head")),
+        _ => {}
+    }
+}
