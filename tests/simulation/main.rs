@@ -52,6 +52,7 @@ mod commands;
 mod event;
 mod message;
 mod model;
+mod order;
 mod random;
 mod socket;
 mod store;

@@ -22,6 +22,8 @@ pub struct Temper {
     pub leap_ms: usize,
     /// Percentage of turns in which publishers are blocked from outside, or no longer.
     pub outside_alarms: usize,
+    /// Percentage of turns in which a policy is set or cleared.
+    pub policies: usize,
     pub wakings_per_turn: usize,
     pub body_max: usize,
     pub flood: usize,
@@ -48,6 +50,7 @@ impl Temper {
             leaps: *random.pick(&[0, 2, 10]),
             leap_ms: *random.pick(&[500, 3000, 30_000, 90_000]),
             outside_alarms: *random.pick(&[0, 0, 2, 30]),
+            policies: *random.pick(&[0, 0, 0, 2, 10]),
             wakings_per_turn: *random.pick(&[1, 2, 100]),
             body_max: *random.pick(&[1000, 6000, 40_000, 300_000]),
             flood: *random.pick(&[8, 8, 8, 60]),

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use leveret::broker::DEFAULT_VIRTUAL_HOST;
 use leveret::config::Config;
 use leveret::protocol::{Hub, Machine, Now, Peer, SocketKey};
 use leveret::wire::amqp::frame::{self, Frame};
@@ -14,6 +15,7 @@ use leveret::wire::amqp::{Method, exchange, queue};
 use crate::client::Client;
 use crate::event::{self, Event, describe};
 use crate::model::{Model, Restart, State};
+use crate::order::Order;
 use crate::random::Random;
 use crate::socket::{Pace, Phase, Socket};
 use crate::store::SlowStore;
@@ -39,6 +41,8 @@ pub struct World {
     memory_alarm: bool,
     /// Somebody outside blocks publishers.
     outside_alarm: bool,
+    /// A policy that is set, or cleared, before the turn ends.
+    order: Option<Order>,
     /// Longest step of the clock so far.
     step_ms: u64,
     /// Of every byte that the broker said.
@@ -92,6 +96,7 @@ impl World {
             temper,
             memory_alarm: false,
             outside_alarm: false,
+            order: None,
             step_ms: 0,
             hash: 0,
             transcript: with_transcript.then(Vec::new),
@@ -292,6 +297,11 @@ impl World {
                 self.read(number)?;
             }
         }
+        if self.random.percent(self.temper.policies) {
+            let order = Order::some(&mut self.random);
+            self.carry_out(&order)?;
+            self.order = Some(order);
+        }
         self.settle()?;
         self.fire_due()?;
         self.wake()?;
@@ -384,6 +394,19 @@ impl World {
         self.woken.clear();
         self.memory_alarm = false;
         self.block(self.outside_alarm);
+        Ok(())
+    }
+
+    /// Somebody sets a policy, or clears it.
+    fn carry_out(&mut self, order: &Order) -> Check {
+        let core = &mut self.hub.core;
+        let host = core.virtual_host(DEFAULT_VIRTUAL_HOST.as_bytes());
+        order.give(core, host.map_err(|error| error.to_string())?)?;
+        // Whoever asked is answered when it is stored.
+        if core.take_redefined() {
+            core.await_journal();
+        }
+        self.log(|| format!("{order:?}"));
         Ok(())
     }
 
@@ -484,7 +507,11 @@ impl World {
         for (number, relieved) in relieved.into_iter().enumerate() {
             self.model.connections[number].stalled &= !relieved;
         }
+        let order = self.order.take();
         self.observe(None, |model| {
+            if let Some(order) = order {
+                order.tell(model);
+            }
             model.pass_time();
             Ok(())
         })?;

@@ -128,7 +128,6 @@ impl Model {
         };
         let queue = self.queues.get_mut(&name).expect("access was checked");
         let entry = queue.ready.remove(place);
-        let counted = queue.rules.counts;
         let (left, queue) = (queue.ready.len(), queue.number);
         let channel = self.channel(at);
         if !get.no_ack {
@@ -142,7 +141,6 @@ impl Model {
         self.step.answers.push_back(Answer::Got {
             channel: at.1,
             entry,
-            counted,
             left,
         });
         Ok(())
@@ -152,14 +150,13 @@ impl Model {
     fn next_of(&self, at: At, name: &str) -> Option<usize> {
         let queue = &self.queues[name];
         let heads = queue.heads();
-        let counts = queue.rules.counts;
         let outputs = self.step.outputs.iter().filter(|(to, _)| *to == at.0);
         let mut got = outputs
             .flat_map(|(_, events)| events)
             .filter(|event| event.payload.starts_with(&[0, 60, 0, 71]));
         let given = got.find_map(|event| {
             let mut heads = heads.iter();
-            heads.find(|head| self.is_content_of(head, counts, event))
+            heads.find(|head| self.is_content_of(head, event))
         });
         let place = given.or(heads.first())?.place;
         queue.ready.iter().position(|entry| entry.place == place)

@@ -118,7 +118,7 @@ impl Model {
             let Some(Method::BasicDeliver(deliver)) = delivery_of(event) else {
                 return None;
             };
-            let is_same = self.is_content_of(entry, false, event);
+            let is_same = self.is_content_of(entry, event);
             if deliver.redelivered || !is_same || self.step.accounted.contains_key(&(to, index)) {
                 return None;
             }

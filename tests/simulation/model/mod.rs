@@ -20,6 +20,7 @@ mod dying;
 mod hashing;
 mod keeping;
 mod outputs;
+mod policies;
 mod publishing;
 mod routing;
 mod state;
@@ -46,6 +47,7 @@ pub struct Model {
     pub exchanges: BTreeMap<String, Exchange>,
     pub queues: BTreeMap<String, Queue>,
     pub bindings: Vec<Binding>,
+    policies: policies::Policies,
     /// Publishers are to be blocked, as of the last settling.
     pub alarm: bool,
     /// In milliseconds since 1970.
@@ -120,8 +122,6 @@ enum Answer {
     Got {
         channel: u16,
         entry: Entry,
-        /// Its queue tells how often it was given back.
-        counted: bool,
         left: usize,
     },
     Returned {
@@ -164,6 +164,7 @@ impl Model {
             exchanges: BTreeMap::from(exchanges),
             queues: BTreeMap::new(),
             bindings: Vec::new(),
+            policies: BTreeMap::new(),
             alarm: false,
             now_ms: 0,
             is_beyond: false,

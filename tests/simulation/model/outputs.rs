@@ -74,19 +74,18 @@ impl Model {
                 Some(Answer::Got {
                     channel,
                     entry,
-                    counted,
                     left,
                 }),
                 Method::BasicGetOk(got),
             ) => {
-                let (entry, counted, left) = (entry.clone(), *counted, *left);
+                let (entry, left) = (entry.clone(), *left);
                 ensure!(*channel == at.1, "wrong channel");
                 self.draw_delivery_tag(at, got.delivery_tag)?;
                 ensure!(
                     got.message_count == left as u32 && got.redelivered == entry.redelivered,
                     "expected {entry:?}, {left} left"
                 );
-                let counts = counts_of(&entry, counted);
+                let counts = counts_of(&entry);
                 return self.match_content(
                     &entry.message,
                     counts,
@@ -148,18 +147,15 @@ impl Model {
         let content = event.content.as_ref().expect("a delivery has one");
         let number = crate::message::number(&content.properties, &content.body);
         let queue = &self.queues[&name];
-        let counted = queue.rules.counts;
         let is_free = |entry: &&Entry| {
             Some(entry.message.number) == number && !self.step.picked.contains(&entry.place)
         };
         let mut same = queue.ready.iter().filter(is_free);
         // A message and its dead letters have the same number.
-        let exactly = same
-            .clone()
-            .find(|entry| self.is_content_of(entry, counted, event));
+        let exactly = same.clone().find(|entry| self.is_content_of(entry, event));
         let entry = exactly.or_else(|| same.next()).cloned();
         let entry = entry.ok_or_else(|| format!("not ready in queue {name}"))?;
-        let counts = counts_of(&entry, counted);
+        let counts = counts_of(&entry);
         self.match_content(&entry.message, counts, names, Some(content))?;
         self.step.picked.insert(entry.place);
         self.step.deliveries.push(Delivered {
@@ -174,12 +170,14 @@ impl Model {
 
     /// A message that a queue did not take is nacked in its turn.
     fn match_refusal(&mut self, at: At, delivery_tag: u64) -> Check {
-        let (_, confirmed, refused, _) = self.owed(at).ok_or("nothing to confirm")?;
+        let (_, confirmed, refused, holders) = self.owed(at).ok_or("nothing to confirm")?;
         ensure!(
             delivery_tag == *confirmed + 1 && refused.remove(&delivery_tag),
             "{confirmed} confirmed, and no queue refused {delivery_tag}"
         );
         *confirmed = delivery_tag;
+        // Nobody was told that the other queues have it.
+        holders.remove(&delivery_tag);
         Ok(())
     }
 
@@ -296,7 +294,7 @@ impl Model {
     }
 
     /// Whether a delivery could be of this entry, as far as its properties and its way tell.
-    pub(super) fn is_content_of(&self, entry: &Entry, counted: bool, event: &Event) -> bool {
+    pub(super) fn is_content_of(&self, entry: &Entry, event: &Event) -> bool {
         let message = &entry.message;
         let (Some(content), Some(method)) = (&event.content, event.method()) else {
             return false;
@@ -313,7 +311,7 @@ impl Model {
         {
             return false;
         }
-        let expected = match counts_of(entry, counted) {
+        let expected = match counts_of(entry) {
             None => message.properties.clone(),
             Some(counts) => with_counts(&message.properties, counts),
         };
@@ -365,9 +363,9 @@ fn describe_answer(answer: Option<&Answer>) -> String {
     }
 }
 
-/// How often a message was given back, where its queue tells.
-fn counts_of(entry: &Entry, counted: bool) -> Option<(u64, u64)> {
-    (counted && entry.acquired > 0).then_some((entry.failed, entry.acquired))
+/// How often a message was given back, where its queue counts.
+fn counts_of(entry: &Entry) -> Option<(u64, u64)> {
+    (entry.acquired > 0).then_some((entry.failed, entry.acquired))
 }
 
 fn with_counts(block: &[u8], (failed, acquired): (u64, u64)) -> Vec<u8> {

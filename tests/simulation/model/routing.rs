@@ -53,7 +53,7 @@ impl Model {
         let bindings = self.bindings.iter().filter(|b| b.source == name).collect();
         let destinations = matching(exchange, bindings, keys, headers.unwrap_or_default());
         if destinations.is_empty() {
-            open.extend(exchange.alternate.clone());
+            open.extend(self.alternate_of(name));
         }
         for destination in destinations {
             match destination {

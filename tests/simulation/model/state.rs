@@ -5,6 +5,8 @@ use std::rc::Rc;
 
 use leveret::wire::amqp::{OwnedTable, Table};
 
+use super::policies::{InForce, stricter};
+
 /// A connection and one of its channels.
 pub type At = (usize, u16);
 
@@ -135,6 +137,7 @@ pub struct Queue {
     pub consumers: Vec<Consumer>,
     /// Counts the messages delivered to consumers.
     pub clock: u64,
+    pub arguments: OwnedTable,
     pub rules: Rules,
     /// Given back, and not ready before a certain time.
     pub delayed: Vec<(u64, Entry)>,
@@ -146,8 +149,8 @@ pub struct Queue {
     pub stored_as: Option<u64>,
 }
 
-/// What a queue was told by its arguments.
-#[derive(Clone, Debug, Default)]
+/// What a queue was told by its arguments and policies.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rules {
     pub ttl_ms: Option<u64>,
     pub lease_ms: Option<u64>,
@@ -164,35 +167,51 @@ pub struct Rules {
 }
 
 impl Rules {
-    pub fn of(arguments: Table<'_>) -> Rules {
+    /// What holds by a queue's arguments and the policies in force: of two limits the stricter, of two
+    /// words the argument's. Only the overflow of a quorum queue is the policy's to say.
+    pub fn of(arguments: Table<'_>, in_force: &InForce) -> Rules {
         let text = |name: &str| {
-            let value = arguments.get(name)?;
+            let value = arguments.get(&format!("x-{name}"))?;
             Some(value.as_str()?.to_owned())
         };
-        let number = |name: &str| Some(arguments.get(name)?.as_integer()? as u64);
-        let is_quorum = text("x-queue-type").as_deref() == Some("quorum");
-        let kind = text("x-delayed-retry-type").filter(|kind| kind != "disabled");
-        let least = number("x-delayed-retry-min").unwrap_or(1000);
-        let most = number("x-delayed-retry-max").unwrap_or(u64::MAX);
-        let limit = arguments.get("x-delivery-limit");
-        let limit = limit.and_then(|value| value.as_integer());
+        let number = |name: &str| {
+            let value = arguments.get(&format!("x-{name}"))?;
+            Some(value.as_integer()? as u64)
+        };
+        let word = |name: &str| text(name).or_else(|| in_force.text(name));
+        let either = |name: &str| number(name).or_else(|| in_force.least(name));
+        let least = |name: &str| {
+            let both = number(name).into_iter().chain(in_force.least(name));
+            both.min()
+        };
+        let is_quorum = text("queue-type").as_deref() == Some("quorum");
+        let kind = word("delayed-retry-type").filter(|kind| kind != "disabled");
+        let retry_least = either("delayed-retry-min").unwrap_or(1000);
+        let retry_most = either("delayed-retry-max").unwrap_or(u64::MAX);
+        let told = arguments.get("x-delivery-limit");
+        let told = told.and_then(|value| value.as_integer());
+        let both = told.into_iter().chain(in_force.strictest("delivery-limit"));
         // -1 is none.
-        let limit = match limit {
+        let limit = match both.reduce(stricter) {
             None => is_quorum.then_some(20),
             Some(limit) => u64::try_from(limit).ok(),
         };
+        let overflow = match is_quorum {
+            true => in_force.text("overflow").or_else(|| text("overflow")),
+            false => word("overflow"),
+        };
         Rules {
-            ttl_ms: number("x-message-ttl"),
-            lease_ms: number("x-expires"),
-            dead_letter_exchange: text("x-dead-letter-exchange"),
-            dead_letter_key: text("x-dead-letter-routing-key"),
-            length: number("x-max-length"),
-            bytes: number("x-max-length-bytes"),
-            overflow: text("x-overflow").unwrap_or_else(|| "drop-head".to_owned()),
-            max_priority: number("x-max-priority").unwrap_or(if is_quorum { 31 } else { 0 }),
+            ttl_ms: least("message-ttl"),
+            lease_ms: least("expires"),
+            dead_letter_exchange: word("dead-letter-exchange"),
+            dead_letter_key: word("dead-letter-routing-key"),
+            length: least("max-length"),
+            bytes: least("max-length-bytes"),
+            overflow: overflow.unwrap_or_else(|| "drop-head".to_owned()),
+            max_priority: number("max-priority").unwrap_or(if is_quorum { 31 } else { 0 }),
             delivery_limit: limit,
             counts: is_quorum || limit.is_some() || kind.is_some(),
-            retry: kind.map(|kind| (kind, least, most)),
+            retry: kind.map(|kind| (kind, retry_least, retry_most)),
         }
     }
 

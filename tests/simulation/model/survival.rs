@@ -171,7 +171,7 @@ impl Model {
     }
 
     /// Everything that the queue has, be it ready or not, by place.
-    fn entries_of<'a>(&'a self, queue: &'a Queue) -> Vec<(u64, &'a Entry)> {
+    pub(super) fn entries_of<'a>(&'a self, queue: &'a Queue) -> Vec<(u64, &'a Entry)> {
         let channels = self.connections.iter().flat_map(|it| it.channels.values());
         let held = channels
             .flat_map(Channel::held)
@@ -198,6 +198,7 @@ impl Model {
         self.exchanges = Model::new(self.limits.clone()).exchanges;
         self.queues.clear();
         self.bindings.clear();
+        self.recover_policies(&recovered.notes, how != Restart::Crash)?;
         let mut names = BTreeMap::new();
         for definition in &recovered.definitions {
             match definition {
@@ -249,7 +250,8 @@ impl Model {
             ready: Vec::new(),
             consumers: Vec::new(),
             clock: 0,
-            rules: Rules::of(stored.arguments.view()),
+            arguments: stored.arguments.clone(),
+            rules: self.rules_for(&text(&stored.name), stored.arguments.view()),
             delayed: Vec::new(),
             used_ms: self.now_ms,
             sources: (0, BTreeSet::new()),

@@ -94,7 +94,8 @@ impl Model {
             ready: Vec::new(),
             consumers: Vec::new(),
             clock: 0,
-            rules: Rules::of(declare.arguments),
+            arguments: OwnedTable::from(declare.arguments),
+            rules: self.rules_for(name, declare.arguments),
             delayed: Vec::new(),
             used_ms: self.now_ms,
             sources: (0, BTreeSet::new()),
@@ -376,7 +377,7 @@ fn check_same_queue(
     }
 }
 
-fn is_quorum(arguments: Table<'_>) -> bool {
+pub(super) fn is_quorum(arguments: Table<'_>) -> bool {
     let kind = arguments.get("x-queue-type");
     kind.is_some_and(|kind| kind.as_str() == Some("quorum"))
 }
