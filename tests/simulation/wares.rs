@@ -72,6 +72,9 @@ fn some_arguments(random: &mut Random, is_quorum: bool) -> TableBuilder {
     if random.percent(30) && !is_quorum {
         arguments.put("x-max-priority", *random.pick(&[0, 1, 4, 255]));
     }
+    if random.percent(15) {
+        arguments.put("x-single-active-consumer", true);
+    }
     if random.percent(30) {
         arguments.put("x-delivery-limit", *random.pick(&[0, 1, 1, 2, -1]));
     }

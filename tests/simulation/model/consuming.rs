@@ -77,7 +77,8 @@ impl Model {
             let prefetch = self.channel(at).consumer_prefetch;
             let queue = self.queues.get_mut(&name).expect("access was checked");
             let taken = queue.consumers.iter().any(|consumer| consumer.exclusive);
-            if taken || (consume.exclusive && !queue.consumers.is_empty()) {
+            let is_single = queue.rules.single_active;
+            if taken || (consume.exclusive && (is_single || !queue.consumers.is_empty())) {
                 return Err(403);
             }
             queue.consumers.push(Consumer {
@@ -88,6 +89,7 @@ impl Model {
                 exclusive: consume.exclusive,
                 priority,
                 prefetch,
+                is_active: !is_single || queue.consumers.is_empty(),
                 served: None,
                 able_since: None,
             });
@@ -249,6 +251,7 @@ impl Model {
             return;
         };
         queue.consumers.retain(|consumer| consumer.number != number);
+        queue.promote();
         if queue.auto_delete && queue.consumers.is_empty() {
             let name = name.clone();
             self.remove_queue(&name);

@@ -5,6 +5,7 @@
 //! - a queue gives its messages away from its front;
 //! - one consumer's messages come in the order of the queue;
 //! - nobody holds more than a prefetch limit allows;
+//! - of a queue with a single active consumer nobody else gets any;
 //! - nobody is passed over: not by one of lower priority, and not twice by one of the same. This
 //!   counts for consumers who could have taken a message at any time since, as far as can be known
 //!   from outside: their outbox was never full.
@@ -91,6 +92,11 @@ impl Model {
         let mut consumers = queue.consumers.iter();
         let consumer = consumers.find(|c| c.number == delivery.consumer);
         let consumer = consumer.expect("the caller found it");
+        ensure!(
+            consumer.is_active,
+            "consumer {} is not the active one",
+            consumer.tag
+        );
         let channels = &mut self.connections[delivery.at.0].channels;
         let channel = channels.get_mut(&delivery.at.1).expect("it was told");
         if !consumer.no_ack {
@@ -222,7 +228,8 @@ impl Model {
     pub(super) fn has_credit(&self, consumer: &Consumer) -> bool {
         let channel = &self.connections[consumer.at.0].channels[&consumer.at.1];
         let has_room = |limit: u16, held: usize| limit == 0 || held < usize::from(limit);
-        has_room(channel.prefetch, channel.held_by_consumers())
+        consumer.is_active
+            && has_room(channel.prefetch, channel.held_by_consumers())
             && (consumer.no_ack || has_room(consumer.prefetch, channel.held_by(consumer.number)))
     }
 }

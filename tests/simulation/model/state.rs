@@ -161,6 +161,7 @@ pub struct Rules {
     pub overflow: String,
     pub max_priority: u64,
     pub delivery_limit: Option<u64>,
+    pub single_active: bool,
     /// Kind, shortest and longest delay.
     pub retry: Option<(String, u64, u64)>,
     pub counts: bool,
@@ -177,6 +178,10 @@ impl Rules {
         let number = |name: &str| {
             let value = arguments.get(&format!("x-{name}"))?;
             Some(value.as_integer()? as u64)
+        };
+        let flag = |name: &str| {
+            let value = arguments.get(&format!("x-{name}"));
+            value.and_then(|value| value.as_bool()) == Some(true)
         };
         let word = |name: &str| text(name).or_else(|| in_force.text(name));
         let either = |name: &str| number(name).or_else(|| in_force.least(name));
@@ -210,6 +215,7 @@ impl Rules {
             overflow: overflow.unwrap_or_else(|| "drop-head".to_owned()),
             max_priority: number("max-priority").unwrap_or(if is_quorum { 31 } else { 0 }),
             delivery_limit: limit,
+            single_active: flag("single-active-consumer"),
             counts: is_quorum || limit.is_some() || kind.is_some(),
             retry: kind.map(|kind| (kind, retry_least, retry_most)),
         }
@@ -229,6 +235,16 @@ impl Queue {
             || self.rules.bytes.is_some_and(|max| bytes > max)
     }
 
+    /// After the single active consumer comes the first of those with the highest priority.
+    pub fn promote(&mut self) {
+        if self.consumers.iter().all(|consumer| !consumer.is_active) {
+            let waiting = self.consumers.iter_mut().rev();
+            if let Some(next) = waiting.max_by_key(|consumer| consumer.priority) {
+                next.is_active = true;
+            }
+        }
+    }
+
     /// Those that may leave the queue next; more than one if their order is not known.
     pub fn heads(&self) -> Vec<&Entry> {
         let ready = self.ready.iter();
@@ -245,6 +261,8 @@ pub struct Consumer {
     pub exclusive: bool,
     pub priority: i64,
     pub prefetch: u16,
+    /// It gets messages. Where only one may, the others wait for that to go.
+    pub is_active: bool,
     /// The queue's clock when it last got a message.
     pub served: Option<u64>,
     /// The queue's clock since which it could have taken a message at any time.
