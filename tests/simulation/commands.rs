@@ -106,6 +106,11 @@ impl Client {
         if let Some(alternate) = alternate {
             arguments.put("alternate-exchange", alternate);
         }
+        match name {
+            "late" => drop(arguments.put("x-delayed-type", "topic")),
+            "later" => drop(arguments.put("x-delayed-type", "fanout")),
+            _ => {}
+        }
         if name == "colours" {
             arguments.put("hash-header", "colour");
         }
@@ -113,7 +118,7 @@ impl Client {
             exchange: name.as_bytes(),
             kind: kind.as_bytes(),
             passive: self.random.percent(10),
-            durable: matches!(name, "direct" | "topic" | "hub" | "internal"),
+            durable: matches!(name, "direct" | "topic" | "hub" | "internal" | "late"),
             auto_delete,
             internal: name == "internal",
             no_wait: self.random.percent(10),
@@ -188,7 +193,9 @@ impl Client {
     }
 
     fn way(&mut self) -> (&'static str, &'static str) {
-        if self.random.percent(50) {
+        if self.random.percent(self.habits.wares.delays / 2) {
+            ("late", *self.random.pick(&KEYS))
+        } else if self.random.percent(50) {
             ("", *self.random.pick(&QUEUES))
         } else {
             (self.exchange(), *self.random.pick(&KEYS))
@@ -258,6 +265,9 @@ impl Client {
         let mut headers = TableBuilder::new();
         for (name, value) in some_headers(&mut self.random) {
             headers.put(name, value);
+        }
+        if self.random.percent(self.habits.wares.delays) {
+            headers.put("x-delay", *self.random.pick(&DELAYS));
         }
         for name in ["CC", "BCC"] {
             match self.random.below(60) {
@@ -674,7 +684,7 @@ fn some_headers(random: &mut Random) -> Vec<(&'static str, Value<'static>)> {
 pub const QUEUES: [&str; 7] = ["q0", "q1", "q2", "q3", "q4", "q5", "x"];
 
 /// Name, type, auto-delete, alternate exchange.
-pub const EXCHANGES: [(&str, &str, bool, Option<&str>); 12] = [
+pub const EXCHANGES: [(&str, &str, bool, Option<&str>); 14] = [
     ("direct", "direct", false, None),
     ("fanout", "fanout", false, None),
     ("topic", "topic", false, None),
@@ -687,7 +697,12 @@ pub const EXCHANGES: [(&str, &str, bool, Option<&str>); 12] = [
     ("hash", "x-consistent-hash", false, None),
     ("colours", "x-consistent-hash", false, Some("fanout")),
     ("modulus", "x-modulus-hash", true, None),
+    ("late", "x-delayed-message", false, None),
+    ("later", "x-delayed-message", true, Some("fanout")),
 ];
+
+/// No message expires after such a time.
+const DELAYS: [i32; 8] = [-5, 0, 3, 15, 30, 250, 900, 2500];
 
 const KEYS: [&str; 8] = ["a", "b", "a.b", "a.b.c", "b.c", "", "q0", ".a."];
 

@@ -11,6 +11,8 @@ pub struct Wares {
     /// How many of a hundred messages have an expiration, and a priority.
     pub expirations: usize,
     pub priorities: usize,
+    /// How many ask to be delayed.
+    pub delays: usize,
 }
 
 impl Wares {
@@ -34,6 +36,7 @@ impl Wares {
             arguments: arguments.collect(),
             expirations: if share > 0 { random.between(0, 40) } else { 0 },
             priorities: random.between(0, 60),
+            delays: *random.pick(&[0, 0, 10, 50]),
         }
     }
 

@@ -14,7 +14,7 @@ use leveret::wire::amqp::{Method, exchange, queue};
 
 use crate::client::Client;
 use crate::event::{self, Event, describe};
-use crate::model::{Model, Restart, State};
+use crate::model::{Model, Queue, Restart, State};
 use crate::order::Order;
 use crate::random::Random;
 use crate::socket::{Pace, Phase, Socket};
@@ -196,7 +196,8 @@ impl World {
         }
         let client = &mut self.sockets[last].client;
         client.send(1, &leveret::wire::amqp::channel::Open::default());
-        for name in self.model.queues.keys() {
+        let clients = |(_, queue): &(&String, &Queue)| queue.delays_for.is_none();
+        for (name, _) in self.model.queues.iter().filter(clients) {
             let queue = name.as_bytes();
             client.send(
                 1,

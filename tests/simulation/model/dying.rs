@@ -15,6 +15,8 @@ pub(super) struct Corpse {
     routing_key: Option<String>,
     reason: &'static str,
     source: u64,
+    /// The call in which it died. Of those from different queues the order is not foretold.
+    step: u64,
 }
 
 impl Corpse {
@@ -38,6 +40,18 @@ impl Model {
         let Some(name) = self.name_of(number) else {
             return;
         };
+        if let Some(exchange) = self.queues[&name].delays_for.clone() {
+            // It is no death, its time has come.
+            return self.dying.push_back(Corpse {
+                origin: (name, number),
+                exchange,
+                routing_key: None,
+                reason,
+                source: 1 + number * 1_000_000 + by * 1000,
+                step: self.steps,
+                entry,
+            });
+        }
         let rules = &self.queues[&name].rules;
         let Some(exchange) = rules.dead_letter_exchange.clone() else {
             return;
@@ -49,6 +63,7 @@ impl Model {
             routing_key: rules.dead_letter_key.clone(),
             reason,
             source,
+            step: self.steps,
             entry,
         });
     }
@@ -56,14 +71,21 @@ impl Model {
     /// Publishes the dead letters, and those of messages that die of that. What only the store has must
     /// be read back first.
     pub(super) fn bury(&mut self) {
-        let mut buried = 0;
+        let mut buried = BTreeSet::new();
+        let mut count = 0;
         while let Some(corpse) = self.dying.pop_front() {
+            let place = (corpse.step, corpse.origin.1);
             if self.is_paged_out(&corpse.entry.message) {
+                // Who waits for it, and who does not?
+                let waiting = self.dying.iter().map(|it| (it.step, it.origin.1));
+                let mut others = waiting.chain(buried);
+                self.is_beyond |= others.any(|(step, of)| step == place.0 && of != place.1);
                 return self.dying.push_front(corpse);
             }
             self.bury_one(corpse);
-            buried += 1;
-            if buried > BURIALS_MAX {
+            buried.insert(place);
+            count += 1;
+            if count > BURIALS_MAX {
                 // The broker does that bit by bit.
                 self.is_beyond = true;
                 return;
@@ -74,6 +96,10 @@ impl Model {
     fn bury_one(&mut self, corpse: Corpse) {
         if !self.exchanges.contains_key(&corpse.exchange) {
             return;
+        }
+        if corpse.entry.message.delay_ms.is_some() {
+            let (entry, source) = (corpse.entry, corpse.source);
+            return self.release(&corpse.exchange, corpse.origin.1, &entry, source);
         }
         let letter = Shared::new(self.letter_of(&corpse));
         let properties = Properties::decode(&letter.properties).expect("the model encoded it");
@@ -97,6 +123,9 @@ impl Model {
             self.enqueue(number, &arrival);
         }
         self.answer_requests(&route.replies.into_iter().collect::<Vec<_>>(), &letter);
+        for number in route.delays {
+            self.delay(number, &letter, corpse.source, &lineage);
+        }
     }
 
     fn letter_of(&mut self, corpse: &Corpse) -> Message {
@@ -144,6 +173,8 @@ impl Model {
             persistent: message.persistent,
             priority: message.priority,
             expiration_ms: None,
+            delay_ms: None,
+            was_delayed: message.was_delayed,
             deaths,
         }
     }
@@ -236,7 +267,7 @@ fn write_deaths(deaths: &[Death], headers: &mut TableBuilder) {
 }
 
 /// Further routing keys that a consumer sees.
-fn copies(headers: Table<'_>) -> Vec<String> {
+pub(super) fn copies(headers: Table<'_>) -> Vec<String> {
     match headers.get("CC") {
         Some(Value::Array(keys)) => {
             let keys = keys

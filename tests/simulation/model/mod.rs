@@ -15,6 +15,7 @@
 mod aging;
 mod connection;
 mod consuming;
+mod delays;
 mod deliveries;
 mod dying;
 mod hashing;

@@ -280,7 +280,7 @@ impl Model {
             expected = with_counts(&expected, counts);
         }
         // The order of headers that the broker writes is its own affair.
-        let is_rewritten = counts.is_some() || !message.deaths.is_empty();
+        let is_rewritten = counts.is_some() || !message.deaths.is_empty() || message.was_delayed;
         let is_same = match is_rewritten {
             true => are_same(&content.properties, &expected),
             false => content.properties == expected,

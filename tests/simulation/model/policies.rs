@@ -61,6 +61,9 @@ impl Model {
 
     /// What holds for a queue with these arguments.
     pub(super) fn rules_for(&self, name: &str, arguments: Table<'_>) -> Rules {
+        if name.starts_with(delays::DELAY_QUEUES) {
+            return Rules::of(arguments, &InForce::default());
+        }
         let is_quorum = topology::is_quorum(arguments);
         let kind = match is_quorum {
             true => "quorum_queues",

@@ -95,12 +95,15 @@ impl Model {
             persistent: properties.delivery_mode == Some(2),
             priority: properties.priority.unwrap_or(0).into(),
             expiration_ms,
+            delay_ms: None,
+            was_delayed: false,
             deaths: Vec::new(),
         });
         let publication = Publication {
             mandatory: assembly.mandatory,
             message,
             queues: route.queues.into_iter().collect(),
+            delays: route.delays.into_iter().collect(),
             replies: route.replies.into_iter().collect(),
         };
         match &mut self.channel(at).mode {
@@ -137,7 +140,12 @@ impl Model {
             is_taken &= self.enqueue(*number, &arrival);
         }
         self.answer_requests(&publication.replies, message);
-        let unroutable = publication.queues.is_empty() && publication.replies.is_empty();
+        for number in &publication.delays {
+            self.delay(*number, message, 0, &[]);
+        }
+        let unroutable = publication.queues.is_empty()
+            && publication.replies.is_empty()
+            && publication.delays.is_empty();
         if unroutable && publication.mandatory {
             self.step.answers.push_back(Answer::Returned {
                 channel: at.1,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use leveret::wire::amqp::{Table, Value};
 
+use super::delays::delay_of;
 use super::hashing::{by_modulus, by_rendezvous, hashed};
 use super::*;
 
@@ -12,6 +13,8 @@ use super::*;
 pub(super) struct Destinations {
     pub queues: BTreeSet<u64>,
     pub replies: BTreeSet<u64>,
+    /// Where it has to wait.
+    pub delays: BTreeSet<u64>,
 }
 
 impl Model {
@@ -49,6 +52,13 @@ impl Model {
             }
             return;
         }
+        if let Some(queue) = self
+            .delay_queue(name)
+            .filter(|_| delay_of(headers).is_some())
+        {
+            found.delays.insert(queue);
+            return;
+        }
         let exchange = &self.exchanges[name];
         let bindings = self.bindings.iter().filter(|b| b.source == name).collect();
         let destinations = matching(exchange, bindings, keys, headers.unwrap_or_default());
@@ -80,7 +90,8 @@ fn matching<'b>(
     keys: &[String],
     headers: Table<'_>,
 ) -> Vec<&'b Destination> {
-    let matches = |binding: &&Binding| match exchange.kind.as_str() {
+    let kind = exchange.inner_kind.as_ref().unwrap_or(&exchange.kind);
+    let matches = |binding: &&Binding| match kind.as_str() {
         "direct" => keys.contains(&binding.routing_key),
         "fanout" => true,
         "topic" => {
@@ -90,7 +101,7 @@ fn matching<'b>(
         _ => headers_match(binding.arguments.view(), headers),
     };
     // Those that pick one pick it by the message's own key.
-    let picked = match exchange.kind.as_str() {
+    let picked = match kind.as_str() {
         "x-modulus-hash" => by_modulus(&bindings, &keys[0]),
         "x-consistent-hash" => {
             let header = exchange.hash_header.as_deref();

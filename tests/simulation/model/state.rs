@@ -30,6 +30,10 @@ pub struct Message {
     pub persistent: bool,
     pub priority: u64,
     pub expiration_ms: Option<u64>,
+    /// It waits at an exchange, for so long; what it has else is as it was before.
+    pub delay_ms: Option<u64>,
+    /// It waited at one.
+    pub was_delayed: bool,
     /// Newest first.
     pub deaths: Vec<Death>,
 }
@@ -116,6 +120,8 @@ pub struct Unacked {
 #[derive(Default)]
 pub struct Exchange {
     pub kind: String,
+    /// Of one that delays, how it routes.
+    pub inner_kind: Option<String>,
     pub durable: bool,
     pub auto_delete: bool,
     pub internal: bool,
@@ -124,11 +130,14 @@ pub struct Exchange {
     pub hash_header: Option<String>,
 }
 
+#[derive(Default)]
 pub struct Queue {
     /// Another queue of the same name has another.
     pub number: u64,
     pub durable: bool,
     pub auto_delete: bool,
+    /// The exchange whose delayed messages it has; clients do not see it.
+    pub delays_for: Option<String>,
     /// The connection that has it for itself.
     pub owner: Option<usize>,
     /// In the order of their places.
@@ -379,6 +388,8 @@ pub struct Publication {
     pub message: Shared,
     /// Numbers of queues.
     pub queues: Vec<u64>,
+    /// Numbers of queues in which it is to wait first.
+    pub delays: Vec<u64>,
     /// Numbers of reply consumers.
     pub replies: Vec<u64>,
 }

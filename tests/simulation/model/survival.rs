@@ -14,6 +14,7 @@ use leveret::store::{Recovered, Redelivered};
 use leveret::wire::amqp::{Properties, Table};
 
 use super::connection::text;
+use super::delays::{DELAY_QUEUES, is_waiting};
 use super::dying::Corpse;
 use super::*;
 use crate::{Check, ensure};
@@ -40,8 +41,9 @@ pub struct Stored {
     safe: BTreeSet<u64>,
 }
 
-/// A message's number, and queue, reason and count of its deaths: no two have the same.
-type Identity = (u64, Vec<(String, String, i64)>);
+/// A message's number, queue, reason and count of its deaths, and whether it waits at an exchange: mostly
+/// no two have the same.
+type Identity = (u64, Vec<(String, String, i64)>, bool);
 
 /// How the broker ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +61,7 @@ impl Stored {
         let Some(number) = crate::message::number(properties, body) else {
             return;
         };
-        let identity = (number, deaths_in(properties));
+        let identity = (number, deaths_in(properties), is_waiting(properties));
         self.ids.insert(identity.clone(), id);
         self.identities.insert(id, identity);
     }
@@ -226,6 +228,7 @@ impl Model {
         let alternate = stored.arguments.view().get("alternate-exchange");
         let exchange = Exchange {
             kind: text(&stored.kind),
+            inner_kind: delays::inner_kind(&text(&stored.kind), stored.arguments.view()),
             durable: true,
             auto_delete: stored.auto_delete,
             internal: stored.internal,
@@ -241,23 +244,25 @@ impl Model {
 
     fn recover_queue(&mut self, stored: &StoredQueue) {
         let number = self.draw_number();
+        let name = text(&stored.name);
         self.stored.queues.insert(number, stored.id.0);
         let queue = Queue {
             number,
             durable: true,
             auto_delete: stored.auto_delete,
+            delays_for: name.strip_prefix(DELAY_QUEUES).map(str::to_owned),
             owner: None,
             ready: Vec::new(),
             consumers: Vec::new(),
             clock: 0,
             arguments: stored.arguments.clone(),
-            rules: self.rules_for(&text(&stored.name), stored.arguments.view()),
+            rules: self.rules_for(&name, stored.arguments.view()),
             delayed: Vec::new(),
             used_ms: self.now_ms,
             sources: (0, BTreeSet::new()),
             stored_as: Some(stored.id.0),
         };
-        self.queues.insert(text(&stored.name), queue);
+        self.queues.insert(name, queue);
     }
 
     fn recover_messages(&mut self, recovered: &Recovered, names: &BTreeMap<u64, String>) -> Check {
@@ -446,7 +451,7 @@ fn is_predeclared(name: &str) -> bool {
 fn identity_of(message: &Message) -> Identity {
     let deaths = message.deaths.iter();
     let deaths = deaths.map(|it| (it.queue.clone(), it.reason.to_owned(), it.count as i64));
-    (message.number, deaths.collect())
+    (message.number, deaths.collect(), message.delay_ms.is_some())
 }
 
 fn deaths_in(block: &[u8]) -> Vec<(String, String, i64)> {

@@ -90,6 +90,7 @@ impl Model {
             number,
             durable: declare.durable && !declare.exclusive,
             auto_delete: declare.auto_delete,
+            delays_for: None,
             owner: declare.exclusive.then_some(connection),
             ready: Vec::new(),
             consumers: Vec::new(),
@@ -211,6 +212,7 @@ impl Model {
             None if name.starts_with("amq.") => return Err(403),
             None => {
                 let exchange = Exchange {
+                    inner_kind: delays::inner_kind(&kind, declare.arguments),
                     kind,
                     durable: declare.durable,
                     auto_delete: declare.auto_delete,
@@ -221,7 +223,8 @@ impl Model {
                         _ => None,
                     },
                 };
-                self.exchanges.insert(name, exchange);
+                self.exchanges.insert(name.clone(), exchange);
+                self.add_delay_queue(&name);
             }
         }
         self.reply(at, declare.no_wait, Ok(()), &exchange::DeclareOk {})
@@ -245,6 +248,8 @@ impl Model {
         if self.exchanges.remove(name).is_some() {
             self.bindings.retain(|binding| binding.source != name);
             self.unbind_destination(&Destination::Exchange(name.to_owned()));
+            self.queues
+                .retain(|_, queue| queue.delays_for.as_deref() != Some(name));
         }
     }
 
@@ -390,7 +395,8 @@ fn implied_key(name: &str, given: &[u8], routing_key: &[u8]) -> String {
     }
 }
 
-const KINDS: [&str; 6] = [
+const KINDS: [&str; 7] = [
+    "x-delayed-message",
     "direct",
     "fanout",
     "topic",
