@@ -9,6 +9,7 @@ use leveret::wire::amqp::{
 use crate::client::{Channel, Client, Mode};
 use crate::message;
 use crate::random::Random;
+use crate::wares::TIMEOUTS;
 
 /// How often a client does what, in the order of [`Client::command`].
 pub const PUBLISHER: [usize; 16] = [3, 2, 3, 60, 2, 2, 2, 1, 4, 1, 1, 1, 1, 1, 1, 2];
@@ -344,6 +345,9 @@ impl Client {
         let mut arguments = TableBuilder::new();
         if self.random.percent(25) {
             arguments.put("x-priority", *self.random.pick(&[-1, 1, 5]));
+        }
+        if self.random.percent(self.habits.wares.timeouts) {
+            arguments.put("x-consumer-timeout", *self.random.pick(&TIMEOUTS));
         }
         let no_wait = !tag.is_empty() && self.random.percent(10);
         match tag {

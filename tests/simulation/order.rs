@@ -8,6 +8,7 @@ use crate::Check;
 use crate::commands::{EXCHANGES, QUEUES};
 use crate::model::Model;
 use crate::random::Random;
+use crate::wares::TIMEOUTS;
 
 #[derive(Debug)]
 pub struct Order {
@@ -94,6 +95,9 @@ fn some_definition(random: &mut Random, kind: PolicyKind) -> TableBuilder {
     if random.percent(50) {
         let (exchange, ..) = *random.pick(&EXCHANGES);
         definition.put("dead-letter-exchange", *random.pick(&["", exchange]));
+    }
+    if random.percent(10) {
+        definition.put("consumer-timeout", *random.pick(&TIMEOUTS));
     }
     if random.percent(50) {
         definition.put("dead-letter-routing-key", *random.pick(&QUEUES));

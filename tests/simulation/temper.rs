@@ -81,6 +81,7 @@ pub fn limits(random: &mut Random) -> Limits {
         messages_bytes_max: *random.pick(&[200 << 10, 600 << 10, 2 << 20, 1 << 30, 1 << 30]),
         messages_bytes_budget: *random.pick(&[0, 20 << 10, 200 << 10, 32 << 20]),
         message_size_max_bytes: *random.pick(&[3000, 25_000, 128 << 20, 128 << 20]),
+        consumer_timeout_ms: *random.pick(&[None, None, None, None, None, None, Some(400)]),
         ..Limits::default()
     }
 }

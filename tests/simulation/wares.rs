@@ -11,7 +11,9 @@ pub struct Wares {
     /// How many of a hundred messages have an expiration, and a priority.
     pub expirations: usize,
     pub priorities: usize,
-    /// How many ask to be delayed.
+    /// How many consumers say for how long they may hold what they get.
+    pub timeouts: usize,
+    /// How many messages ask to be delayed.
     pub delays: usize,
 }
 
@@ -36,6 +38,7 @@ impl Wares {
             arguments: arguments.collect(),
             expirations: if share > 0 { random.between(0, 40) } else { 0 },
             priorities: random.between(0, 60),
+            timeouts: *random.pick(&[0, 0, 0, 20]),
             delays: *random.pick(&[0, 0, 10, 50]),
         }
     }
@@ -75,6 +78,9 @@ fn some_arguments(random: &mut Random, is_quorum: bool) -> TableBuilder {
     if random.percent(30) && !is_quorum {
         arguments.put("x-max-priority", *random.pick(&[0, 1, 4, 255]));
     }
+    if random.percent(12) {
+        arguments.put("x-consumer-timeout", *random.pick(&TIMEOUTS));
+    }
     if random.percent(15) {
         arguments.put("x-single-active-consumer", true);
     }
@@ -91,6 +97,9 @@ fn some_arguments(random: &mut Random, is_quorum: bool) -> TableBuilder {
     }
     arguments
 }
+
+/// How long consumers may hold what they got.
+pub const TIMEOUTS: [i32; 5] = [0, 10, 60, 300, 2000];
 
 fn limit(random: &mut Random, arguments: &mut TableBuilder) {
     if random.percent(30) {

@@ -555,6 +555,8 @@ impl World {
             if deadline.is_some_and(|due| due <= now.monotonic_ms) && !socket.machine.wants_close()
             {
                 let overdue = !socket.machine.wants_read(&self.hub);
+                // Who is not read from may have settled everything, for all the broker knows.
+                let is_held = overdue && !self.hub.outboxes.is_overdue(socket.key);
                 socket.machine.on_timeout(&mut self.hub, now);
                 let hung_up = socket.machine.wants_close();
                 self.log(|| {
@@ -563,10 +565,19 @@ impl World {
                         if hung_up { ", hung up" } else { "" }
                     )
                 });
-                self.observe(Some(number), |model| match hung_up {
-                    true => model.timed_out(number, now.monotonic_ms, overdue),
-                    false => Ok(()),
+                self.observe(Some(number), |model| {
+                    if !is_held {
+                        model.time_out_deliveries(number);
+                    }
+                    match hung_up {
+                        true => model.timed_out(number, now.monotonic_ms, overdue),
+                        false => Ok(()),
+                    }
                 })?;
+            }
+            let socket = &self.sockets[number];
+            if socket.machine.wants_read(&self.hub) {
+                self.model.check_held(number)?;
             }
             let socket = &self.sockets[number];
             if self.hub.outboxes.is_empty(socket.key) && !socket.is_cut {

@@ -349,7 +349,7 @@ impl Model {
         });
     }
 
-    fn channel_exception(&mut self, at: At, code: u16, method: (u16, u16)) {
+    pub(super) fn channel_exception(&mut self, at: At, code: u16, method: (u16, u16)) {
         self.close_channel(at);
         let mut closing = Channel::new();
         closing.closing = true;

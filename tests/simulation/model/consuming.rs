@@ -74,6 +74,9 @@ impl Model {
             };
             self.check_tag(at, &tag)?;
             self.check_access(at.0, &name)?;
+            let own_timeout_ms = consume.arguments.get("x-consumer-timeout");
+            let own_timeout_ms = own_timeout_ms.and_then(|it| Some(it.as_integer()? as u64));
+            let timeout_ms = self.timeout_of(own_timeout_ms, &self.queues[&name].rules);
             let prefetch = self.channel(at).consumer_prefetch;
             let queue = self.queues.get_mut(&name).expect("access was checked");
             let taken = queue.consumers.iter().any(|consumer| consumer.exclusive);
@@ -89,6 +92,8 @@ impl Model {
                 exclusive: consume.exclusive,
                 priority,
                 prefetch,
+                own_timeout_ms,
+                timeout_ms,
                 is_active: !is_single || queue.consumers.is_empty(),
                 served: None,
                 able_since: None,
@@ -131,13 +136,18 @@ impl Model {
         let queue = self.queues.get_mut(&name).expect("access was checked");
         let entry = queue.ready.remove(place);
         let (left, queue) = (queue.ready.len(), queue.number);
+        let timeout_ms = self.timeout_of(None, &self.queues[&name].rules);
+        let since_ms = self.now_ms;
         let channel = self.channel(at);
         if !get.no_ack {
+            channel.retime((None, queue), timeout_ms);
             channel.unacked.push(Unacked {
                 delivery_tag: channel.last_delivery_tag + 1,
                 entry: entry.clone(),
                 queue,
                 consumer: None,
+                since_ms,
+                timeout_ms,
             });
         }
         self.step.answers.push_back(Answer::Got {
@@ -191,7 +201,7 @@ impl Model {
             .iter()
             .any(|u| u.delivery_tag == delivery_tag);
         let all = multiple && delivery_tag == 0;
-        if !known && !all {
+        if !known && !all && !channel.forgiven.contains(&delivery_tag) {
             return Err(406);
         }
         let meant = |unacked: &Unacked| match multiple {

@@ -105,6 +105,8 @@ impl Model {
                 entry,
                 queue: queue.number,
                 consumer: Some(consumer.number),
+                since_ms: self.now_ms,
+                timeout_ms: consumer.timeout_ms,
             });
             channel.unacked.sort_by_key(|unacked| unacked.delivery_tag);
         }

@@ -26,6 +26,7 @@ mod publishing;
 mod routing;
 mod state;
 mod survival;
+mod timeouts;
 mod topology;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -55,6 +55,7 @@ impl Model {
             let queue = self.queues.get_mut(&name).expect("it has this name");
             queue.rules = rules;
             self.renew_lease(&name);
+            self.retime_consumers(&name);
             self.drop_excess(&name, 996);
         }
     }

@@ -115,6 +115,9 @@ pub struct Unacked {
     pub queue: u64,
     /// Number of the consumer; none for `basic.get`.
     pub consumer: Option<u64>,
+    /// When it was delivered, and how long it may be held, if there is an end to that.
+    pub since_ms: u64,
+    pub timeout_ms: Option<u64>,
 }
 
 #[derive(Default)]
@@ -171,6 +174,7 @@ pub struct Rules {
     pub max_priority: u64,
     pub delivery_limit: Option<u64>,
     pub single_active: bool,
+    pub consumer_timeout_ms: Option<u64>,
     /// Kind, shortest and longest delay.
     pub retry: Option<(String, u64, u64)>,
     pub counts: bool,
@@ -224,6 +228,7 @@ impl Rules {
             overflow: overflow.unwrap_or_else(|| "drop-head".to_owned()),
             max_priority: number("max-priority").unwrap_or(if is_quorum { 31 } else { 0 }),
             delivery_limit: limit,
+            consumer_timeout_ms: least("consumer-timeout"),
             single_active: flag("single-active-consumer"),
             counts: is_quorum || limit.is_some() || kind.is_some(),
             retry: kind.map(|kind| (kind, retry_least, retry_most)),
@@ -270,6 +275,9 @@ pub struct Consumer {
     pub exclusive: bool,
     pub priority: i64,
     pub prefetch: u16,
+    /// By its own arguments, and what holds.
+    pub own_timeout_ms: Option<u64>,
+    pub timeout_ms: Option<u64>,
     /// It gets messages. Where only one may, the others wait for that to go.
     pub is_active: bool,
     /// The queue's clock when it last got a message.
@@ -344,6 +352,8 @@ pub struct Channel {
     /// `basic.qos` without, for consumers to come.
     pub consumer_prefetch: u16,
     pub reply_consumer: Option<ReplyConsumer>,
+    /// Deliveries that were taken back from who held them for too long: to settle them is no error.
+    pub forgiven: BTreeSet<u64>,
 }
 
 pub struct ReplyConsumer {
@@ -416,6 +426,7 @@ impl Channel {
             prefetch: 0,
             consumer_prefetch: 0,
             reply_consumer: None,
+            forgiven: BTreeSet::new(),
         }
     }
 
@@ -428,6 +439,15 @@ impl Channel {
         self.unacked
             .iter()
             .chain(settlements.iter().map(|(_, unacked)| unacked))
+    }
+
+    pub fn held_mut(&mut self) -> impl Iterator<Item = &mut Unacked> {
+        let settlements = match &mut self.mode {
+            Mode::Transaction { settlements, .. } => settlements.as_mut_slice(),
+            _ => &mut [],
+        };
+        let taken = settlements.iter_mut().map(|(_, unacked)| unacked);
+        self.unacked.iter_mut().chain(taken)
     }
 
     /// Deliveries that count against the limit of the channel.
