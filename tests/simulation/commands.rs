@@ -110,6 +110,11 @@ impl Client {
         match name {
             "late" => drop(arguments.put("x-delayed-type", "topic")),
             "later" => drop(arguments.put("x-delayed-type", "fanout")),
+            "once" => drop(
+                arguments
+                    .put("x-message-deduplication", true)
+                    .put("x-cache-size", 3),
+            ),
             _ => {}
         }
         if name == "colours" {
@@ -119,7 +124,10 @@ impl Client {
             exchange: name.as_bytes(),
             kind: kind.as_bytes(),
             passive: self.random.percent(10),
-            durable: matches!(name, "direct" | "topic" | "hub" | "internal" | "late"),
+            durable: matches!(
+                name,
+                "direct" | "topic" | "hub" | "internal" | "late" | "once"
+            ),
             auto_delete,
             internal: name == "internal",
             no_wait: self.random.percent(10),
@@ -269,6 +277,9 @@ impl Client {
         }
         if self.random.percent(self.habits.wares.delays) {
             headers.put("x-delay", *self.random.pick(&DELAYS));
+        }
+        if self.random.percent(self.habits.wares.repeats) {
+            headers.put("x-deduplication-header", *self.random.pick(&KEYS));
         }
         for name in ["CC", "BCC"] {
             match self.random.below(60) {
@@ -688,7 +699,7 @@ fn some_headers(random: &mut Random) -> Vec<(&'static str, Value<'static>)> {
 pub const QUEUES: [&str; 7] = ["q0", "q1", "q2", "q3", "q4", "q5", "x"];
 
 /// Name, type, auto-delete, alternate exchange.
-pub const EXCHANGES: [(&str, &str, bool, Option<&str>); 14] = [
+pub const EXCHANGES: [(&str, &str, bool, Option<&str>); 15] = [
     ("direct", "direct", false, None),
     ("fanout", "fanout", false, None),
     ("topic", "topic", false, None),
@@ -701,6 +712,7 @@ pub const EXCHANGES: [(&str, &str, bool, Option<&str>); 14] = [
     ("hash", "x-consistent-hash", false, None),
     ("colours", "x-consistent-hash", false, Some("fanout")),
     ("modulus", "x-modulus-hash", true, None),
+    ("once", "fanout", false, None),
     ("late", "x-delayed-message", false, None),
     ("later", "x-delayed-message", true, Some("fanout")),
 ];

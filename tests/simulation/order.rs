@@ -96,6 +96,10 @@ fn some_definition(random: &mut Random, kind: PolicyKind) -> TableBuilder {
         let (exchange, ..) = *random.pick(&EXCHANGES);
         definition.put("dead-letter-exchange", *random.pick(&["", exchange]));
     }
+    if random.percent(20) {
+        let strategies = ["at-most-once", "at-least-once"];
+        definition.put("dead-letter-strategy", *random.pick(&strategies));
+    }
     if random.percent(10) {
         definition.put("consumer-timeout", *random.pick(&TIMEOUTS));
     }

@@ -13,7 +13,9 @@ pub struct Wares {
     pub priorities: usize,
     /// How many consumers say for how long they may hold what they get.
     pub timeouts: usize,
-    /// How many messages ask to be delayed.
+    /// How many messages have a key by which they may be duplicates.
+    pub repeats: usize,
+    /// How many ask to be delayed.
     pub delays: usize,
 }
 
@@ -30,7 +32,10 @@ impl Wares {
             };
             if is_quorum {
                 arguments.put("x-queue-type", "quorum");
-                arguments.put("x-dead-letter-strategy", "at-most-once");
+                let strategy = *random.pick(&["at-most-once", "at-least-once"]);
+                arguments.put("x-dead-letter-strategy", strategy);
+            } else if random.percent(15) {
+                arguments.put("x-dead-letter-strategy", "at-least-once");
             }
             arguments.finish()
         });
@@ -38,6 +43,7 @@ impl Wares {
             arguments: arguments.collect(),
             expirations: if share > 0 { random.between(0, 40) } else { 0 },
             priorities: random.between(0, 60),
+            repeats: *random.pick(&[0, 20, 80]),
             timeouts: *random.pick(&[0, 0, 0, 20]),
             delays: *random.pick(&[0, 0, 10, 50]),
         }
@@ -74,6 +80,15 @@ fn some_arguments(random: &mut Random, is_quorum: bool) -> TableBuilder {
             arguments.put("x-dead-letter-routing-key", *random.pick(pool));
         }
     }
+    if random.percent(15) {
+        arguments.put(
+            "x-group-key",
+            *random.pick(&["routing-key", "colour", "size"]),
+        );
+    }
+    if random.percent(20) {
+        deduplicate(random, &mut arguments);
+    }
     limit(random, &mut arguments);
     if random.percent(30) && !is_quorum {
         arguments.put("x-max-priority", *random.pick(&[0, 1, 4, 255]));
@@ -100,6 +115,16 @@ fn some_arguments(random: &mut Random, is_quorum: bool) -> TableBuilder {
 
 /// How long consumers may hold what they got.
 pub const TIMEOUTS: [i32; 5] = [0, 10, 60, 300, 2000];
+
+/// Drops duplicates, of which some keys are known for some time.
+pub fn deduplicate(random: &mut Random, arguments: &mut TableBuilder) {
+    arguments
+        .put("x-message-deduplication", true)
+        .put("x-cache-size", *random.pick(&[1, 2, 5, 100]));
+    if random.percent(50) {
+        arguments.put("x-cache-ttl", *random.pick(&[10, 100, 1000]));
+    }
+}
 
 fn limit(random: &mut Random, arguments: &mut TableBuilder) {
     if random.percent(30) {

@@ -220,7 +220,8 @@ impl World {
         }
         client.say_goodbye();
         for _ in 0..GOODBYE_TURNS {
-            if self.sockets[last].phase == Phase::Gone && !self.hub.has_more_work() {
+            let is_over = !self.hub.has_more_work() && !self.model.has_dead_letters();
+            if self.sockets[last].phase == Phase::Gone && is_over {
                 break;
             }
             self.turn()?;

@@ -6,6 +6,7 @@ use crate::{Check, ensure};
 impl Model {
     /// The broker was given the chance to do what is due.
     pub fn pass_time(&mut self) {
+        self.retry_stuck();
         let names: Vec<String> = self.queues.keys().cloned().collect();
         for name in names {
             let ends_ms = self.lease_end(&self.queues[&name]);
@@ -21,6 +22,11 @@ impl Model {
                 self.drop_excess(&name, 997);
             }
         }
+    }
+
+    /// Whether dead letters wait for somebody to take them, or to be read back.
+    pub fn has_dead_letters(&self) -> bool {
+        !self.stuck.is_empty() || !self.dying.is_empty()
     }
 
     /// Everything in the queue that is due up to this time.
@@ -90,7 +96,8 @@ impl Model {
             let all = expiries.chain(delayed).chain(self.lease_end(queue));
             all.min()
         };
-        let Some(due_ms) = self.queues.values().filter_map(of_queue).min() else {
+        let queues = self.queues.values().filter_map(of_queue);
+        let Some(due_ms) = queues.chain(self.stuck_ms).min() else {
             return Ok(());
         };
         ensure!(

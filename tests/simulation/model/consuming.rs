@@ -161,7 +161,7 @@ impl Model {
     /// The index of the queue's next message; where several may be, the one that was given.
     fn next_of(&self, at: At, name: &str) -> Option<usize> {
         let queue = &self.queues[name];
-        let heads = queue.heads();
+        let heads = queue.heads_but(&self.busy_groups(queue));
         let outputs = self.step.outputs.iter().filter(|(to, _)| *to == at.0);
         let mut got = outputs
             .flat_map(|(_, events)| events)

@@ -5,6 +5,7 @@ use leveret::wire::amqp::{Properties, Table, TableBuilder, Value};
 
 use super::dying::copies;
 use super::keeping::Arrival;
+use super::routing::Asks;
 use super::*;
 
 impl Model {
@@ -90,7 +91,10 @@ impl Model {
         });
         let mut keys = vec![released.routing_key.clone()];
         keys.extend(copies(headers.view()));
-        let route = self.route(exchange, &keys, Some(headers.view()));
+        let asks = Asks::But(exchange, released.persistent);
+        let route = self.route(exchange, &keys, Some(headers.view()), asks);
+        self.is_beyond |= route.is_vague;
+        let (mut is_taken, mut is_routed) = (true, !route.replies.is_empty() || route.is_repeat);
         let mut lineage = entry.lineage.clone();
         lineage.push(number);
         for queue in route.queues {
@@ -100,9 +104,13 @@ impl Model {
                 source,
                 lineage: &lineage,
             };
-            self.enqueue(queue, &arrival);
+            is_taken &= self.enqueue(queue, &arrival);
+            is_routed = true;
         }
         self.answer_requests(&route.replies.into_iter().collect::<Vec<_>>(), &released);
+        for name in route.news.iter().filter(|_| is_taken && is_routed) {
+            self.learn_at_exchange(name, &released);
+        }
     }
 }
 

@@ -5,12 +5,13 @@
 //! - a queue gives its messages away from its front;
 //! - one consumer's messages come in the order of the queue;
 //! - nobody holds more than a prefetch limit allows;
+//! - of a group only one message is with anybody;
 //! - of a queue with a single active consumer nobody else gets any;
 //! - nobody is passed over: not by one of lower priority, and not twice by one of the same. This
 //!   counts for consumers who could have taken a message at any time since, as far as can be known
 //!   from outside: their outbox was never full.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::{Check, ensure};
@@ -43,8 +44,16 @@ impl Model {
             .filter(|(_, queue)| !queue.ready.is_empty())
         {
             // Its next message is being read back.
-            let heads = queue.heads();
+            let busy = self.busy_groups(queue);
+            let heads = match queue.rules.group_key {
+                // What group a message is of is known when it is there.
+                Some(_) => queue.ready.iter().collect(),
+                None => queue.heads(),
+            };
             if heads.iter().any(|head| self.is_paged_out(&head.message)) {
+                continue;
+            }
+            if queue.heads_but(&busy).is_empty() {
                 continue;
             }
             let waiting = queue
@@ -128,7 +137,9 @@ impl Model {
     /// The deliveries in the order of the queue, if they are its front and every consumer got its own
     /// in that order.
     fn order_of<'a>(&self, name: &str, deliveries: &'a [Delivered]) -> Check<Vec<&'a Delivered>> {
-        let mut ready: Vec<&Entry> = self.queues[name].ready.iter().collect();
+        let queue = &self.queues[name];
+        let mut busy = self.busy_groups(queue);
+        let mut ready: Vec<&Entry> = queue.ready.iter().collect();
         let mut left: Vec<&Delivered> = deliveries.iter().collect();
         let mut order = Vec::new();
         while !left.is_empty() {
@@ -136,8 +147,10 @@ impl Model {
                 let delivery = left[at];
                 let is_first = left[..at].iter().all(|other| other.at != delivery.at);
                 let place = ready.iter().position(|it| it.place == delivery.place)?;
-                let waits = ready.iter().any(|it| self.goes_first(it, ready[place]));
-                (is_first && !waits).then_some((at, place))
+                let mut free = ready.iter().filter(|it| !queue.is_of(it, &busy));
+                let waits = free.any(|it| self.goes_first(it, ready[place]));
+                let is_barred = queue.is_of(ready[place], &busy);
+                (is_first && !waits && !is_barred).then_some((at, place))
             });
             let Some((at, place)) = next else {
                 let entry = |it: &&Delivered| ready.iter().find(|e| e.place == it.place).copied();
@@ -145,10 +158,29 @@ impl Model {
                 let front = &ready[..ready.len().min(left.len() + 3)];
                 return Err(format!("{due:?} were delivered while {front:?} were first"));
             };
-            order.push(left.remove(at));
+            let delivery = left.remove(at);
+            let mut consumers = queue.consumers.iter();
+            if consumers.any(|it| it.number == delivery.consumer && !it.no_ack) {
+                busy.extend(queue.group_of(ready[place]));
+            }
+            order.push(delivery);
             ready.remove(place);
         }
         Ok(order)
+    }
+
+    /// The groups that wait for a message which somebody has, or which waits for another try.
+    pub(super) fn busy_groups(&self, queue: &Queue) -> BTreeSet<String> {
+        if queue.rules.group_key.is_none() {
+            return BTreeSet::new();
+        }
+        let channels = self.connections.iter().flat_map(|it| it.channels.values());
+        let held = channels.flat_map(Channel::held);
+        let held = held.filter(|unacked| unacked.queue == queue.number);
+        let held = held.map(|unacked| &unacked.entry);
+        let delayed = queue.delayed.iter().map(|(_, entry)| entry);
+        let groups = held.chain(delayed).filter_map(|it| queue.group_of(it));
+        groups.collect()
     }
 
     /// Whether the one had to be delivered before the other. A commit first publishes, and messages can

@@ -4,6 +4,7 @@ use leveret::wire::amqp::{ArrayBuilder, Properties, Table, TableBuilder, Value};
 
 use super::connection::text;
 use super::keeping::Arrival;
+use super::routing::Asks;
 use super::*;
 
 /// A message that left its queue for a reason.
@@ -17,6 +18,8 @@ pub(super) struct Corpse {
     source: u64,
     /// The call in which it died. Of those from different queues the order is not foretold.
     step: u64,
+    /// Who takes it must be found.
+    at_least_once: bool,
 }
 
 impl Corpse {
@@ -49,6 +52,7 @@ impl Model {
                 reason,
                 source: 1 + number * 1_000_000 + by * 1000,
                 step: self.steps,
+                at_least_once: false,
                 entry,
             });
         }
@@ -64,6 +68,7 @@ impl Model {
             reason,
             source,
             step: self.steps,
+            at_least_once: rules.at_least_once,
             entry,
         });
     }
@@ -82,7 +87,12 @@ impl Model {
                 self.is_beyond |= others.any(|(step, of)| step == place.0 && of != place.1);
                 return self.dying.push_front(corpse);
             }
-            self.bury_one(corpse);
+            let is_done = self.bury_one(&corpse) || !corpse.at_least_once;
+            // Where nobody waits for it any more, it ends.
+            if !is_done && self.name_of(corpse.origin.1).is_some() {
+                self.stuck.push(corpse);
+                self.stuck_ms.get_or_insert(self.now_ms + STUCK_RETRY_MS);
+            }
             buried.insert(place);
             count += 1;
             if count > BURIALS_MAX {
@@ -93,22 +103,44 @@ impl Model {
         }
     }
 
-    fn bury_one(&mut self, corpse: Corpse) {
+    /// Nobody took them when they were published last: it is time for another try.
+    pub(super) fn retry_stuck(&mut self) {
+        if self.stuck_ms.is_some_and(|due_ms| due_ms <= self.now_ms) {
+            self.stuck_ms = None;
+            for corpse in std::mem::take(&mut self.stuck) {
+                let source = 1 + corpse.origin.1 * 1_000_000 + 995_000;
+                let step = self.steps;
+                self.dying.push_back(Corpse {
+                    source,
+                    step,
+                    ..corpse
+                });
+            }
+        }
+    }
+
+    /// Whether somebody took it, or nobody ever will.
+    fn bury_one(&mut self, corpse: &Corpse) -> bool {
         if !self.exchanges.contains_key(&corpse.exchange) {
-            return;
+            return false;
         }
         if corpse.entry.message.delay_ms.is_some() {
-            let (entry, source) = (corpse.entry, corpse.source);
-            return self.release(&corpse.exchange, corpse.origin.1, &entry, source);
+            let (entry, source) = (&corpse.entry, corpse.source);
+            self.release(&corpse.exchange, corpse.origin.1, entry, source);
+            return true;
         }
-        let letter = Shared::new(self.letter_of(&corpse));
+        let letter = Shared::new(self.letter_of(corpse));
         let properties = Properties::decode(&letter.properties).expect("the model encoded it");
         let headers = properties.headers.unwrap_or(Table::EMPTY);
         let mut keys = vec![letter.routing_key.clone()];
         keys.extend(copies(headers));
-        let route = self.route(&letter.exchange, &keys, Some(headers));
+        let route = self.route(&letter.exchange, &keys, Some(headers), Asks::None);
         let mut lineage = corpse.entry.lineage.clone();
         lineage.push(corpse.origin.1);
+        if route.queues.is_empty() && route.replies.is_empty() && route.delays.is_empty() {
+            return false;
+        }
+        let (mut targets, mut refusals) = (0, 0);
         for number in route.queues {
             let name = self.name_of(number).expect("it was found just now");
             if is_cycle(&letter.deaths, &name) {
@@ -120,12 +152,14 @@ impl Model {
                 source: corpse.source,
                 lineage: &lineage,
             };
-            self.enqueue(number, &arrival);
+            targets += 1;
+            refusals += usize::from(!self.enqueue(number, &arrival));
         }
         self.answer_requests(&route.replies.into_iter().collect::<Vec<_>>(), &letter);
         for number in route.delays {
             self.delay(number, &letter, corpse.source, &lineage);
         }
+        targets == 0 || refusals < targets
     }
 
     fn letter_of(&mut self, corpse: &Corpse) -> Message {
@@ -279,5 +313,7 @@ pub(super) fn copies(headers: Table<'_>) -> Vec<String> {
     }
 }
 
+/// How long a dead letter that nobody took waits for the next try.
+const STUCK_RETRY_MS: u64 = 1000;
 /// More dead letters in one call than the broker promises to bury in one.
 const BURIALS_MAX: usize = 500;

@@ -42,6 +42,10 @@ impl Model {
             until_ms: 0,
             lineage: arrival.lineage.to_vec(),
         };
+        if self.is_known_in_queue(&name, message) {
+            return true;
+        }
+        let queue = self.queues.get_mut(&name).expect("it has this name");
         let refuses = queue.rules.overflow != "drop-head";
         if refuses && queue.is_over_with(1, message.body.len()) {
             let dies = queue.rules.overflow == "reject-publish-dlx";
@@ -53,17 +57,26 @@ impl Model {
             return false;
         }
         self.is_beyond |= refuses && queue.rules.is_limited() && !has_one_source;
-        let is_empty = queue.ready.is_empty();
-        if is_empty && self.hand_over_at_once(&name, &entry) {
+        let queue = &self.queues[&name];
+        let has_groups = queue.rules.group_key.is_some();
+        let busy = self.busy_groups(queue);
+        let is_empty = queue.heads_but(&busy).is_empty();
+        let is_free = is_empty && !queue.is_of(&entry, &busy);
+        if has_groups && !queue.ready.is_empty() && queue.rules.is_limited() {
+            // Whether those that wait for their group were out of its way decides what is dropped.
+            self.is_beyond = true;
+        }
+        if is_free && self.hand_over_at_once(&name, &entry) {
             return true;
         }
         if entry.expires_ms.is_some_and(|at| at <= now_ms) {
-            self.check_nobody_could_have(&name, is_empty);
+            self.check_nobody_could_have(&name, is_empty && !has_groups);
             self.die(number, entry, "expired", 0);
             return true;
         }
         let queue = self.queues.get_mut(&name).expect("it has this name");
         queue.ready.push(entry);
+        self.learn_in_queue(&name, message, place);
         self.drop_excess(&name, 0);
         true
     }
@@ -99,7 +112,11 @@ impl Model {
             place: entry.place,
         };
         match self.take_delivery(name, &delivered) {
-            Ok(()) => self.step.served.push((name.to_owned(), consumer)),
+            Ok(()) => {
+                let message = entry.message.clone();
+                self.learn_in_queue(name, &message, entry.place);
+                self.step.served.push((name.to_owned(), consumer));
+            }
             Err(error) => self.fault(format!("queue {name}: {error}")),
         }
         true

@@ -15,6 +15,7 @@
 mod aging;
 mod connection;
 mod consuming;
+mod deduplication;
 mod delays;
 mod deliveries;
 mod dying;
@@ -61,6 +62,9 @@ pub struct Model {
     pub stored: Stored,
     /// Dead letters on their way. While one has to be read back, those behind it wait.
     dying: VecDeque<Corpse>,
+    /// Those that nobody took, and when they are tried again.
+    stuck: Vec<Corpse>,
+    stuck_ms: Option<u64>,
     /// What was found wrong in the middle of a command.
     faults: Vec<String>,
     /// Names that the broker made up: none comes twice.
@@ -172,6 +176,8 @@ impl Model {
             is_beyond: false,
             stored: Stored::default(),
             dying: VecDeque::new(),
+            stuck: Vec::new(),
+            stuck_ms: None,
             faults: Vec::new(),
             generated: BTreeSet::new(),
             next_number: 1,
@@ -273,7 +279,8 @@ impl Model {
         messages.extend(ready.clone().map(|entry| entry.message.id));
         messages.extend(delayed.map(|(_, entry)| entry.message.id));
         messages.extend(held.clone().map(|unacked| unacked.entry.message.id));
-        messages.extend(self.dying.iter().map(|it| it.entry().message.id));
+        let dying = self.dying.iter().chain(&self.stuck);
+        messages.extend(dying.map(|it| it.entry().message.id));
         Inventory {
             connections: open.count(),
             channels: channels.len(),

@@ -6,6 +6,7 @@ use leveret::wire::amqp::{Method, Properties, Table, TableBuilder, Value, confir
 
 use super::consuming::REPLY_TO;
 use super::keeping::Arrival;
+use super::routing::Asks;
 use super::*;
 use crate::Check;
 
@@ -63,7 +64,10 @@ impl Model {
         for name in ["CC", "BCC"] {
             keys.extend(further_keys(headers.unwrap_or_default(), name)?);
         }
-        let route = self.route(&assembly.exchange, &keys, headers);
+        let persistent = properties.delivery_mode == Some(2);
+        let asks = Asks::All(persistent);
+        let route = self.route(&assembly.exchange, &keys, headers, asks);
+        self.is_beyond |= route.is_vague;
 
         let mut public = TableBuilder::new();
         let mut block = block.to_vec();
@@ -92,7 +96,7 @@ impl Model {
             properties: block,
             reply_consumer,
             body: Rc::from(assembly.body.as_slice()),
-            persistent: properties.delivery_mode == Some(2),
+            persistent,
             priority: properties.priority.unwrap_or(0).into(),
             expiration_ms,
             delay_ms: None,
@@ -105,6 +109,8 @@ impl Model {
             queues: route.queues.into_iter().collect(),
             delays: route.delays.into_iter().collect(),
             replies: route.replies.into_iter().collect(),
+            news: route.news,
+            is_repeat: route.is_repeat,
         };
         match &mut self.channel(at).mode {
             Mode::Transaction { publications, .. } => {
@@ -129,6 +135,9 @@ impl Model {
     /// Whether no queue refused the message.
     fn carry_out(&mut self, at: At, publication: &Publication) -> bool {
         let message = &publication.message;
+        if self.came_before(publication) {
+            return true;
+        }
         let mut is_taken = true;
         for number in &publication.queues {
             self.remember(message, *number);
@@ -145,14 +154,32 @@ impl Model {
         }
         let unroutable = publication.queues.is_empty()
             && publication.replies.is_empty()
-            && publication.delays.is_empty();
+            && publication.delays.is_empty()
+            && !publication.is_repeat;
         if unroutable && publication.mandatory {
             self.step.answers.push_back(Answer::Returned {
                 channel: at.1,
                 message: message.clone(),
             });
         }
+        for name in publication.news.iter().filter(|_| is_taken && !unroutable) {
+            self.learn_at_exchange(name, message);
+        }
         is_taken
+    }
+
+    /// Whether the exchange that it was published to has routed another with the same key since the
+    /// message was looked at.
+    fn came_before(&mut self, publication: &Publication) -> bool {
+        let message = &publication.message;
+        let name = &message.exchange;
+        if !publication.news.contains(name) || !self.exchanges.contains_key(name) {
+            return false;
+        }
+        let properties = Properties::decode(&message.properties).expect("it was looked at before");
+        let headers = properties.headers.unwrap_or_default();
+        let known = self.is_known_at_exchange(name, (headers, message.persistent));
+        known == Some(true)
     }
 
     /// Messages to reply consumers, by their numbers.

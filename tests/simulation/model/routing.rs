@@ -15,6 +15,31 @@ pub(super) struct Destinations {
     pub replies: BTreeSet<u64>,
     /// Where it has to wait.
     pub delays: BTreeSet<u64>,
+    /// Exchanges to which it is new, and whether one knew it, or may have known it.
+    pub news: Vec<String>,
+    pub is_repeat: bool,
+    pub is_vague: bool,
+}
+
+/// Which exchanges ask whether the message is a duplicate.
+#[derive(Clone, Copy)]
+pub(super) enum Asks<'a> {
+    /// All of them; whether it is persistent.
+    All(bool),
+    /// All but one, which asked before.
+    But(&'a str, bool),
+    /// None, it is a dead letter.
+    None,
+}
+
+impl Asks<'_> {
+    fn of(self, exchange: &str) -> Option<bool> {
+        match self {
+            Asks::But(other, _) if other == exchange => None,
+            Asks::All(persistent) | Asks::But(_, persistent) => Some(persistent),
+            Asks::None => None,
+        }
+    }
 }
 
 impl Model {
@@ -23,13 +48,14 @@ impl Model {
         exchange: &str,
         keys: &[String],
         headers: Option<Table<'_>>,
+        asks: Asks<'_>,
     ) -> Destinations {
         let mut found = Destinations::default();
         let mut visited = BTreeSet::new();
         let mut open = vec![exchange.to_owned()];
         while let Some(name) = open.pop() {
             if self.exchanges.contains_key(&name) && visited.insert(name.clone()) {
-                self.route_one(&name, keys, headers, &mut found, &mut open);
+                self.route_one(&name, (keys, headers), asks, &mut found, &mut open);
             }
         }
         found
@@ -38,8 +64,8 @@ impl Model {
     fn route_one(
         &self,
         name: &str,
-        keys: &[String],
-        headers: Option<Table<'_>>,
+        (keys, headers): (&[String], Option<Table<'_>>),
+        asks: Asks<'_>,
         found: &mut Destinations,
         open: &mut Vec<String>,
     ) {
@@ -51,6 +77,18 @@ impl Model {
                 }
             }
             return;
+        }
+        if let Some(persistent) = asks.of(name) {
+            let headers = headers.unwrap_or_default();
+            found.is_vague |= self.is_vague_at_exchange(name, headers);
+            match self.is_known_at_exchange(name, (headers, persistent)) {
+                Some(true) => {
+                    found.is_repeat = true;
+                    return;
+                }
+                Some(false) => found.news.push(name.to_owned()),
+                None => {}
+            }
         }
         if let Some(queue) = self
             .delay_queue(name)

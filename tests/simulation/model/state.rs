@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use leveret::wire::amqp::{OwnedTable, Table};
+use leveret::wire::amqp::{OwnedTable, Properties, Table, Value};
 
+use super::deduplication::Window;
 use super::policies::{InForce, stricter};
 
 /// A connection and one of its channels.
@@ -123,12 +124,14 @@ pub struct Unacked {
 #[derive(Default)]
 pub struct Exchange {
     pub kind: String,
+    pub arguments: OwnedTable,
     /// Of one that delays, how it routes.
     pub inner_kind: Option<String>,
     pub durable: bool,
     pub auto_delete: bool,
     pub internal: bool,
     pub alternate: Option<String>,
+    pub window: Option<Window>,
     /// What a consistent hash exchange looks at instead of the routing key.
     pub hash_header: Option<String>,
 }
@@ -155,6 +158,7 @@ pub struct Queue {
     pub delayed: Vec<(u64, Entry)>,
     /// When somebody used it last.
     pub used_ms: u64,
+    pub window: Option<Window>,
     /// The sources of what came in a call.
     pub sources: (u64, BTreeSet<u64>),
     /// The store's number of it.
@@ -168,12 +172,15 @@ pub struct Rules {
     pub lease_ms: Option<u64>,
     pub dead_letter_exchange: Option<String>,
     pub dead_letter_key: Option<String>,
+    pub at_least_once: bool,
     pub length: Option<u64>,
     pub bytes: Option<u64>,
     pub overflow: String,
     pub max_priority: u64,
     pub delivery_limit: Option<u64>,
     pub single_active: bool,
+    /// A header, or `routing-key`.
+    pub group_key: Option<String>,
     pub consumer_timeout_ms: Option<u64>,
     /// Kind, shortest and longest delay.
     pub retry: Option<(String, u64, u64)>,
@@ -214,6 +221,7 @@ impl Rules {
             None => is_quorum.then_some(20),
             Some(limit) => u64::try_from(limit).ok(),
         };
+        let strategy = word("dead-letter-strategy");
         let overflow = match is_quorum {
             true => in_force.text("overflow").or_else(|| text("overflow")),
             false => word("overflow"),
@@ -223,12 +231,14 @@ impl Rules {
             lease_ms: least("expires"),
             dead_letter_exchange: word("dead-letter-exchange"),
             dead_letter_key: word("dead-letter-routing-key"),
+            at_least_once: strategy.map_or(is_quorum, |it| it == "at-least-once"),
             length: least("max-length"),
             bytes: least("max-length-bytes"),
             overflow: overflow.unwrap_or_else(|| "drop-head".to_owned()),
             max_priority: number("max-priority").unwrap_or(if is_quorum { 31 } else { 0 }),
             delivery_limit: limit,
             consumer_timeout_ms: least("consumer-timeout"),
+            group_key: text("group-key"),
             single_active: flag("single-active-consumer"),
             counts: is_quorum || limit.is_some() || kind.is_some(),
             retry: kind.map(|kind| (kind, retry_least, retry_most)),
@@ -261,9 +271,40 @@ impl Queue {
 
     /// Those that may leave the queue next; more than one if their order is not known.
     pub fn heads(&self) -> Vec<&Entry> {
-        let ready = self.ready.iter();
-        let first = ready.filter(|it| !self.ready.iter().any(|other| other.precedes(it)));
-        first.collect()
+        self.heads_but(&BTreeSet::new())
+    }
+
+    /// The same for those that consumers get, if these groups are busy.
+    pub fn heads_but(&self, busy: &BTreeSet<String>) -> Vec<&Entry> {
+        let ready: Vec<&Entry> = match busy.is_empty() {
+            true => self.ready.iter().collect(),
+            false => self
+                .ready
+                .iter()
+                .filter(|it| !self.is_of(it, busy))
+                .collect(),
+        };
+        let is_first = |it: &&&Entry| !ready.iter().any(|other| other.precedes(it));
+        ready.iter().filter(is_first).copied().collect()
+    }
+
+    /// The message's group, if it has one here.
+    pub fn group_of(&self, entry: &Entry) -> Option<String> {
+        let message = &entry.message;
+        let key = self.rules.group_key.as_ref()?;
+        if key == "routing-key" {
+            return Some(message.routing_key.clone());
+        }
+        let properties = Properties::decode(&message.properties).ok()?;
+        match properties.headers?.get(key)? {
+            Value::Void => None,
+            value => Some(format!("{:?} {:?}", value.as_integer(), value.as_str())),
+        }
+    }
+
+    pub fn is_of(&self, entry: &Entry, groups: &BTreeSet<String>) -> bool {
+        let group = self.group_of(entry);
+        group.is_some_and(|group| groups.contains(&group))
     }
 }
 
@@ -402,6 +443,9 @@ pub struct Publication {
     pub delays: Vec<u64>,
     /// Numbers of reply consumers.
     pub replies: Vec<u64>,
+    /// Exchanges to which it is new, and whether one knew it.
+    pub news: Vec<String>,
+    pub is_repeat: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -195,10 +195,13 @@ impl Model {
             connection.state = State::Finished;
         }
         self.dying.clear();
+        self.stuck.clear();
+        self.stuck_ms = None;
         self.stored.commits.clear();
         self.step = Step::default();
-        self.exchanges = Model::new(self.limits.clone()).exchanges;
-        self.queues.clear();
+        let fresh = Model::new(self.limits.clone()).exchanges;
+        let exchanges = std::mem::replace(&mut self.exchanges, fresh);
+        let queues = std::mem::take(&mut self.queues);
         self.bindings.clear();
         self.recover_policies(&recovered.notes, how != Restart::Crash)?;
         let mut names = BTreeMap::new();
@@ -221,13 +224,25 @@ impl Model {
                 other => return Err(format!("{other:?} was recovered")),
             }
         }
+        for (name, exchange) in &mut self.exchanges {
+            let before = exchanges.get(name).and_then(|it| it.window.as_ref());
+            let arguments = exchange.arguments.view();
+            exchange.window = Model::recovered_window(arguments, before);
+        }
+        for (name, queue) in &mut self.queues {
+            let before = queues.get(name).and_then(|it| it.window.as_ref());
+            let arguments = queue.arguments.view();
+            queue.window = Model::recovered_window(arguments, before);
+        }
         self.recover_messages(recovered, &names)
     }
 
     fn recover_exchange(&mut self, stored: &StoredExchange) {
         let alternate = stored.arguments.view().get("alternate-exchange");
         let exchange = Exchange {
+            window: None,
             kind: text(&stored.kind),
+            arguments: stored.arguments.clone(),
             inner_kind: delays::inner_kind(&text(&stored.kind), stored.arguments.view()),
             durable: true,
             auto_delete: stored.auto_delete,
@@ -259,6 +274,7 @@ impl Model {
             rules: self.rules_for(&name, stored.arguments.view()),
             delayed: Vec::new(),
             used_ms: self.now_ms,
+            window: None,
             sources: (0, BTreeSet::new()),
             stored_as: Some(stored.id.0),
         };
@@ -299,6 +315,8 @@ impl Model {
                     until_ms,
                     lineage: Vec::new(),
                 };
+                // It is found out what group waits with it when it is its turn.
+                self.is_beyond |= queue.rules.group_key.is_some() && until_ms > self.now_ms;
                 match until_ms > self.now_ms {
                     true => queue.delayed.push((until_ms, entry)),
                     false => queue.ready.push(entry),
@@ -337,7 +355,7 @@ impl Model {
                 found.insert((identity.0, queue.0));
             }
         }
-        let dying = self.dying.iter();
+        let dying = self.dying.iter().chain(&self.stuck);
         let is_there = |it: &&Corpse| self.name_of(it.origin_number()).is_some();
         let places = |corpse: &Corpse| {
             let mut places = corpse.entry().lineage.clone();
@@ -374,7 +392,8 @@ impl Model {
             let entries = self.entries_of(queue);
             let persistent = entries.iter().filter(|(_, it)| it.message.persistent);
             let mut expected: Vec<_> = persistent.map(|(_, it)| identity_of(&it.message)).collect();
-            let dying = self.dying.iter().filter(|it| it.is_of(queue.number));
+            let dying = self.dying.iter().chain(&self.stuck);
+            let dying = dying.filter(|it| it.is_of(queue.number) && it.entry().message.persistent);
             expected.extend(dying.map(|it| identity_of(&it.entry().message)));
             let own = recovered.queues.iter();
             let own = own.filter(|(id, _)| Some(id.0) == queue.stored_as);

@@ -99,6 +99,7 @@ impl Model {
             rules: self.rules_for(name, declare.arguments),
             delayed: Vec::new(),
             used_ms: self.now_ms,
+            window: deduplication::Window::of(declare.arguments),
             sources: (0, BTreeSet::new()),
             stored_as: None,
         };
@@ -212,6 +213,8 @@ impl Model {
             None if name.starts_with("amq.") => return Err(403),
             None => {
                 let exchange = Exchange {
+                    arguments: OwnedTable::from(declare.arguments),
+                    window: deduplication::Window::of(declare.arguments),
                     inner_kind: delays::inner_kind(&kind, declare.arguments),
                     kind,
                     durable: declare.durable,
