@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 5] = [
     &["wire", "config", "slots"],
     &["broker", "store"],
-    &["protocol"],
+    &["protocol", "management"],
     &["server", "embedded"],
     &[
         "main",

@@ -71,10 +71,12 @@ use foldhash::fast::FixedState;
 use crate::slots::Slots;
 
 pub use ack_clock::OverdueChannel;
-pub use channel::ChannelKey;
+pub use channel::{ChannelKey, ChannelMode};
 pub use connection::ConnectionKey;
 pub use consumer::{ConsumeRequest, ConsumerKey};
-pub use counters::{Counters, QueueCounters};
+pub use counters::{
+    ChannelCounters, Counters, ExchangeCounters, QueueCounters, SIZE_BOUNDS, Sizes,
+};
 pub use deduplication::RecoveredKeys;
 pub use delivery::{Getting, Got, Published};
 pub use error::{Error, Result};

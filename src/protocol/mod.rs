@@ -22,6 +22,9 @@ mod recovery;
 
 use std::collections::VecDeque;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+
 use crate::broker::journal::{Journal, QueueId};
 use crate::broker::message::{MessageId, PageWork, Traits};
 use crate::broker::{Core, Effect, Message, Name, Published, Route};
@@ -49,6 +52,28 @@ pub struct Peer {
     pub local: String,
     /// Whether it is on this machine (for RabbitMQ's `loopback_users`).
     pub loopback: bool,
+    /// `None` without TLS.
+    pub tls: Option<Box<TlsPeer>>,
+}
+
+/// What is known of a peer that came over TLS.
+#[derive(Clone, Debug)]
+pub struct TlsPeer {
+    /// `tlsv1.2` or `tlsv1.3`.
+    pub version: &'static str,
+    /// As registered with IANA: `TLS13_AES_256_GCM_SHA384`.
+    pub cipher_suite: &'static str,
+    /// The one that it has shown, if it has; only good ones are let in.
+    pub certificate: Option<ClientCertificate>,
+}
+
+/// Whom a certificate was given to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// RFC 4514: `CN=client,O=Example`.
+    pub subject: String,
+    /// The user that it stands for (RabbitMQ: `ssl_cert_login_from`); none if it lacks that name.
+    pub user: Option<String>,
 }
 
 impl Peer {
@@ -56,6 +81,11 @@ impl Peer {
     fn host(&self) -> &str {
         let parts = self.address.rsplit_once(':');
         parts.map_or(&*self.address, |(host, _)| host)
+    }
+
+    /// The certificate that it has shown.
+    fn certificate(&self) -> Option<&ClientCertificate> {
+        self.tls.as_ref()?.certificate.as_ref()
     }
 }
 
@@ -394,6 +424,13 @@ impl Machine {
         Machine::Amqp(Box::new(amqp::Connection::new(socket, peer, hub, now)))
     }
 
+    /// It was found out who the peer is, before its first byte.
+    pub fn introduce(&mut self, peer: Peer) {
+        match self {
+            Machine::Amqp(connection) => connection.introduce(peer),
+        }
+    }
+
     /// Takes what is complete from the front of `input`; how many bytes. The rest is to be shown
     /// again, with more behind it.
     pub fn on_bytes(&mut self, input: &[u8], hub: &mut Hub, now: Now) -> usize {
@@ -458,22 +495,9 @@ impl Machine {
     }
 }
 
-/// URL-safe base64 without padding: 22 characters, as RabbitMQ's generated names have.
+/// 22 characters, as RabbitMQ's generated names have.
 fn base64_url(bytes: [u8; 16]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let number = u128::from_be_bytes(bytes);
-    // 22 groups of six bits from the top; the last has but two, and four zeros behind them.
-    (0..22)
-        .map(|group| {
-            let shift = 122 - 6 * group;
-            let bits = if shift >= 0 {
-                number >> shift
-            } else {
-                number << -shift
-            };
-            char::from(ALPHABET[(bits & 63) as usize])
-        })
-        .collect()
+    BASE64.encode(bytes)
 }
 
 /// Bytes of messages that wait for a full store before their publishers do.

@@ -228,6 +228,7 @@ impl World {
             address: format!("client {number}"),
             local: "simulation".to_owned(),
             loopback: true,
+            tls: None,
         };
         let key = self.hub.outboxes.open();
         let machine = Machine::new(key, peer, &self.hub, self.now());

@@ -37,6 +37,11 @@ impl TestBroker {
         self.broker.amqp_address().unwrap()
     }
 
+    /// Where AMQP is served over TLS.
+    pub fn tls_address(&self) -> SocketAddr {
+        self.broker.amqps_address().unwrap()
+    }
+
     /// An open connection with an open channel, number 1.
     pub fn connect(&self) -> RawClient {
         self.log_in(&Login::default())

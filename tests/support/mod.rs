@@ -16,7 +16,7 @@ mod told;
 
 pub use broker::TestBroker;
 pub use calls::{consume_from, publish_to};
-pub use client::{Login, PATIENCE, RawClient, eventually, raw_frame};
+pub use client::{Login, PATIENCE, RawClient, connect_to, eventually, raw_frame};
 pub use message::{Delivery, Returned};
 pub use received::Received;
 pub use told::{Arguments, Died, died, let_pass, ms, table, to_queue};

@@ -370,12 +370,17 @@ const HEADERS_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {
+    use std::net::Shutdown;
+
     use super::*;
 
-    /// A connection whose other side says this, and closes.
+    /// A connection whose other side says this, and no more.
     fn told(answer: &[u8]) -> Connection {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         theirs.write_all(answer).unwrap();
+        theirs.shutdown(Shutdown::Write).unwrap();
+        // Open for what is asked, until the process ends.
+        std::mem::forget(theirs);
         Connection {
             stream: BufReader::new(Stream::Unix(ours)),
             host: "localhost".to_owned(),

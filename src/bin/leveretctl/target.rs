@@ -5,7 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use leveret::broker::access::base64;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use leveret::config::syntax::{self, Content};
 
 use crate::arguments::Arguments;
@@ -61,7 +62,7 @@ impl Target {
         match self {
             Target::Socket(_) => String::new(),
             Target::Tcp { user, password, .. } => {
-                let credentials = base64::encode(format!("{user}:{password}").as_bytes());
+                let credentials = STANDARD.encode(format!("{user}:{password}"));
                 format!("Authorization: Basic {credentials}\r\n")
             }
         }

@@ -1,7 +1,7 @@
 //! Transactions (AMQP 0-9-1 §1.9): publishes and acks of one channel, carried out together. As in
 //! RabbitMQ there is no isolation, and what a broken connection leaves uncommitted is forgotten.
 
-use crate::broker::{Published, Settlement, Unacked};
+use crate::broker::{ChannelMode, Published, Settlement, Unacked};
 use crate::protocol::Hub;
 use crate::wire::amqp::ReplyCode;
 use crate::wire::amqp::method::tx;
@@ -48,7 +48,11 @@ impl Channel {
                     "cannot switch from confirm to tx mode",
                 ));
             }
-            Mode::Plain => self.mode = Mode::Transaction(Transaction::default()),
+            Mode::Plain => {
+                self.mode = Mode::Transaction(Transaction::default());
+                hub.core
+                    .set_channel_mode(self.key, ChannelMode::Transaction);
+            }
             Mode::Transaction(_) => {}
         }
         self.send(hub, &tx::SelectOk {});
@@ -61,9 +65,10 @@ impl Channel {
         for publication in &transaction.publications {
             let message = publication.message();
             let published = hub.publish(&publication.route, &message, &publication.traits);
+            hub.core.count_published(self.key, message.body.len());
             is_refused |= published == Published::Refused;
-            if published == Published::Unroutable && publication.mandatory {
-                self.return_message(&message, hub);
+            if published == Published::Unroutable {
+                self.on_unroutable(publication.mandatory, &message, hub);
             }
         }
         for (settlement, unacked) in &transaction.settlements {

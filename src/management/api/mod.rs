@@ -1,0 +1,14 @@
+//! RabbitMQ's resources under `/api`, a file for each group of paths. Each is asked in turn whether a path
+//! is its own; it answers `None` if not.
+
+mod whoami;
+
+use super::call::Call;
+use super::{Answer, Refusal};
+
+/// Answers a request for `/api` and what is behind it.
+pub fn answer(call: &Call<'_>, path: &[&str]) -> Answer {
+    let groups = [whoami::route];
+    let mut answers = groups.iter().filter_map(|route| route(call, path));
+    answers.next().unwrap_or(Err(Refusal::NotFound))
+}
