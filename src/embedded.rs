@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Sender, bounded};
 
 use crate::config::Config;
+use crate::management::http::Door;
 use crate::server::{Address, Command, Handle, Server};
 
 /// A running broker. Stops when dropped.
@@ -14,6 +15,7 @@ use crate::server::{Address, Command, Handle, Server};
 /// It installs no signal handlers, changes no limits of the process and logs through [`log`] only.
 pub struct Broker {
     addresses: Vec<Address>,
+    http: Option<SocketAddr>,
     handle: Handle,
     /// `None` once joined.
     thread: Option<JoinHandle<io::Result<()>>>,
@@ -31,9 +33,10 @@ impl Broker {
             .name("leveret".to_owned())
             .spawn(move || serve(config, &sender))?;
         match started.recv() {
-            Ok((addresses, handle)) => Ok(Broker {
-                addresses,
-                handle,
+            Ok(started) => Ok(Broker {
+                addresses: started.addresses,
+                http: started.http,
+                handle: started.handle,
                 thread: Some(thread),
             }),
             // The thread ended before it was ready, and knows why.
@@ -51,6 +54,11 @@ impl Broker {
             Address::Tcp(address) => Some(*address),
             Address::Unix(_) => None,
         })
+    }
+
+    /// The first TCP address of the management API, with the port that was chosen; `None` if it is off.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http
     }
 
     /// All addresses it listens on, in the order of `config.bind`.
@@ -90,10 +98,27 @@ impl Drop for Broker {
     }
 }
 
-fn serve(config: Config, started: &Sender<(Vec<Address>, Handle)>) -> io::Result<()> {
+/// What the loop's thread tells when peers can connect.
+struct Started {
+    addresses: Vec<Address>,
+    http: Option<SocketAddr>,
+    handle: Handle,
+}
+
+fn serve(config: Config, started: &Sender<Started>) -> io::Result<()> {
     let server = Server::bind(config)?;
+    let http = server.web_addresses().into_iter();
+    let mut http = http.filter_map(|(door, address)| match (door, address) {
+        (Door::Api, Address::Tcp(address)) => Some(address),
+        _ => None,
+    });
+    let addresses = server.addresses().to_vec();
     // Nobody waits for this only if the starting thread has died.
-    let _ = started.send((server.addresses().to_vec(), server.handle()));
+    let _ = started.send(Started {
+        addresses,
+        http: http.next(),
+        handle: server.handle(),
+    });
     server.run()
 }
 
