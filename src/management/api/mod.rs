@@ -1,9 +1,11 @@
 //! RabbitMQ's resources under `/api`, a file for each group of paths. Each is asked in turn whether a path
 //! is its own; it answers `None` if not.
 
+mod messages;
 mod parameters;
 mod permissions;
 mod policies;
+mod topology;
 mod users;
 mod virtual_hosts;
 mod whoami;
@@ -20,6 +22,8 @@ pub fn answer(call: &Call<'_>, path: &[&str]) -> Answer {
         virtual_hosts::route,
         policies::route,
         parameters::route,
+        topology::route,
+        messages::route,
     ];
     let mut answers = groups.iter().filter_map(|route| route(call, path));
     answers.next().unwrap_or(Err(Refusal::NotFound))

@@ -254,9 +254,7 @@ fn all_limits(call: &Call<'_>) -> Answer {
     let own = (!call.has(Right::Monitoring)).then(|| call.user.name.clone());
     let limits = call.ask(move |hub| {
         let users = hub.core.users().filter(|(name, user)| {
-            let is_seen = own
-                .as_ref()
-                .is_none_or(|own| *own.as_bytes() == ***name);
+            let is_seen = own.as_ref().is_none_or(|own| *own.as_bytes() == ***name);
             is_seen && !user.limits.is_empty()
         });
         let limits = users.map(|(name, user)| ShownLimits {
