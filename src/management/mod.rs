@@ -14,11 +14,13 @@
 //! binding_key  what a binding is called
 //! api/         RabbitMQ's resources, a file for each group of paths; ours under /api/leveret
 //! sessions     who is logged in on the page
+//! definitions/ all that was declared and set, as a file
 //! ```
 
 mod api;
 mod binding_key;
 mod call;
+pub mod definitions;
 pub mod http;
 mod input;
 mod listing;

@@ -1,13 +1,14 @@
 //! RabbitMQ's resources under `/api`, a file for each group of paths. Each is asked in turn whether a path
 //! is its own; it answers `None` if not.
 
+mod definitions;
 mod messages;
-mod parameters;
-mod permissions;
-mod policies;
+pub(super) mod parameters;
+pub(super) mod permissions;
+pub(super) mod policies;
 mod topology;
-mod users;
-mod virtual_hosts;
+pub(super) mod users;
+pub(super) mod virtual_hosts;
 mod whoami;
 
 use super::call::Call;
@@ -24,6 +25,7 @@ pub fn answer(call: &Call<'_>, path: &[&str]) -> Answer {
         parameters::route,
         topology::route,
         messages::route,
+        definitions::route,
     ];
     let mut answers = groups.iter().filter_map(|route| route(call, path));
     answers.next().unwrap_or(Err(Refusal::NotFound))
