@@ -35,7 +35,7 @@ use crate::protocol::Now;
 use crate::protocol::errand::Loop;
 use call::Call;
 use http::{Caller, Door, Method, Request, Response};
-use refusal::Refusal;
+pub use refusal::Refusal;
 use sessions::Sessions;
 
 /// Answers requests, on any thread.

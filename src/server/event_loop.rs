@@ -16,6 +16,7 @@ use super::Reload;
 use super::address::Address;
 use super::clock::Clock;
 use super::control::{COMMANDS_MAX, Command, Handle, Told};
+use super::definitions_file;
 use super::entropy;
 use super::inherited::Inherited;
 use super::input::SCRATCH_ROOM;
@@ -92,6 +93,9 @@ impl EventLoop {
             }
             None => None,
         };
+        if let Some(path) = &config.load_definitions {
+            definitions_file::load(path, &mut hub)?;
+        }
         listeners.listen(poll.registry())?;
         let event_loop = EventLoop {
             poll,

@@ -11,12 +11,14 @@
 //! listener     where peers knock; unix_socket, address: how and where
 //! timer        one deadline per socket, coarse enough to be cheap
 //! control      commands from other threads; signal: from the operating system
+//! definitions_file  what is set before anybody is let in
 //! notify       word to the service manager; inherited: the sockets it opened for us
 //! ```
 
 mod address;
 mod clock;
 mod control;
+mod definitions_file;
 mod entropy;
 mod event_loop;
 mod file_limit;

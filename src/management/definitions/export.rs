@@ -118,8 +118,8 @@ impl Export {
 
     fn take_settings(&mut self, hub: &Hub) {
         let mut file = json!({
-            "rabbit_version": IMITATED_VERSION,
-            "rabbitmq_version": IMITATED_VERSION,
+            "rabbit_version": hub.config.server.version,
+            "rabbitmq_version": hub.config.server.version,
             "product_name": "leveret",
             "product_version": env!("CARGO_PKG_VERSION"),
         });
@@ -219,6 +219,3 @@ fn shown_binding(binding: &DeclaredBinding) -> Value {
 
 /// Queues, exchanges or bindings looked at in one go: well under a millisecond.
 const PIECE_MAX: usize = 500;
-
-/// The RabbitMQ whose format it is.
-const IMITATED_VERSION: &str = "3.13.7";

@@ -87,6 +87,14 @@ pub enum Item {
 }
 
 impl Definitions {
+    /// Those of another file, behind these.
+    pub fn add(&mut self, other: Definitions) {
+        self.items.extend(other.items);
+        self.remarks.extend(other.remarks);
+        // Stable, so that among those of a kind the files' order holds.
+        self.items.sort_by_key(Item::rank);
+    }
+
     /// Reads a file. With `only` it is one for a virtual host: all in it goes there, and what is not of a
     /// virtual host is left out.
     ///
@@ -123,6 +131,22 @@ impl Definitions {
 }
 
 impl Item {
+    /// Where it stands among the sections of a file.
+    fn rank(&self) -> usize {
+        match self {
+            Item::User { .. } => 0,
+            Item::Vhost { .. } => 1,
+            Item::Permissions { .. } => 2,
+            Item::TopicPermissions { .. } => 3,
+            Item::Parameter { .. } => 4,
+            Item::Global { .. } => 5,
+            Item::Policy { .. } => 6,
+            Item::Queue { .. } => 7,
+            Item::Exchange { .. } => 8,
+            Item::Binding { .. } => 9,
+        }
+    }
+
     /// Its virtual host.
     pub fn virtual_host(&self) -> Option<&str> {
         match self {

@@ -148,7 +148,7 @@ fn standing_of_declared(hub: &Hub, host: VirtualHostKey, item: &Item) -> Standin
             arguments,
             ..
         } => {
-            let key = hub.core.queue_named(host, name.as_bytes());
+            let key = hub.core.find_queue(host, name.as_bytes());
             let current = key.and_then(|key| hub.core.declared_queue(key));
             current.map(|current| {
                 (current.durable, current.auto_delete) == (*durable, *auto_delete)
@@ -193,7 +193,7 @@ fn ends(
     let name = destination.as_bytes();
     let destination = match to_exchange {
         true => Destination::Exchange(hub.core.exchange(host, name).ok()?),
-        false => Destination::Queue(hub.core.queue_named(host, name)?),
+        false => Destination::Queue(hub.core.find_queue(host, name)?),
     };
     Some((source, destination))
 }
