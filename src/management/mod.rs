@@ -9,18 +9,26 @@
 //! call         one request with who asks, and what it may see
 //! refusal      what is not done, as status and JSON
 //! listing      lists: filter, sort, page, columns
+//! input        the JSON object in a body
+//! terms        JSON and field tables
+//! binding_key  what a binding is called
 //! api/         RabbitMQ's resources, a file for each group of paths; ours under /api/leveret
 //! sessions     who is logged in on the page
 //! page/        the page itself
+//! definitions/ all that was declared and set, as a file
 //! ```
 
 mod api;
+mod binding_key;
 mod call;
+pub mod definitions;
 pub mod http;
+mod input;
 mod listing;
 mod page;
 mod refusal;
 mod sessions;
+mod terms;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -29,7 +37,7 @@ use crate::protocol::Now;
 use crate::protocol::errand::Loop;
 use call::Call;
 use http::{Caller, Door, Method, Request, Response};
-use refusal::Refusal;
+pub use refusal::Refusal;
 use sessions::Sessions;
 
 /// Answers requests, on any thread.

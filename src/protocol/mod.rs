@@ -124,6 +124,10 @@ pub struct Hub {
     awaiting_store: Vec<SocketKey>,
     /// The store has more than it can write for the time being.
     store_is_full: bool,
+    /// The errand that is being done is to be told of when what was just written down is stored.
+    errand_waits: bool,
+    /// Nobody was known when it started: users and virtual hosts are those of the configuration.
+    is_new: bool,
 }
 
 impl Hub {
@@ -147,6 +151,8 @@ impl Hub {
             unstored: VecDeque::new(),
             awaiting_store: Vec::new(),
             store_is_full: false,
+            errand_waits: false,
+            is_new: true,
         };
         hub.start_first();
         hub
@@ -162,6 +168,11 @@ impl Hub {
     pub fn begin_turn(&mut self, now: Now) {
         self.core.set_time(now.unix_ms);
         self.core.set_monotonic_time(now.monotonic_ms);
+    }
+
+    /// Whether this is the first start on its data directory.
+    pub fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// When [`Hub::settle`] has something to do, in milliseconds since 1970.
@@ -277,7 +288,13 @@ impl Hub {
     }
 
     /// What is put into the outbox from here on waits until what was just written down is stored.
+    ///
+    /// A guest has no socket: for it, that is the outcome of its errand.
     fn gate(&mut self, socket: SocketKey) {
+        if socket == SocketKey::NONE {
+            self.errand_waits = true;
+            return;
+        }
         let batch = self.await_batch();
         self.outboxes.gate(socket, batch);
     }

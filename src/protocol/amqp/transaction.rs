@@ -53,7 +53,7 @@ impl Channel {
                 hub.core
                     .set_channel_mode(self.key, ChannelMode::Transaction);
             }
-            Mode::Transaction(_) => {}
+            Mode::Transaction(_) | Mode::Watched(_) => {}
         }
         self.send(hub, &tx::SelectOk {});
         Ok(())
