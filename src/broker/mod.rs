@@ -58,6 +58,7 @@ mod schedule;
 mod session;
 mod settlement;
 mod subscription;
+pub mod survey;
 pub mod topology;
 mod trace;
 mod traffic;
@@ -72,7 +73,7 @@ use crate::slots::Slots;
 
 pub use ack_clock::OverdueChannel;
 pub use channel::ChannelKey;
-pub use connection::ConnectionKey;
+pub use connection::{About, ConnectionKey, ConnectionState, Endpoint};
 pub use consumer::{ConsumeRequest, ConsumerKey};
 pub use counters::{Counters, QueueCounters};
 pub use deduplication::RecoveredKeys;

@@ -32,7 +32,7 @@ use crate::config::Config;
 use crate::wire::amqp::method::basic;
 
 pub use crate::broker::{Socket, SocketKey};
-pub use outbox::{IO_SLICES_MAX, Outboxes};
+pub use outbox::{IO_SLICES_MAX, Outboxes, SocketTraffic};
 
 /// The time as the turn began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

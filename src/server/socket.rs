@@ -262,7 +262,7 @@ impl Socket {
                 .present(|bytes| machine.on_bytes(bytes, hub, now));
         }
         let bytes_max = scratch.len() - SCRATCH_ROOM;
-        let mut bytes_read = 0;
+        let (mut bytes_read, mut reads) = (0, 0);
         while self.readable
             && bytes_read < bytes_max
             && !self.machine.wants_close()
@@ -275,7 +275,9 @@ impl Socket {
                     machine.on_bytes(bytes, hub, now)
                 });
             bytes_read += self.after_read(result);
+            reads += 1;
         }
+        hub.outboxes.count_received(self.key, bytes_read, reads);
         self.held_back = !self.input.is_empty() && !self.machine.wants_read(hub);
         self.machine.on_turn_end(hub);
         bytes_read
