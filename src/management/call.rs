@@ -78,13 +78,13 @@ impl<'a> Call<'a> {
         if self.has(right) {
             return Ok(());
         }
-        let name = match right {
-            Right::Management => "management",
-            Right::Policymaker => "policymaker",
-            Right::Monitoring => "monitor",
-            Right::Administrator => "administrator",
+        let reason = match right {
+            Right::Management => "Not management user",
+            Right::Policymaker => "User not authorised to access object",
+            Right::Monitoring => "Not monitor user",
+            Right::Administrator => "Not administrator user",
         };
-        Err(Refusal::NotAuthorized(format!("Not {name} user")))
+        Err(Refusal::NotAuthorized(reason.to_owned()))
     }
 
     pub fn has(&self, right: Right) -> bool {

@@ -9,16 +9,22 @@
 //! call         one request with who asks, and what it may see
 //! refusal      what is not done, as status and JSON
 //! listing      lists: filter, sort, page, columns
+//! input        the JSON object in a body
+//! terms        JSON and field tables
+//! binding_key  what a binding is called
 //! api/         RabbitMQ's resources, a file for each group of paths; ours under /api/leveret
 //! sessions     who is logged in on the page
 //! ```
 
 mod api;
+mod binding_key;
 mod call;
 pub mod http;
+mod input;
 mod listing;
 mod refusal;
 mod sessions;
+mod terms;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -95,6 +95,8 @@ pub struct Hub {
     awaiting_store: Vec<SocketKey>,
     /// The store has more than it can write for the time being.
     store_is_full: bool,
+    /// The errand that is being done is to be told of when what was just written down is stored.
+    errand_waits: bool,
 }
 
 impl Hub {
@@ -119,6 +121,7 @@ impl Hub {
             unstored: VecDeque::new(),
             awaiting_store: Vec::new(),
             store_is_full: false,
+            errand_waits: false,
         };
         hub.start_first();
         hub
@@ -267,7 +270,13 @@ impl Hub {
     }
 
     /// What is put into the outbox from here on waits until what was just written down is stored.
+    ///
+    /// A guest has no socket: for it, that is the outcome of its errand.
     fn gate(&mut self, socket: SocketKey) {
+        if socket == SocketKey::NONE {
+            self.errand_waits = true;
+            return;
+        }
         let batch = self.await_batch();
         self.outboxes.gate(socket, batch);
     }

@@ -156,6 +156,11 @@ impl Core {
         }
     }
 
+    /// The queue of that name, whoever may use it.
+    pub fn queue_named(&self, virtual_host: VirtualHostKey, name: &[u8]) -> Option<QueueKey> {
+        self.virtual_hosts[virtual_host].queues.get(name).copied()
+    }
+
     /// [`Core::queue_for`] the connection of a channel.
     pub(in crate::broker) fn accessible_queue(
         &self,

@@ -1,6 +1,13 @@
 //! RabbitMQ's resources under `/api`, a file for each group of paths. Each is asked in turn whether a path
 //! is its own; it answers `None` if not.
 
+mod messages;
+mod parameters;
+mod permissions;
+mod policies;
+mod topology;
+mod users;
+mod virtual_hosts;
 mod whoami;
 
 use super::call::Call;
@@ -8,7 +15,16 @@ use super::{Answer, Refusal};
 
 /// Answers a request for `/api` and what is behind it.
 pub fn answer(call: &Call<'_>, path: &[&str]) -> Answer {
-    let groups = [whoami::route];
+    let groups = [
+        whoami::route,
+        users::route,
+        permissions::route,
+        virtual_hosts::route,
+        policies::route,
+        parameters::route,
+        topology::route,
+        messages::route,
+    ];
     let mut answers = groups.iter().filter_map(|route| route(call, path));
     answers.next().unwrap_or(Err(Refusal::NotFound))
 }

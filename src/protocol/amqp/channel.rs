@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::broker::{ChannelKey, SocketKey};
+use crate::broker::{ChannelKey, Published, SocketKey};
 use crate::protocol::Hub;
 use crate::wire::amqp::ReplyCode;
 use crate::wire::amqp::frame::{self, Frame};
@@ -46,6 +46,8 @@ pub(super) enum Mode {
     Confirm(Confirms),
     /// AMQP 0-9-1 §1.9.
     Transaction(Transaction),
+    /// Somebody asks what became of the last message.
+    Watched(Option<Published>),
 }
 
 /// Publisher confirms: numbers drawn, and how far they are confirmed.
@@ -333,7 +335,7 @@ impl Channel {
                 ));
             }
             Mode::Plain => self.mode = Mode::Confirm(Confirms::default()),
-            Mode::Confirm(_) => {}
+            Mode::Confirm(_) | Mode::Watched(_) => {}
         }
         self.reply(hub, select.no_wait, &confirm::SelectOk {});
         Ok(())

@@ -201,12 +201,14 @@ impl Channel {
         if published == Published::Unroutable && mandatory {
             self.return_message(message, hub);
         }
-        if let Mode::Confirm(confirms) = &mut self.mode {
-            match published {
+        match &mut self.mode {
+            Mode::Confirm(confirms) => match published {
                 Published::Journaled => confirms.draw(Some(hub.await_batch())),
                 Published::Refused => confirms.draw_refused(),
                 Published::Taken | Published::Unroutable => confirms.draw(None),
-            }
+            },
+            Mode::Watched(outcome) => *outcome = Some(published),
+            Mode::Plain | Mode::Transaction(_) => {}
         }
     }
 

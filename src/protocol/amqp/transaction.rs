@@ -49,7 +49,7 @@ impl Channel {
                 ));
             }
             Mode::Plain => self.mode = Mode::Transaction(Transaction::default()),
-            Mode::Transaction(_) => {}
+            Mode::Transaction(_) | Mode::Watched(_) => {}
         }
         self.send(hub, &tx::SelectOk {});
         Ok(())
