@@ -30,12 +30,13 @@ const KNOWN_ONLY_IN: [(&str, &[&str], &str); 6] = [
         &[
             "src/store/",
             "src/server/unix_socket.rs",
+            "src/server/vitals.rs",
             "src/detach.rs",
             "src/logging/",
             "src/pid_file.rs",
             "src/settings.rs",
         ],
-        "files belong to the store, but for the Unix socket's and those of the program around it",
+        "files belong to the store, but for the Unix socket's, the system's figures and those of the program around it",
     ),
     (
         "Instant::now",

@@ -48,7 +48,7 @@ pub struct About {
     /// 0 is no limit.
     pub channel_max: u16,
     /// 0 is none.
-    pub heartbeat_seconds: u16,
+    pub heartbeat_seconds: u64,
     /// Milliseconds since 1970.
     pub connected_ms: u64,
     /// It came over TLS.

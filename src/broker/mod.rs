@@ -72,10 +72,12 @@ use foldhash::fast::FixedState;
 use crate::slots::Slots;
 
 pub use ack_clock::OverdueChannel;
-pub use channel::ChannelKey;
+pub use channel::{ChannelKey, ChannelMode};
 pub use connection::{About, ConnectionKey, ConnectionState, Endpoint};
 pub use consumer::{ConsumeRequest, ConsumerKey};
-pub use counters::{Counters, QueueCounters};
+pub use counters::{
+    ChannelCounters, Counters, ExchangeCounters, QueueCounters, SIZE_BOUNDS, Sizes,
+};
 pub use deduplication::RecoveredKeys;
 pub use delivery::{Getting, Got, Published};
 pub use error::{Error, Result};
@@ -83,7 +85,7 @@ pub use inventory::Inventory;
 pub use message::{Body, Message};
 pub use name::Name;
 pub use outlet::{Delivery, Effect, Outlet, Socket, SocketKey};
-pub use queue::QueueKey;
+pub use queue::{QueueKey, QueueKind};
 pub use recovery::{RecoveredFailures, RecoveredMessages};
 pub use routing::Route;
 pub use settlement::Settlement;

@@ -349,7 +349,10 @@ mod tests {
         let details = &last[0];
         let samples = details.samples.as_ref().unwrap();
         let times: Vec<_> = samples.iter().map(|it| it.timestamp).collect();
-        assert_eq!(times, [1_100_000, 1_095_000, 1_090_000, 1_085_000, 1_080_000]);
+        assert_eq!(
+            times,
+            [1_100_000, 1_095_000, 1_090_000, 1_085_000, 1_080_000]
+        );
         assert!(samples.windows(2).all(|two| two[0].sample > two[1].sample));
         let avg_rate = details.avg_rate.unwrap();
         assert!((9.0..=11.0).contains(&avg_rate), "{avg_rate}");

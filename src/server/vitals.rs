@@ -4,26 +4,24 @@ use std::fs;
 use std::path::PathBuf;
 
 use rustix::fs::statvfs;
-use rustix::param::page_size;
 use rustix::process::{Resource, getrlimit};
 
 use crate::management::Vitals;
 
 /// What the process takes up now. Zero for what the operating system does not tell.
 pub(super) fn measure(data_dir: Option<&PathBuf>) -> Vitals {
-    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = statm.split_whitespace().nth(1);
-    let pages: u64 = pages.and_then(|text| text.parse().ok()).unwrap_or(0);
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let files = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     let directory = data_dir.cloned().unwrap_or_else(|| PathBuf::from("."));
     let disk = statvfs(&directory).ok();
     Vitals {
-        memory_bytes: pages * page_size() as u64,
+        memory_bytes: number_behind(&status, "VmRSS:") * 1024,
         memory_total_bytes: memory_total(),
         files: files as u64,
         files_max: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
         disk_free_bytes: disk.map_or(0, |disk| disk.f_bavail * disk.f_frsize),
-        context_switches: context_switches(),
+        context_switches: number_behind(&status, "voluntary_ctxt_switches:")
+            + number_behind(&status, "nonvoluntary_ctxt_switches:"),
         processors: std::thread::available_parallelism().map_or(1, usize::from) as u64,
     }
 }
@@ -31,12 +29,6 @@ pub(super) fn measure(data_dir: Option<&PathBuf>) -> Vitals {
 fn memory_total() -> u64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     number_behind(&text, "MemTotal:") * 1024
-}
-
-fn context_switches() -> u64 {
-    let text = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    number_behind(&text, "voluntary_ctxt_switches:")
-        + number_behind(&text, "nonvoluntary_ctxt_switches:")
 }
 
 /// Of the line that begins like that.

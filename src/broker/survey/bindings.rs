@@ -110,7 +110,7 @@ impl Core {
         from: usize,
         max: usize,
     ) -> Result<Page<BindingSurvey>, Error> {
-        let key = self.queue_named(host, name)?;
+        let key = self.shown_queue(host, name)?;
         let mut page = self.piece(&self.traffic.queues[key].bindings, from, max);
         if from == 0 {
             page.items

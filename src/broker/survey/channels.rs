@@ -57,13 +57,12 @@ impl Core {
         walk(&self.traffic.channels, from, max, |key, channel| {
             let connection = self.connections.get(channel.connection)?;
             let host = &self.virtual_hosts[connection.virtual_host].name;
-            wanted(&connection.user, host)
-                .then(|| self.survey_of_channel(key, channel, connection))
+            wanted(&connection.user, host).then(|| self.survey_of_channel(key, channel, connection))
         })
     }
 
     /// What waits for `tx.commit` in a channel: publishes, and settlements.
-    pub fn set_uncommitted(&mut self, key: ChannelKey, publishes: usize, settlements: usize) {
+    pub fn set_uncommitted(&mut self, key: ChannelKey, (publishes, settlements): (usize, usize)) {
         if let Some(channel) = self.traffic.channels.get_mut(key) {
             let count = |count| u32::try_from(count).unwrap_or(u32::MAX);
             channel.uncommitted = (count(publishes), count(settlements));

@@ -1,9 +1,9 @@
 //! Connections of clients.
 
 use super::{Page, shown, walk};
+use crate::broker::Core;
 use crate::broker::connection::{About, Connection, ConnectionKey, ConnectionState};
 use crate::broker::outlet::SocketKey;
-use crate::broker::Core;
 
 /// A connection, as management shows it.
 #[derive(Clone, Debug)]
@@ -29,6 +29,7 @@ impl Core {
         wanted: &dyn Fn(&[u8], &[u8]) -> bool,
     ) -> Page<ConnectionSurvey> {
         walk(&self.connections, from, max, |key, connection| {
+            // What management does for a user is over before anybody can look.
             let host = &self.virtual_hosts[connection.virtual_host].name;
             wanted(&connection.user, host).then(|| self.survey_of_connection(key, connection))
         })

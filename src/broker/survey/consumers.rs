@@ -63,7 +63,7 @@ impl Core {
         name: &[u8],
         max: usize,
     ) -> Result<Vec<ConsumerSurvey>, Error> {
-        let queue = &self.traffic.queues[self.queue_named(host, name)?];
+        let queue = &self.traffic.queues[self.shown_queue(host, name)?];
         let some = queue.dispatch.consumers().take(max);
         Ok(some
             .filter_map(|key| {

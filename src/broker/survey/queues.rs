@@ -55,11 +55,11 @@ impl Core {
     /// # Errors
     /// There is none of that name.
     pub fn survey_queue(&self, host: VirtualHostKey, name: &[u8]) -> Result<QueueSurvey, Error> {
-        let key = self.queue_named(host, name)?;
+        let key = self.shown_queue(host, name)?;
         Ok(self.survey_of_queue(key, &self.traffic.queues[key]))
     }
 
-    pub(super) fn queue_named(&self, host: VirtualHostKey, name: &[u8]) -> Result<QueueKey, Error> {
+    pub(super) fn shown_queue(&self, host: VirtualHostKey, name: &[u8]) -> Result<QueueKey, Error> {
         let found = self.virtual_hosts[host].queues.get(name).copied();
         found
             .filter(|key| !self.traffic.queues[*key].is_delay_queue())

@@ -4,9 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::exchanges::exchange_name;
-use crate::broker::survey::{
-    BindingKind, BindingPlace, BindingSurvey, Page, SLOTS_PER_PAGE,
-};
+use crate::broker::survey::{BindingKind, BindingPlace, BindingSurvey, Page, SLOTS_PER_PAGE};
 use crate::management::binding_key::properties_key;
 use crate::management::call::{Call, virtual_host};
 use crate::management::http::{Method, percent};
@@ -43,7 +41,15 @@ pub fn route(call: &Call<'_>, path: &[&str]) -> Option<Answer> {
         ["exchanges", host, name, "bindings", "destination"] => {
             at_end(call, host, End::ToExchange(name))
         }
-        ["bindings", host, "e", source, kind @ ("q" | "e"), name, key @ ..] if key.len() <= 1 => {
+        [
+            "bindings",
+            host,
+            "e",
+            source,
+            kind @ ("q" | "e"),
+            name,
+            key @ ..,
+        ] if key.len() <= 1 => {
             let kind = match *kind {
                 "q" => BindingKind::Queue,
                 _ => BindingKind::Exchange,
@@ -146,9 +152,8 @@ fn between(
     };
     let shown = bindings.into_iter().map(ShownBinding::new);
     // Clients quote it once more, or not.
-    let mut found = shown.filter(|it| {
-        it.properties_key == key || percent::decode_query(&it.properties_key) == key
-    });
+    let mut found = shown
+        .filter(|it| it.properties_key == key || percent::decode_query(&it.properties_key) == key);
     one(call, &found.next().ok_or(Refusal::NotFound)?)
 }
 

@@ -91,9 +91,8 @@ fn channel(call: &Call<'_>, name: &str) -> Answer {
         hub.core
             .survey_consumers(from, SLOTS_PER_PAGE, &|host| sight.sees(host))
     })?;
-    consumers.retain(|it| {
-        it.connection == channel.connection && it.channel_number == channel.number
-    });
+    consumers
+        .retain(|it| it.connection == channel.connection && it.channel_number == channel.number);
     let consumers = consumers.into_iter();
     let detailed = DetailedChannel {
         consumer_details: consumers.map(|it| ShownConsumer::new(call, it)).collect(),

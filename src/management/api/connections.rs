@@ -174,7 +174,10 @@ fn close(call: &Call<'_>, name: &str) -> Answer {
 fn close_all_of_user(call: &Call<'_>, user: &str) -> Answer {
     check_own(call, user)?;
     let (reason, user) = (reason(call), user.to_owned());
-    call.ask(move |hub| hub.core.close_connections(&reason, |_, other| other == user))?;
+    call.ask(move |hub| {
+        hub.core
+            .close_connections(&reason, |_, other| other == user)
+    })?;
     Ok(Response::empty(204))
 }
 

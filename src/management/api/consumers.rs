@@ -64,10 +64,7 @@ fn consumers(call: &Call<'_>, host: Option<&str>) -> Answer {
     let place = |it: &ConsumerSurvey| (it.connection.clone(), it.channel_number, it.tag.clone());
     consumers.sort_by_cached_key(place);
     let shown = consumers.into_iter();
-    list(
-        call,
-        shown.map(|it| ShownConsumer::new(call, it)).collect(),
-    )
+    list(call, shown.map(|it| ShownConsumer::new(call, it)).collect())
 }
 
 impl ShownConsumer {

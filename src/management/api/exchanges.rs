@@ -63,10 +63,7 @@ fn exchanges(call: &Call<'_>, host: Option<&str>) -> Answer {
     exchanges.sort_by(|a, b| (&a.virtual_host, &a.name).cmp(&(&b.virtual_host, &b.name)));
     exchanges.dedup_by_key(|exchange| exchange.id);
     let shown = exchanges.into_iter();
-    list(
-        call,
-        shown.map(|it| ShownExchange::new(call, it)).collect(),
-    )
+    list(call, shown.map(|it| ShownExchange::new(call, it)).collect())
 }
 
 fn exchange(call: &Call<'_>, host: &str, name: &str) -> Answer {

@@ -1,10 +1,18 @@
 //! RabbitMQ's resources under `/api`, a file for each group of paths. Each is asked in turn whether a path
 //! is its own; it answers `None` if not.
 
+mod bindings;
+mod channels;
+mod connections;
+mod consumers;
+mod exchanges;
 mod messages;
+mod nodes;
+mod overview;
 mod parameters;
 mod permissions;
 mod policies;
+mod queues;
 mod topology;
 mod users;
 mod virtual_hosts;
@@ -24,6 +32,14 @@ pub fn answer(call: &Call<'_>, path: &[&str]) -> Answer {
         parameters::route,
         topology::route,
         messages::route,
+        overview::route,
+        nodes::route,
+        connections::route,
+        channels::route,
+        consumers::route,
+        exchanges::route,
+        queues::route,
+        bindings::route,
     ];
     let mut answers = groups.iter().filter_map(|route| route(call, path));
     answers.next().unwrap_or(Err(Refusal::NotFound))

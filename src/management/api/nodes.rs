@@ -97,9 +97,17 @@ fn shown(call: &Call<'_>) -> Result<Node, Refusal> {
     let vitals = (facts.vitals)();
     let (counters, connections, alarm) = call.ask(|hub| {
         let connections = hub.core.connection_count();
-        (hub.core.counters, connections, hub.alarm().map(str::to_owned))
+        (
+            hub.core.counters,
+            connections,
+            hub.alarm().map(str::to_owned),
+        )
     })?;
-    let figures = measure(call, Subject::Node, vec![figures(&vitals, &counters, connections)]);
+    let figures = measure(
+        call,
+        Subject::Node,
+        vec![figures(&vitals, &counters, connections)],
+    );
     let is_low = |what: &str| alarm.as_deref().is_some_and(|it| it.contains(what));
     Ok(Node {
         applications: vec![
@@ -149,7 +157,10 @@ fn shown(call: &Call<'_>) -> Result<Node, Refusal> {
         running: true,
         sockets_total: vitals.files_max,
         kind: "disc",
-        uptime: call.now.monotonic_ms.saturating_sub(facts.started.monotonic_ms),
+        uptime: call
+            .now
+            .monotonic_ms
+            .saturating_sub(facts.started.monotonic_ms),
         figures: figures.into_iter().next().expect("it was measured"),
     })
 }
@@ -279,21 +290,9 @@ const FEATURE_FLAGS: [(&str, &str, &str); 8] = [
         "Default bindings are now implicit, instead of being stored in the database",
         "rabbit",
     ),
-    (
-        "message_containers",
-        "Message containers",
-        "rabbit",
-    ),
-    (
-        "quorum_queue",
-        "Support queues of type `quorum`",
-        "rabbit",
-    ),
-    (
-        "stream_queue",
-        "Support queues of type `stream`",
-        "rabbit",
-    ),
+    ("message_containers", "Message containers", "rabbit"),
+    ("quorum_queue", "Support queues of type `quorum`", "rabbit"),
+    ("stream_queue", "Support queues of type `stream`", "rabbit"),
     (
         "user_limits",
         "Configure connection and channel limits for a user",

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::channels::stats;
 use crate::broker::Counters;
+use crate::broker::exchange::Router;
 use crate::broker::survey::VirtualHostTotals;
 use crate::management::call::{Call, Right};
 use crate::management::listing::one;
@@ -172,11 +173,7 @@ pub fn measured_host(call: &Call<'_>, name: &str, totals: &VirtualHostTotals) ->
 fn lengths(totals: &VirtualHostTotals) -> Group {
     Group {
         names: &["messages", "messages_ready", "messages_unacknowledged"],
-        values: vec![
-            totals.ready + totals.unacked,
-            totals.ready,
-            totals.unacked,
-        ],
+        values: vec![totals.ready + totals.unacked, totals.ready, totals.unacked],
         range: "lengths",
     }
 }
@@ -208,10 +205,7 @@ pub fn exchange_types() -> Vec<Value> {
         };
         json!({"name": name, "description": description, "enabled": true})
     };
-    crate::broker::exchange::TYPE_NAMES
-        .iter()
-        .map(described)
-        .collect()
+    Router::<()>::TYPE_NAMES.iter().map(described).collect()
 }
 
 pub fn listeners(call: &Call<'_>) -> Vec<Value> {

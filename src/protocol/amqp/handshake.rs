@@ -1,8 +1,8 @@
 //! From the first byte to an open connection (AMQP 0-9-1 §2.2.4): who is it, what are the limits, and
 //! which virtual host.
 
-use crate::broker::{About, Endpoint, Name};
 use crate::broker::access::LoginRefusal;
+use crate::broker::{About, Endpoint, Name};
 use crate::protocol::{Hub, Now};
 use crate::wire::amqp::ReplyCode;
 use crate::wire::amqp::field_table::{OwnedTable, Table, TableBuilder, Value};
