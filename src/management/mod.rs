@@ -19,6 +19,7 @@
 mod api;
 mod binding_key;
 mod call;
+mod erlang_hash;
 pub mod http;
 mod input;
 mod listing;

@@ -201,14 +201,6 @@ impl Sample {
     }
 }
 
-impl Measured {
-    pub fn rate(&self, name: &str) -> f64 {
-        let at = self.names.iter().position(|it| *it == name);
-        at.and_then(|at| self.details.get(at))
-            .map_or(0.0, |it| it.rate)
-    }
-}
-
 impl Serialize for Measured {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(2 * self.values.len()))?;

@@ -55,6 +55,15 @@ struct ObjectTotals {
     queues: u64,
 }
 
+/// Messages and rates of a virtual host, beside what it is. Those of channels that are closed are not
+/// counted.
+#[derive(Serialize)]
+pub struct MeasuredHost {
+    message_stats: Measured,
+    #[serde(flatten)]
+    lengths: Measured,
+}
+
 pub fn route(call: &Call<'_>, path: &[&str]) -> Option<Answer> {
     Some(match path {
         ["overview"] => overview(call),
@@ -162,12 +171,16 @@ pub fn virtual_host_totals(
     Ok(totals(call)?.0)
 }
 
-/// Messages and rates of a virtual host, as they stand beside what it is.
-pub fn measured_host(call: &Call<'_>, name: &str, totals: &VirtualHostTotals) -> [Measured; 2] {
-    let groups = vec![stats(&totals.counters), lengths(totals)];
-    let subject = Subject::VirtualHost(name.to_owned());
-    let mut measured = measure(call, subject, groups).into_iter();
-    [(); 2].map(|()| measured.next().expect("both were measured"))
+impl MeasuredHost {
+    pub fn new(call: &Call<'_>, name: &str, totals: &VirtualHostTotals) -> MeasuredHost {
+        let groups = vec![stats(&totals.counters), lengths(totals)];
+        let subject = Subject::VirtualHost(name.to_owned());
+        let mut measured = measure(call, subject, groups).into_iter();
+        MeasuredHost {
+            message_stats: measured.next().expect("it was measured"),
+            lengths: measured.next().expect("it was measured"),
+        }
+    }
 }
 
 fn lengths(totals: &VirtualHostTotals) -> Group {
