@@ -36,6 +36,8 @@ pub struct Channel {
     pub ack_clocks: Option<Box<AckClocks>>,
     pub counters: ChannelCounters,
     pub mode: ChannelMode,
+    /// Publishes and settlements that wait for `tx.commit`: only shown.
+    pub uncommitted: (u32, u32),
     /// RabbitMQ: direct reply-to. Set by consuming from `amq.rabbitmq.reply-to`.
     pub reply_consumer: Option<ReplyConsumer>,
 }

@@ -60,6 +60,7 @@ mod schedule;
 mod session;
 mod settlement;
 mod subscription;
+pub mod survey;
 pub mod topology;
 mod trace;
 mod traffic;
@@ -74,7 +75,7 @@ use crate::slots::Slots;
 
 pub use ack_clock::OverdueChannel;
 pub use channel::{ChannelKey, ChannelMode};
-pub use connection::ConnectionKey;
+pub use connection::{About, ConnectionKey, ConnectionState, Endpoint};
 pub use consumer::{ConsumeRequest, ConsumerKey};
 pub use counters::{
     ChannelCounters, Counters, ExchangeCounters, QueueCounters, SIZE_BOUNDS, Sizes,
@@ -87,7 +88,7 @@ pub use inventory::Inventory;
 pub use message::{Body, Message};
 pub use name::Name;
 pub use outlet::{Delivery, Effect, Outlet, Socket, SocketKey};
-pub use queue::QueueKey;
+pub use queue::{QueueKey, QueueKind};
 pub use recovery::{RecoveredFailures, RecoveredMessages};
 pub use routing::Route;
 pub use settlement::Settlement;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Core;
 use super::channel::{Channel, ChannelKey, ChannelMode};
-use super::connection::{Connection, ConnectionKey};
+use super::connection::{About, Connection, ConnectionKey, ConnectionState};
 use super::counters::ChannelCounters;
 use super::error::{Error, Result};
 use super::name::Name;
@@ -40,10 +40,19 @@ impl Core {
             exclusive_queues: BTreeSet::new(),
             wants_cancel_notify,
             doom: None,
+            state: ConnectionState::Running,
+            about: Box::default(),
         });
         self.sockets.insert(socket, key);
         self.counters.connections_opened += 1;
         key
+    }
+
+    /// Notes what its protocol knows of a connection.
+    pub fn describe_connection(&mut self, key: ConnectionKey, about: About) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.about = Box::new(about);
+        }
     }
 
     /// Closes all channels of the connection and deletes its exclusive queues.
@@ -82,6 +91,7 @@ impl Core {
             ack_clocks: None,
             counters: ChannelCounters::default(),
             mode: ChannelMode::Plain,
+            uncommitted: (0, 0),
             reply_consumer: None,
         });
         self.connections[connection].channels.push(key);

@@ -22,12 +22,15 @@ mod api;
 mod binding_key;
 mod call;
 pub mod definitions;
+mod erlang_hash;
 pub mod http;
 mod input;
 mod listing;
 mod page;
+mod rates;
 mod refusal;
 mod sessions;
+mod sight;
 mod terms;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,6 +40,7 @@ use crate::protocol::Now;
 use crate::protocol::errand::Loop;
 use call::Call;
 use http::{Caller, Door, Method, Request, Response};
+use rates::Rates;
 pub use refusal::Refusal;
 use sessions::Sessions;
 
@@ -45,6 +49,7 @@ pub struct Management {
     broker: Arc<dyn Loop>,
     facts: Facts,
     sessions: Mutex<Sessions>,
+    rates: Mutex<Rates>,
     entropy: Mutex<Entropy>,
 }
 
@@ -55,6 +60,23 @@ pub struct Facts {
     pub listeners: Vec<ListenerFacts>,
     pub started: Now,
     pub pid: u32,
+    /// What the process takes up at the moment. Takes a while, as it asks the operating system.
+    pub vitals: Box<dyn Fn() -> Vitals + Send + Sync>,
+}
+
+/// What the operating system says of the process; 0 where it does not say.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Vitals {
+    /// Resident.
+    pub memory_bytes: u64,
+    /// Of the machine.
+    pub memory_total_bytes: u64,
+    pub files: u64,
+    pub files_max: u64,
+    /// On the file system of the data directory.
+    pub disk_free_bytes: u64,
+    pub context_switches: u64,
+    pub processors: u64,
 }
 
 /// A listening socket, as the API shows it.
@@ -79,6 +101,7 @@ impl Management {
             broker,
             facts,
             sessions: Mutex::default(),
+            rates: Mutex::default(),
             entropy: Mutex::new(entropy),
         }
     }

@@ -36,7 +36,7 @@ use alarms::Alarms;
 
 pub use crate::broker::{Socket, SocketKey};
 pub use alarms::{Measured, Resources};
-pub use outbox::{IO_SLICES_MAX, Outboxes};
+pub use outbox::{IO_SLICES_MAX, Outboxes, SocketTraffic};
 
 /// The time as the turn began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

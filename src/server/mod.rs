@@ -47,6 +47,7 @@ pub mod tls;
 mod token;
 mod transport;
 mod unix_socket;
+mod vitals;
 mod watchdog;
 mod web;
 
@@ -198,11 +199,13 @@ impl Server {
                 port: None,
             },
         });
+        let data_dir = self.config.data_dir.clone();
         let facts = Facts {
             config: self.config.clone(),
             listeners: listeners.collect(),
             started: Clock::start().now(),
             pid: std::process::id(),
+            vitals: Box::new(move || vitals::measure(data_dir.as_ref())),
         };
         let broker = Arc::new(self.handle.clone());
         web.start(Management::new(broker, facts, Box::new(entropy::draw)))

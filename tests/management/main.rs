@@ -4,4 +4,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bindings;
+mod connections;
+mod exchanges;
+mod overview;
+mod queues;
 mod session;
+mod sight;

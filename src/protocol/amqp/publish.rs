@@ -195,6 +195,7 @@ impl Channel {
         let route = &self.route.route;
         if let Mode::Transaction(transaction) = &mut self.mode {
             transaction.add(mandatory, *traits, route, message);
+            hub.core.set_uncommitted(self.key, transaction.counts());
             return;
         }
         let published = hub.publish(route, message, traits);

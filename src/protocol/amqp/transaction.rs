@@ -33,6 +33,11 @@ impl Transaction {
         self.publications.push(publication);
     }
 
+    /// Publishes and settlements in it.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.publications.len(), self.settlements.len())
+    }
+
     pub(super) fn settle(&mut self, settlement: Settlement, taken: Vec<Unacked>) {
         self.settlements
             .extend(taken.into_iter().map(|unacked| (settlement, unacked)));
@@ -61,6 +66,7 @@ impl Channel {
 
     pub(super) fn on_tx_commit(&mut self, hub: &mut Hub) -> Result<()> {
         let transaction = self.take_transaction()?;
+        hub.core.set_uncommitted(self.key, (0, 0));
         let mut is_refused = false;
         for publication in &transaction.publications {
             let message = publication.message();
@@ -90,6 +96,7 @@ impl Channel {
 
     pub(super) fn on_tx_rollback(&mut self, hub: &mut Hub) -> Result<()> {
         let transaction = self.take_transaction()?;
+        hub.core.set_uncommitted(self.key, (0, 0));
         let taken = transaction.settlements.into_iter();
         hub.core
             .restore_unacked(self.key, taken.map(|(_, unacked)| unacked).collect());
