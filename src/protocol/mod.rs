@@ -17,6 +17,7 @@
 mod alarms;
 pub mod amqp;
 pub mod errand;
+pub mod latency;
 mod log_line;
 pub mod order;
 mod outbox;
@@ -33,6 +34,7 @@ use crate::broker::{Core, Effect, Message, Name, Published, Route};
 use crate::config::Config;
 use crate::wire::amqp::method::basic;
 use alarms::Alarms;
+use latency::Latencies;
 
 pub use crate::broker::{Socket, SocketKey};
 pub use alarms::{Measured, Resources};
@@ -118,8 +120,8 @@ pub struct Hub {
     next_batch: u64,
     /// All batches up to this one are stored.
     stored_up_to: u64,
-    /// Batches behind it that have messages, and the first message of each.
-    unstored: VecDeque<(u64, MessageId)>,
+    /// Batches behind it that have messages.
+    unstored: VecDeque<Unstored>,
     /// Sockets that wait for that to move.
     awaiting_store: Vec<SocketKey>,
     /// The store has more than it can write for the time being.
@@ -128,6 +130,11 @@ pub struct Hub {
     errand_waits: bool,
     /// Nobody was known when it started: users and virtual hosts are those of the configuration.
     is_new: bool,
+    pub latencies: Latencies,
+    /// When the turn began, for what is measured in finer steps than [`Now`] has (monotonic us).
+    turn_us: u64,
+    /// Messages published before this turn.
+    published_before: u64,
 }
 
 impl Hub {
@@ -153,6 +160,9 @@ impl Hub {
             store_is_full: false,
             errand_waits: false,
             is_new: true,
+            latencies: Latencies::default(),
+            turn_us: 0,
+            published_before: 0,
         };
         hub.start_first();
         hub
@@ -175,6 +185,21 @@ impl Hub {
         self.is_new
     }
 
+    /// The same in finer steps, for [`Hub::latencies`].
+    pub fn begin_measuring(&mut self, turn_us: u64) {
+        self.turn_us = turn_us;
+        self.published_before = self.core.counters.published;
+    }
+
+    /// The turn's writes are done.
+    pub fn end_measuring(&mut self, now_us: u64) {
+        let duration_us = now_us.saturating_sub(self.turn_us);
+        self.latencies.turn.count(duration_us);
+        if self.core.counters.published != self.published_before {
+            self.latencies.straight.count(duration_us);
+        }
+    }
+
     /// When [`Hub::settle`] has something to do, in milliseconds since 1970.
     pub fn next_deadline(&self) -> Option<u64> {
         self.core.next_deadline()
@@ -191,7 +216,7 @@ impl Hub {
         self.core.tidy();
         if self.has_store {
             let budget = self.bounded(self.config.limits.messages_bytes_budget, 4);
-            let unstored = self.unstored.front().map(|(_, first)| *first);
+            let unstored = self.unstored.front().map(|batch| batch.first);
             let unstored = unstored.or_else(|| self.core.first_journaled());
             self.core.page_out(budget, unstored);
         }
@@ -239,7 +264,11 @@ impl Hub {
         self.next_batch += 1;
         let journal = self.core.take_journal();
         let first = journal.first_message();
-        self.unstored.extend(first.map(|first| (number, first)));
+        self.unstored.extend(first.map(|first| Unstored {
+            number,
+            first,
+            since_us: self.turn_us,
+        }));
         Some(StoreWork {
             number,
             journal,
@@ -250,11 +279,11 @@ impl Hub {
     /// All batches up to this one are stored: confirms and answers that waited for them go out.
     pub fn on_stored(&mut self, up_to: u64) {
         self.stored_up_to = up_to;
-        while self
-            .unstored
-            .front()
-            .is_some_and(|(batch, _)| *batch <= up_to)
+        while let Some(batch) = self.unstored.front()
+            && batch.number <= up_to
         {
+            let waited_us = self.turn_us.saturating_sub(batch.since_us);
+            self.latencies.publish_to_confirm.count(waited_us);
             self.unstored.pop_front();
         }
         self.outboxes.open_gates(up_to);
@@ -387,6 +416,15 @@ impl Hub {
         }
         self.alarms_ended
     }
+}
+
+/// A batch with messages that is not stored yet.
+struct Unstored {
+    number: u64,
+    /// Its first message.
+    first: MessageId,
+    /// When its turn began (monotonic us).
+    since_us: u64,
 }
 
 /// One batch for the store.

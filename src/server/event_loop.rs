@@ -15,7 +15,7 @@ use mio::{Events, Poll, Waker};
 use super::Reload;
 use super::address::Address;
 use super::arrival::Arrival;
-use super::clock::Clock;
+use super::clock::{Clock, whole_us};
 use super::control::{COMMANDS_MAX, Command, Handle, Told};
 use super::definitions_file;
 use super::entropy;
@@ -180,9 +180,11 @@ impl EventLoop {
     fn turn(&mut self) -> io::Result<()> {
         self.poll()?;
         self.turns += 1;
-        let now = self.clock.now();
+        let elapsed = self.clock.elapsed();
+        let now = self.clock.at(elapsed);
         self.watchdog.fire_due(now.monotonic_ms);
         self.hub.begin_turn(now);
+        self.hub.begin_measuring(whole_us(elapsed));
         self.obey(now);
         self.hear_from_store();
         self.answer();
@@ -198,6 +200,7 @@ impl EventLoop {
         self.wake(now);
         self.submit_to_store();
         self.flush(now, FLUSHES_PER_TURN);
+        self.hub.end_measuring(whole_us(self.clock.elapsed()));
         self.reap(now);
         Ok(())
     }
