@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Sender, bounded};
 
 use crate::config::Config;
+use crate::management::http::Door;
 use crate::server::{Address, Command, Handle, Server};
 
 /// A running broker. Stops when dropped.
@@ -15,6 +16,7 @@ use crate::server::{Address, Command, Handle, Server};
 pub struct Broker {
     addresses: Vec<Address>,
     tls_addresses: Vec<Address>,
+    http: Option<SocketAddr>,
     handle: Handle,
     /// `None` once joined.
     thread: Option<JoinHandle<io::Result<()>>>,
@@ -32,14 +34,11 @@ impl Broker {
             .name("leveret".to_owned())
             .spawn(move || serve(config, &sender))?;
         match started.recv() {
-            Ok(Started {
-                addresses,
-                tls_addresses,
-                handle,
-            }) => Ok(Broker {
-                addresses,
-                tls_addresses,
-                handle,
+            Ok(started) => Ok(Broker {
+                addresses: started.addresses,
+                tls_addresses: started.tls_addresses,
+                http: started.http,
+                handle: started.handle,
                 thread: Some(thread),
             }),
             // The thread ended before it was ready, and knows why.
@@ -62,6 +61,12 @@ impl Broker {
     }
 
     /// All addresses it listens on without TLS, in the order of `config.bind`.
+    /// The first TCP address of the management API, with the port that was chosen; `None` if it is off.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http
+    }
+
+    /// All addresses it listens on, in the order of `config.bind`.
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
     }
@@ -102,6 +107,7 @@ impl Drop for Broker {
 struct Started {
     addresses: Vec<Address>,
     tls_addresses: Vec<Address>,
+    http: Option<SocketAddr>,
     handle: Handle,
 }
 
@@ -114,10 +120,14 @@ fn first_tcp(addresses: &[Address]) -> Option<SocketAddr> {
 
 fn serve(config: Config, started: &Sender<Started>) -> io::Result<()> {
     let server = Server::bind(config)?;
+    let web = server.web_addresses().into_iter();
+    let web = web.filter(|(door, _)| *door == Door::Api);
+    let http: Vec<_> = web.map(|(_, address)| address).collect();
     // Nobody waits for this only if the starting thread has died.
     let _ = started.send(Started {
         addresses: server.addresses().to_vec(),
         tls_addresses: server.tls_addresses().to_vec(),
+        http: first_tcp(&http),
         handle: server.handle(),
     });
     server.run()

@@ -14,6 +14,8 @@ use std::process::ExitCode;
 use arguments::Request;
 use detach::Outcome;
 use leveret::config::sources::Effective;
+use leveret::log_tap::LogTap;
+use leveret::management::http::Door;
 use leveret::server::{Address, Inherited, Notifier, Server, raise_file_limit};
 use leveret::store;
 use pid_file::PidFile;
@@ -48,11 +50,14 @@ fn start(mut settings: Settings) -> ExitCode {
         settings = settings.detached();
     }
     with_configuration(&settings, |effective| {
-        if let Err(error) = logging::start(&effective.config) {
-            complain(&error.to_string());
-            return ExitCode::FAILURE;
-        }
-        match serve(&settings, effective) {
+        let tap = match logging::start(&effective.config) {
+            Ok(tap) => tap,
+            Err(error) => {
+                complain(&error.to_string());
+                return ExitCode::FAILURE;
+            }
+        };
+        match serve(&settings, effective, tap) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 log::error!("{error}");
@@ -65,7 +70,7 @@ fn start(mut settings: Settings) -> ExitCode {
     })
 }
 
-fn serve(settings: &Settings, effective: Effective) -> io::Result<()> {
+fn serve(settings: &Settings, effective: Effective, tap: LogTap) -> io::Result<()> {
     let Effective {
         config, remarks, ..
     } = effective;
@@ -75,22 +80,37 @@ fn serve(settings: &Settings, effective: Effective) -> io::Result<()> {
     raise_file_limit();
     let mut server = Server::adopt(config.clone(), Inherited::from_environment()?)?;
     server.obey_signals(reload::reloading(settings.clone(), config.clone()))?;
+    server.publish_log(tap);
     server.notify(Notifier::from_environment());
     let pid_file = config.pid_file.as_deref().map(PidFile::write);
     let _pid_file = pid_file.transpose()?;
-    let shown = |addresses: &[Address]| {
-        let addresses: Vec<_> = addresses.iter().map(Address::to_string).collect();
-        addresses.join(",")
-    };
-    let mut ready = format!("ready amqp={}", shown(server.addresses()));
-    if !server.tls_addresses().is_empty() {
-        ready += &format!(" amqps={}", shown(server.tls_addresses()));
-    }
-    say(&format!("{ready}\n"));
+    say(&format!("{}\n", ready_line(&server)));
     if detach::is_detached() {
         detach::leave_standard_streams()?;
     }
     server.run()
+}
+
+/// `ready amqp=127.0.0.1:5672 http=127.0.0.1:15672 metrics=127.0.0.1:15692`
+fn ready_line(server: &Server) -> String {
+    let listed = |addresses: Vec<String>| addresses.join(",");
+    let amqp = server.addresses().iter().map(Address::to_string);
+    let mut line = format!("ready amqp={}", listed(amqp.collect()));
+    if !server.tls_addresses().is_empty() {
+        let tls = server.tls_addresses().iter().map(Address::to_string);
+        line.push_str(&format!(" amqps={}", listed(tls.collect())));
+    }
+    for (door, name) in [(Door::Api, "http"), (Door::Metrics, "metrics")] {
+        let web = server.web_addresses().into_iter();
+        let web: Vec<_> = web
+            .filter(|(d, _)| *d == door)
+            .map(|(_, a)| a.to_string())
+            .collect();
+        if !web.is_empty() {
+            line.push_str(&format!(" {name}={}", listed(web)));
+        }
+    }
+    line
 }
 
 /// Starts a broker in the background, and returns when it is ready.

@@ -107,8 +107,6 @@ const KNOWN: [(&str, &[&str]); 15] = [
     (
         "the log goes to the console and a file; rotate the file from outside and send SIGHUP",
         &[
-            "log.exchange",
-            "log.exchange.*",
             "log.syslog",
             "log.syslog.*",
             "log.journald",
@@ -238,7 +236,7 @@ mod tests {
             "deprecated_features.permit.queue_master_locator",
             "log.file.rotation.date",
             "ssl_options.honor_cipher_order",
-            "management.ssl.port",
+            "management.ssl.versions.1",
         ] {
             assert!(reason(key).is_some(), "{key}");
         }

@@ -58,6 +58,17 @@ impl Default for Tls {
     }
 }
 
+/// The management API over TLS: `management.ssl.*`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Https {
+    /// `None`: it is not served.
+    pub port: Option<u16>,
+    /// Without, all addresses.
+    pub ip: Option<String>,
+    /// Without a certificate, those of AMQP hold.
+    pub options: TlsOptions,
+}
+
 /// Certificates, and what is demanded of clients. All files are PEM.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TlsOptions {
@@ -222,11 +233,18 @@ pub struct Watermarks {
 pub enum Watermark {
     /// In bytes.
     Absolute(u64),
-    /// Of something that is looked up when the broker runs.
+    /// Of something that is looked up when the broker runs. Never NaN.
     Relative(f64),
 }
 
+impl Eq for Watermark {}
+
 impl Watermark {
+    /// A share of 0 or more; `None` if it is not.
+    pub fn relative(share: f64) -> Option<Watermark> {
+        (share.is_finite() && share >= 0.0).then_some(Watermark::Relative(share))
+    }
+
     /// The limit in bytes, if the whole has so many.
     pub fn bytes(self, whole: u64) -> u64 {
         match self {
@@ -261,6 +279,11 @@ pub struct Log {
     pub file_format: Format,
     /// Without: the data directory.
     pub dir: Option<PathBuf>,
+    /// To the exchange `amq.rabbitmq.log`.
+    pub exchange: bool,
+    /// The exchange gets nothing beyond.
+    pub exchange_level: Option<LevelFilter>,
+    pub exchange_format: Format,
     /// By [`Category`]; one without a level has that of [`Category::Default`].
     pub levels: [Option<LevelFilter>; CATEGORIES],
 }
@@ -337,13 +360,14 @@ impl Category {
 }
 
 /// Longer paths before those they begin with.
-const MODULES: [(&str, Category); 16] = [
+const MODULES: [(&str, Category); 17] = [
     ("leveret::protocol::amqp::channel", Category::Channel),
     ("leveret::protocol::amqp::publish", Category::Channel),
     ("leveret::protocol::amqp::consume", Category::Channel),
     ("leveret::protocol::amqp::content", Category::Channel),
     ("leveret::protocol::amqp::transaction", Category::Channel),
     ("leveret::protocol::amqp::topology", Category::Queue),
+    ("leveret::protocol::alarms", Category::Default),
     ("leveret::protocol::", Category::Connection),
     ("leveret::server::socket", Category::Connection),
     ("leveret::server::listener", Category::Connection),

@@ -5,7 +5,7 @@ use super::keys::{Effect, Key};
 use super::section::Category;
 use super::values::{
     ABSOLUTE, ANY_TEXT, FLAG, FORMAT, LEVEL, LISTENER, LOG_FILE, LOGIN_FROM, MECHANISM,
-    MISSING_FLAG, MISSING_TEXT, PATH, RELATIVE, SAN_KIND, TEXT, TLS_VERSION, VERIFY,
+    MISSING_FLAG, MISSING_TEXT, PATH, PORT_OR_NONE, RELATIVE, SAN_KIND, TEXT, TLS_VERSION, VERIFY,
     missing_number, number, optional_number, size,
 };
 
@@ -309,25 +309,74 @@ pub(super) static KEYS: &[Key] = &[
     ),
     // HTTP
     plain!(
-        NotYet,
+        Restart,
         "management.tcp.port",
-        missing_number::<u16, 0, 65535>(),
+        PORT_OR_NONE,
         [http_port],
-        "Port of the management API."
+        "Port of the management API and its page, or none; 0 takes a free one."
     ),
     plain!(
-        NotYet,
+        Restart,
         "management.tcp.ip",
         MISSING_TEXT,
         [http_ip],
+        "Its address; without, that of AMQP if it has but one, else all of them."
+    ),
+    plain!(
+        Restart,
+        "management.ssl.port",
+        PORT_OR_NONE,
+        [https.port],
+        "Port of the management API over TLS (RabbitMQ: 15671)."
+    ),
+    plain!(
+        Restart,
+        "management.ssl.ip",
+        MISSING_TEXT,
+        [https.ip],
         "Its address; without, all of them."
     ),
     plain!(
-        NotYet,
+        Restart,
+        "management.ssl.cacertfile",
+        PATH,
+        [https.options.ca_file],
+        "As ssl_options.cacertfile, for the management API."
+    ),
+    plain!(
+        Restart,
+        "management.ssl.certfile",
+        PATH,
+        [https.options.certificate_file],
+        "As ssl_options.certfile; without, the ssl_options hold here, too."
+    ),
+    plain!(
+        Restart,
+        "management.ssl.keyfile",
+        PATH,
+        [https.options.key_file],
+        "As ssl_options.keyfile."
+    ),
+    plain!(
+        Restart,
+        "management.ssl.verify",
+        VERIFY,
+        [https.options.verify],
+        "As ssl_options.verify."
+    ),
+    plain!(
+        Restart,
         "prometheus.tcp.port",
-        missing_number::<u16, 0, 65535>(),
+        PORT_OR_NONE,
         [prometheus_port],
-        "Port of the metrics for Prometheus."
+        "Port of the metrics for Prometheus, or none; 0 takes a free one."
+    ),
+    plain!(
+        Restart,
+        "prometheus.tcp.ip",
+        MISSING_TEXT,
+        [prometheus_ip],
+        "Its address; without, that of AMQP if it has but one, else all of them."
     ),
     // Users
     plain!(
@@ -490,28 +539,28 @@ pub(super) static KEYS: &[Key] = &[
     ),
     // Memory and disk
     plain!(
-        NotYet,
+        Reload,
         "vm_memory_high_watermark.absolute",
         ABSOLUTE,
         [watermarks.memory],
         "Publishers are blocked when the broker takes more memory than this."
     ),
     plain!(
-        NotYet,
+        Reload,
         "vm_memory_high_watermark.relative",
         RELATIVE,
         [watermarks.memory],
         "The same as a share of the memory it may have; wins over .absolute."
     ),
     plain!(
-        NotYet,
+        Reload,
         "disk_free_limit.absolute",
         ABSOLUTE,
         [watermarks.disk_free],
         "Publishers are blocked when less than this is free on the data directory's disk."
     ),
     plain!(
-        NotYet,
+        Reload,
         "disk_free_limit.relative",
         RELATIVE,
         [watermarks.disk_free],
@@ -658,6 +707,27 @@ pub(super) static KEYS: &[Key] = &[
         PATH,
         [log.dir],
         "Without, the data directory."
+    ),
+    plain!(
+        Reload,
+        "log.exchange",
+        FLAG,
+        [log.exchange],
+        "Whether to publish the log to the exchange amq.rabbitmq.log of the default virtual host."
+    ),
+    plain!(
+        Reload,
+        "log.exchange.level",
+        LEVEL,
+        [log.exchange_level],
+        "What the exchange gets at most; the level is the routing key."
+    ),
+    plain!(
+        Reload,
+        "log.exchange.formatter",
+        FORMAT,
+        [log.exchange_format],
+        "plaintext or json."
     ),
     plain!(
         Reload,

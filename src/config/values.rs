@@ -57,6 +57,16 @@ where
     }
 }
 
+/// A port, or `none` for not listening at all; without a default nobody listens.
+pub(super) const PORT_OR_NONE: Kind<Option<u16>> = Kind {
+    wants: || "a number from 0 to 65535, or none".to_owned(),
+    parse: |text| match text {
+        "none" => Some(None),
+        text => Some(Some(text.parse().ok()?)),
+    },
+    show: |value| Some(value.map_or("none".to_owned(), |port| port.to_string())),
+};
+
 /// Bytes, with RabbitMQ's units: powers of 1000 (`kB`, `MB`) and of 1024 (`KiB`, `MiB`, or `k`, `M`).
 pub(super) const fn size<T, const MIN: u64, const MAX: u64>() -> Kind<T>
 where

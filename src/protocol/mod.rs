@@ -14,21 +14,29 @@
 //!   where wants_close:         flush, close, Machine::on_disconnect
 //! ```
 
+mod alarms;
 pub mod amqp;
+pub mod errand;
+mod log_line;
 pub mod order;
 mod outbox;
 mod recovery;
 
 use std::collections::VecDeque;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+
 use crate::broker::journal::{Journal, QueueId};
 use crate::broker::message::{MessageId, PageWork, Traits};
 use crate::broker::{Core, Effect, Message, Name, Published, Route};
 use crate::config::Config;
 use crate::wire::amqp::method::basic;
+use alarms::Alarms;
 
 pub use crate::broker::{Socket, SocketKey};
-pub use outbox::{IO_SLICES_MAX, Outboxes};
+pub use alarms::{Measured, Resources};
+pub use outbox::{IO_SLICES_MAX, Outboxes, SocketTraffic};
 
 /// The time as the turn began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,10 +102,8 @@ pub struct Hub {
     pub outboxes: Outboxes,
     pub config: Config,
     entropy: Entropy,
-    /// Messages take up more memory than they may (RabbitMQ: memory alarm).
-    memory_alarm: bool,
-    /// The store cannot get more room on its disk (RabbitMQ: disk alarm).
-    disk_alarm: bool,
+    /// Whether memory and disk are low (RabbitMQ: resource alarms).
+    alarms: Alarms,
     /// Publishers are blocked for a reason that the hub does not see itself.
     outside_alarm: Option<String>,
     /// Sockets that wait for the alarm to end.
@@ -118,6 +124,10 @@ pub struct Hub {
     awaiting_store: Vec<SocketKey>,
     /// The store has more than it can write for the time being.
     store_is_full: bool,
+    /// The errand that is being done is to be told of when what was just written down is stored.
+    errand_waits: bool,
+    /// Nobody was known when it started: users and virtual hosts are those of the configuration.
+    is_new: bool,
 }
 
 impl Hub {
@@ -130,8 +140,7 @@ impl Hub {
             outboxes: Outboxes::new(config.limits.outbox_bytes_max),
             config,
             entropy,
-            memory_alarm: false,
-            disk_alarm: false,
+            alarms: Alarms::default(),
             outside_alarm: None,
             blocked: Vec::new(),
             alarms_ended: 1,
@@ -142,6 +151,8 @@ impl Hub {
             unstored: VecDeque::new(),
             awaiting_store: Vec::new(),
             store_is_full: false,
+            errand_waits: false,
+            is_new: true,
         };
         hub.start_first();
         hub
@@ -159,6 +170,11 @@ impl Hub {
         self.core.set_monotonic_time(now.monotonic_ms);
     }
 
+    /// Whether this is the first start on its data directory.
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
     /// When [`Hub::settle`] has something to do, in milliseconds since 1970.
     pub fn next_deadline(&self) -> Option<u64> {
         self.core.next_deadline()
@@ -174,7 +190,7 @@ impl Hub {
         self.after_command();
         self.core.tidy();
         if self.has_store {
-            let budget = self.config.limits.messages_bytes_budget;
+            let budget = self.bounded(self.config.limits.messages_bytes_budget, 4);
             let unstored = self.unstored.front().map(|(_, first)| *first);
             let unstored = unstored.or_else(|| self.core.first_journaled());
             self.core.page_out(budget, unstored);
@@ -192,29 +208,17 @@ impl Hub {
         into.append(&mut self.woken);
     }
 
-    /// Blocks publishers for this reason, or no longer (RabbitMQ: resource alarms).
-    pub fn set_blocked(&mut self, reason: Option<&str>) {
-        self.outside_alarm = reason.map(str::to_owned);
-        self.wake_unblocked();
-    }
-
-    /// Why publishers are to be blocked, as `connection.blocked` says it.
-    pub fn alarm(&self) -> Option<&str> {
-        let own = match (self.memory_alarm, self.disk_alarm) {
-            (true, true) => Some("low on memory & disk"),
-            (true, false) => Some("low on memory"),
-            (false, true) => Some("low on disk"),
-            (false, false) => None,
-        };
-        self.outside_alarm.as_deref().or(own)
-    }
-
     /// Takes over what may change while the broker runs.
     pub fn reconfigure(&mut self, wanted: &Config) {
+        let watermarks = self.config.watermarks.clone();
         self.config.reload(wanted);
         self.core.consumer_timeout_ms = self.config.limits.consumer_timeout_ms;
         self.core
             .set_loopback_users(&self.config.access.loopback_users);
+        if self.config.watermarks != watermarks {
+            self.log_limits();
+            self.review_alarms();
+        }
     }
 
     /// All batches up to the first number are stored, those up to the second were given to the store.
@@ -264,12 +268,6 @@ impl Hub {
         self.after_command();
     }
 
-    /// The store ran out of disk, or has room again.
-    pub fn set_disk_alarm(&mut self, raised: bool) {
-        self.disk_alarm = raised;
-        self.wake_unblocked();
-    }
-
     /// The store cannot be given more for now, or can again.
     pub fn set_store_full(&mut self, full: bool) {
         let was_full = std::mem::replace(&mut self.store_is_full, full);
@@ -290,19 +288,25 @@ impl Hub {
     }
 
     /// What is put into the outbox from here on waits until what was just written down is stored.
+    ///
+    /// A guest has no socket: for it, that is the outcome of its errand.
     fn gate(&mut self, socket: SocketKey) {
+        if socket == SocketKey::NONE {
+            self.errand_waits = true;
+            return;
+        }
         let batch = self.await_batch();
         self.outboxes.gate(socket, batch);
     }
 
     /// Publishers of what must be stored are faster than the disk: they are not read for a while.
     fn is_congested(&self) -> bool {
-        self.store_is_full && self.core.journal_bytes() > JOURNAL_BYTES_MAX
+        self.store_is_full && self.core.journal_bytes() > self.bounded(JOURNAL_BYTES_MAX, 16)
     }
 
     #[inline]
     fn holds_publishers(&self) -> bool {
-        self.memory_alarm || self.disk_alarm || self.outside_alarm.is_some() || self.is_congested()
+        self.alarms.any() || self.outside_alarm.is_some() || self.is_congested()
     }
 
     fn wake_when_stored(&mut self, socket: SocketKey) {
@@ -362,23 +366,6 @@ impl Hub {
     /// Sixteen bytes that nobody can guess, as a name can hold them.
     fn generate_name(&mut self, prefix: &str) -> String {
         format!("{prefix}{}", base64_url((self.entropy)()))
-    }
-
-    /// Raises the memory alarm over the limit and ends it under nine tenths of it.
-    fn watch_memory(&mut self) {
-        let held = self.core.message_bytes();
-        let max = self.config.limits.messages_bytes_max;
-        if self.memory_alarm && held <= max / 10 * 9 {
-            log::warn!("memory resource limit alarm cleared: messages take {held} bytes");
-            self.memory_alarm = false;
-            self.wake_unblocked();
-        } else if !self.memory_alarm && held > max {
-            log::warn!(
-                "memory resource limit alarm set: messages take {held} bytes of {max}. \
-                 Publishers will be blocked until this alarm clears"
-            );
-            self.memory_alarm = true;
-        }
     }
 
     fn wake_unblocked(&mut self) {
@@ -491,22 +478,9 @@ impl Machine {
     }
 }
 
-/// URL-safe base64 without padding: 22 characters, as RabbitMQ's generated names have.
+/// 22 characters, as RabbitMQ's generated names have.
 fn base64_url(bytes: [u8; 16]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let number = u128::from_be_bytes(bytes);
-    // 22 groups of six bits from the top; the last has but two, and four zeros behind them.
-    (0..22)
-        .map(|group| {
-            let shift = 122 - 6 * group;
-            let bits = if shift >= 0 {
-                number >> shift
-            } else {
-                number << -shift
-            };
-            char::from(ALPHABET[(bits & 63) as usize])
-        })
-        .collect()
+    BASE64.encode(bytes)
 }
 
 /// Bytes of messages that wait for a full store before their publishers do.

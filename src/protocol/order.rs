@@ -1,15 +1,17 @@
 //! What administrators order, whichever way it comes: one value in, one out, nothing shared. All of it
 //! can cross threads.
 //!
-//! An order is carried out at once. What it changed is stored before it is answered, see [`Obeyed`].
+//! An order is carried out at once; it is given as an [`Errand`](super::errand::Errand), which tells when
+//! it is stored.
 
 use std::fmt;
 
 use crate::broker::access::{Limit, Limits, LoginRefusal, PasswordHash, Permissions, Refused};
 use crate::broker::{Metadata, VirtualHostKey};
-use crate::protocol::Hub;
+use crate::config::Watermark;
+use crate::protocol::{Hub, Resources};
 
-/// About users, virtual hosts, permissions and limits; by RabbitMQ's names of the commands.
+/// About users, virtual hosts, permissions and limits, and about the alarms; by RabbitMQ's names of the commands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
     AddUser {
@@ -95,6 +97,12 @@ pub enum Order {
         exchange: Option<String>,
     },
     ListTopicPermissions,
+    /// Until the configuration is read again.
+    SetVmMemoryHighWatermark(Watermark),
+    /// Until the configuration is read again.
+    SetDiskFreeLimit(Watermark),
+    /// Memory and disk as last measured, and the alarms (RabbitMQ: in `status`).
+    Resources,
 }
 
 /// A password that shows in no log.
@@ -114,6 +122,7 @@ pub enum Outcome {
     Vhosts(Vec<ListedVhost>),
     Permissions(Vec<ListedPermissions>),
     TopicPermissions(Vec<ListedTopicPermissions>),
+    Resources(Resources),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,23 +160,9 @@ pub struct ListedTopicPermissions {
     pub read: String,
 }
 
-/// What came of an order, and when that may be told.
-pub struct Obeyed {
-    pub result: Result<Outcome, Refused>,
-    /// The batch of the store that must be stored before; `None` if nothing is to be waited for.
-    pub stored_by: Option<u64>,
-}
-
 impl Hub {
     /// Carries out an order.
-    pub fn obey(&mut self, order: Order) -> Obeyed {
-        let result = self.carry_out(order);
-        let stored_by = self.core.take_redefined().then(|| self.await_batch());
-        self.after_command();
-        Obeyed { result, stored_by }
-    }
-
-    fn carry_out(&mut self, order: Order) -> Result<Outcome, Refused> {
+    pub fn obey(&mut self, order: Order) -> Result<Outcome, Refused> {
         match order {
             Order::AddUser { name, password } => {
                 let password = self.hashed(password);
@@ -265,6 +260,9 @@ impl Hub {
             Order::ListTopicPermissions => {
                 return Ok(Outcome::TopicPermissions(self.listed_topic_permissions()));
             }
+            Order::SetVmMemoryHighWatermark(watermark) => self.set_memory_watermark(watermark),
+            Order::SetDiskFreeLimit(watermark) => self.set_disk_free_limit(watermark),
+            Order::Resources => return Ok(Outcome::Resources(self.resources())),
         }
         Ok(Outcome::Done)
     }

@@ -1,6 +1,7 @@
 //! The way into the loop for other threads: a channel of commands, and a waker behind it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::Waker;
@@ -8,6 +9,7 @@ use mio::Waker;
 use super::tls;
 use crate::broker::access::Refused;
 use crate::config::Config;
+use crate::protocol::errand::{Errand, Loop};
 use crate::protocol::order::{Order, Outcome};
 
 /// What other threads may ask of the loop.
@@ -31,59 +33,45 @@ pub enum Command {
     /// Begin or end the tracing of a virtual host (RabbitMQ: firehose). One that does not exist is
     /// logged and left alone.
     Trace { virtual_host: String, on: bool },
-    /// Carry out an administrator's order ([`Handle::order`]).
-    Order { order: Box<Order>, answer: Answer },
 }
 
-/// Where what came of an order is awaited. It is told when it is stored.
-#[derive(Clone, Debug)]
-pub struct Answer(Sender<Result<Outcome, Refused>>);
-
-impl Answer {
-    /// Nobody may be there any more; then nobody is told.
-    pub(super) fn tell(&self, result: Result<Outcome, Refused>) {
-        let _ = self.0.try_send(result);
-    }
-}
-
-impl PartialEq for Answer {
-    fn eq(&self, other: &Answer) -> bool {
-        self.0.same_channel(&other.0)
-    }
+/// What goes through the channel.
+pub(super) enum Told {
+    Command(Command),
+    Errand(Errand),
 }
 
 /// Sends commands to a loop on another thread. Cloning is cheap.
 #[derive(Clone)]
 pub struct Handle {
-    commands: Sender<Command>,
+    told: Sender<Told>,
     waker: Arc<Waker>,
 }
 
 impl Handle {
-    pub(super) fn new(waker: Waker) -> (Handle, Receiver<Command>) {
-        let (commands, receiver) = bounded(COMMANDS_MAX);
+    pub(super) fn new(waker: Waker) -> (Handle, Receiver<Told>) {
+        let (told, receiver) = bounded(COMMANDS_MAX);
         let waker = Arc::new(waker);
-        (Handle { commands, waker }, receiver)
+        (Handle { told, waker }, receiver)
     }
 
     /// Returns false when the loop has ended, which is no error: nothing is left to command. Waits
     /// while the loop has a full channel before it, so the loop itself must not call this.
     pub fn send(&self, command: Command) -> bool {
-        let sent = self.commands.send(command).is_ok();
-        self.wake();
-        sent
+        self.tell(Told::Command(command))
     }
 
     /// Gives an order and waits until it is carried out and stored. `None` if the loop has ended, or
     /// ends before that. The loop itself must not call this.
     pub fn order(&self, order: Order) -> Option<Result<Outcome, Refused>> {
-        let (sender, told) = bounded(1);
-        let order = Box::new(order);
-        let answer = Answer(sender);
-        if !self.send(Command::Order { order, answer }) {
-            return None;
-        }
-        told.recv().ok()
+        let broker: &dyn Loop = self;
+        broker.run(Duration::MAX, |hub| hub.obey(order)).ok()
+    }
+
+    fn tell(&self, told: Told) -> bool {
+        let sent = self.told.send(told).is_ok();
+        self.wake();
+        sent
     }
 
     /// Makes the loop take a turn.
@@ -91,6 +79,12 @@ impl Handle {
         if let Err(error) = self.waker.wake() {
             log::error!("could not wake the event loop: {error}");
         }
+    }
+}
+
+impl Loop for Handle {
+    fn submit(&self, errand: Errand) -> bool {
+        self.tell(Told::Errand(errand))
     }
 }
 

@@ -16,11 +16,14 @@ use super::Reload;
 use super::address::Address;
 use super::arrival::Arrival;
 use super::clock::Clock;
-use super::control::{Answer, COMMANDS_MAX, Command, Handle};
+use super::control::{COMMANDS_MAX, Command, Handle, Told};
+use super::definitions_file;
 use super::entropy;
 use super::inherited::Inherited;
 use super::input::SCRATCH_ROOM;
 use super::listener::{Listeners, Newcomer};
+use super::log_feed::LogFeed;
+use super::monitor::Monitor;
 use super::notify::Notifier;
 use super::reloader::Reloader;
 use super::signal::{Signals, Wish};
@@ -33,7 +36,8 @@ use super::token::Source;
 use super::transport::Transport;
 use super::watchdog::Watchdog;
 use crate::config::{Config, Limits};
-use crate::protocol::order::Obeyed;
+use crate::log_tap::LogTap;
+use crate::protocol::errand::Tell;
 use crate::protocol::{Hub, Machine, Now, SocketKey};
 
 pub(super) struct EventLoop {
@@ -47,13 +51,18 @@ pub(super) struct EventLoop {
     listeners: Listeners,
     sockets: SocketTable,
     timers: Timers,
-    commands: Receiver<Command>,
-    /// Orders that were carried out and are not answered, because that is not stored yet.
-    unanswered: VecDeque<(Obeyed, Answer)>,
+    told: Receiver<Told>,
+    /// Errands that were done and whose outcome is not told, because that is not stored yet.
+    untold: VecDeque<(Tell, u64)>,
     signals: Option<Signals>,
     reloader: Option<Reloader>,
     notifier: Arc<Notifier>,
     watchdog: Watchdog,
+    monitor: Monitor,
+    /// None in a program that keeps its log to itself.
+    log_feed: Option<LogFeed>,
+    /// It has more.
+    feeds: bool,
     /// Another handle to ourselves, for those who work for us.
     handle: Handle,
     /// What every socket reads into.
@@ -79,9 +88,9 @@ impl EventLoop {
         let mut listeners = Listeners::bind(&config, inherited)?;
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), Source::Waker.token())?;
-        let (handle, commands) = Handle::new(waker);
+        let (handle, told) = Handle::new(waker);
         let limits = config.limits.clone();
-        let mut hub = Hub::new(config.clone(), entropy::of_system());
+        let mut hub = Hub::new(config.clone(), Box::new(entropy::draw));
         let clock = Clock::start();
         hub.begin_turn(clock.now());
         let store = match &config.data_dir {
@@ -91,6 +100,10 @@ impl EventLoop {
             }
             None => None,
         };
+        let monitor = Monitor::start(config.data_dir.as_deref(), &mut hub, handle.clone())?;
+        if let Some(path) = &config.load_definitions {
+            definitions_file::load(path, &mut hub)?;
+        }
         listeners.listen(poll.registry())?;
         let event_loop = EventLoop {
             poll,
@@ -103,12 +116,15 @@ impl EventLoop {
             listeners,
             sockets: SocketTable::default(),
             timers: Timers::default(),
-            commands,
-            unanswered: VecDeque::new(),
+            told,
+            untold: VecDeque::new(),
             signals: None,
             reloader: None,
             notifier: Arc::default(),
             watchdog: Watchdog::default(),
+            monitor,
+            log_feed: None,
+            feeds: false,
             handle: handle.clone(),
             ready: VecDeque::new(),
             arriving: VecDeque::new(),
@@ -140,6 +156,13 @@ impl EventLoop {
         self.watchdog = Watchdog::new(Arc::clone(&self.notifier), self.clock.monotonic_ms());
     }
 
+    pub fn publish_log(&mut self, tap: LogTap) {
+        let mut feed = LogFeed::new(tap, self.handle.clone());
+        // What is logged from here on is published.
+        feed.serve(&mut self.hub, self.clock.now());
+        self.log_feed = Some(feed);
+    }
+
     /// Turns until stopped.
     pub fn run(mut self) -> io::Result<()> {
         self.notifier.ready();
@@ -166,6 +189,10 @@ impl EventLoop {
         self.accept(now);
         self.read(now);
         self.receive_arrivals(now);
+        self.monitor.serve(&mut self.hub, now.monotonic_ms);
+        if let Some(feed) = &mut self.log_feed {
+            self.feeds = feed.serve(&mut self.hub, now);
+        }
         self.hub.settle();
         self.fire_due(now);
         self.wake(now);
@@ -222,6 +249,7 @@ impl EventLoop {
             || !self.to_flush.is_empty()
             || !self.woken.is_empty()
             || self.listeners.is_pending()
+            || self.feeds
             || self.hub.has_more_work();
         if has_more_work {
             return Some(Duration::ZERO);
@@ -232,6 +260,7 @@ impl EventLoop {
             self.timers.next_due(),
             self.listeners.next_deadline(),
             self.watchdog.next_due(),
+            self.monitor.next_due(&self.hub),
             self.stop_by,
         ];
         let deadline = deadlines.into_iter().flatten().min()?;
@@ -248,14 +277,24 @@ impl EventLoop {
                 (Wish::Stop, Some(_)) => self.stop(0, now),
                 (Wish::Reload, _) => self.reload(),
                 (Wish::Describe, _) => {
-                    log_state(&self.hub, self.sockets.len(), now.monotonic_ms);
+                    log_state(&mut self.hub, self.sockets.len(), now.monotonic_ms);
                 }
             }
         }
         // Who sends more meanwhile wakes us again.
         for _ in 0..COMMANDS_MAX {
-            let Ok(command) = self.commands.try_recv() else {
+            let Ok(told) = self.told.try_recv() else {
                 return;
+            };
+            let command = match told {
+                Told::Command(command) => command,
+                Told::Errand(errand) => {
+                    match self.hub.run(errand) {
+                        (tell, None) => tell(),
+                        (tell, Some(batch)) => self.untold.push_back((tell, batch)),
+                    }
+                    continue;
+                }
             };
             match command {
                 Command::Stop => self.stop(self.limits.stop_timeout_ms, now),
@@ -268,9 +307,6 @@ impl EventLoop {
                 }
                 Command::RenewTls(context) => self.listeners.renew_tls(context),
                 Command::Trace { virtual_host, on } => self.trace(&virtual_host, on),
-                Command::Order { order, answer } => {
-                    self.unanswered.push_back((self.hub.obey(*order), answer));
-                }
             }
         }
     }
@@ -295,18 +331,14 @@ impl EventLoop {
         }
     }
 
-    /// Orders are answered in their order, each when it is stored.
+    /// Outcomes are told when what they changed is stored.
     fn answer(&mut self) {
         let stored = self.hub.store_progress().map(|(stored, _)| stored);
-        let is_ready = |obeyed: &Obeyed| match (obeyed.stored_by, stored) {
-            (Some(batch), Some(stored)) => batch <= stored,
-            (None, _) | (_, None) => true,
-        };
-        while let Some((obeyed, _)) = self.unanswered.front()
-            && is_ready(obeyed)
-            && let Some((obeyed, answer)) = self.unanswered.pop_front()
+        while let Some(&(_, batch)) = self.untold.front()
+            && stored.is_none_or(|stored| batch <= stored)
+            && let Some((tell, _)) = self.untold.pop_front()
         {
-            answer.tell(obeyed.result);
+            tell();
         }
     }
 
@@ -345,6 +377,7 @@ impl EventLoop {
                 break;
             }
         }
+        self.monitor.on_input(bytes_read);
     }
 
     /// A step of a handshake cannot be divided, and one with a signature takes up to a millisecond. So

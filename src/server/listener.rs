@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use mio::net::{TcpListener, TcpStream, UnixListener};
-use mio::{Interest, Registry};
+use mio::{Interest, Registry, Token};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
@@ -19,7 +19,7 @@ use super::tls::{self, Acceptor};
 use super::token::{LISTENERS_MAX, Source};
 use super::transport::Transport;
 use super::unix_socket::SocketFile;
-use crate::config::{Config, TLS_PORT, TcpOptions};
+use crate::config::{Config, TLS_PORT, TcpOptions, TlsOptions};
 use crate::protocol::Peer;
 
 pub(super) struct Listeners {
@@ -54,8 +54,7 @@ enum Kind {
     Tcp(TcpListener),
     Unix(
         UnixListener,
-        /// `None`: the file is somebody else's.
-        #[expect(dead_code, reason = "removes the file when dropped")]
+        /// Removed when dropped. `None`: it is somebody else's.
         Option<SocketFile>,
     ),
 }
@@ -88,14 +87,18 @@ impl Listeners {
             true => None,
             false => Some(Acceptor::new(tls::Context::load(&config.tls.options)?)),
         };
-        Ok(Listeners {
+        Ok(Listeners::of(all, &config.tcp, acceptor))
+    }
+
+    fn of(all: Vec<Listener>, tcp: &TcpOptions, acceptor: Option<Acceptor>) -> Listeners {
+        Listeners {
             all,
             acceptor,
-            tcp: config.tcp.clone(),
+            tcp: tcp.clone(),
             next: 0,
             paused_until: None,
             complained: false,
-        })
+        }
     }
 
     /// Opens the ports, which were only taken so far.
@@ -103,22 +106,8 @@ impl Listeners {
     /// # Errors
     /// Somebody else was faster on the same port.
     pub fn listen(&mut self, registry: &Registry) -> io::Result<()> {
-        let backlog = backlog(&self.tcp);
-        for (index, listener) in self.all.iter_mut().enumerate() {
-            let token = Source::Listener(index).token();
-            match &mut listener.kind {
-                Kind::Tcp(l) => {
-                    SockRef::from(&*l)
-                        .listen(backlog)
-                        .map_err(|error| could_not_bind(&listener.address, &error))?;
-                    registry.register(l, token, Interest::READABLE)?;
-                }
-                Kind::Unix(l, _) => registry.register(l, token, Interest::READABLE)?,
-            }
-            let over = if listener.tls { " (TLS)" } else { "" };
-            log::info!("listening on {}{over}", listener.address);
-        }
-        Ok(())
+        let token = |index| Source::Listener(index).token();
+        listen(&mut self.all, &self.tcp, registry, token)
     }
 
     /// Those with TLS, or those without.
@@ -193,6 +182,103 @@ impl Listeners {
             log::error!("new connections wait, accepting failed: {error}");
         }
     }
+}
+
+/// Sockets that are bound and not served yet, on whichever thread that will be.
+pub(super) struct Bound {
+    all: Vec<Listener>,
+    tcp: TcpOptions,
+    tls: Option<tls::Context>,
+}
+
+impl Bound {
+    /// One address, or all of this machine's; with TLS if there are options for it.
+    ///
+    /// # Errors
+    /// As [`Listeners::bind`].
+    pub fn on(
+        ip: Option<&str>,
+        port: u16,
+        tcp: &TcpOptions,
+        tls: Option<&TlsOptions>,
+    ) -> io::Result<Bound> {
+        let bind = match ip {
+            Some(ip) => Bind::parse(ip, port)?,
+            None => Bind::Everywhere(port),
+        };
+        let mut all = Vec::new();
+        bind_all(&[bind], tcp, tls.is_some(), &mut all)?;
+        Ok(Bound {
+            all,
+            tcp: tcp.clone(),
+            tls: tls.map(tls::Context::load).transpose()?,
+        })
+    }
+
+    /// A Unix socket that only its owner may open.
+    ///
+    /// # Errors
+    /// As [`Listeners::bind`].
+    pub fn on_private_file(path: PathBuf, tcp: &TcpOptions) -> io::Result<Bound> {
+        let bind = Bind::Unix(path.clone());
+        let listener = listen_unix(path, backlog(tcp)).and_then(|listener| {
+            if let Kind::Unix(_, Some(file)) = &listener.kind {
+                file.make_private()?;
+            }
+            Ok(listener)
+        });
+        Ok(Bound {
+            all: vec![listener.map_err(|error| could_not_bind(&bind, &error))?],
+            tcp: tcp.clone(),
+            tls: None,
+        })
+    }
+
+    pub fn addresses(&self) -> Vec<Address> {
+        let addresses = self.all.iter().map(|listener| listener.address.clone());
+        addresses.collect()
+    }
+
+    /// As [`Listeners::listen`], in a poll where listeners have other tokens.
+    ///
+    /// # Errors
+    /// Those of [`Listeners::listen`].
+    pub fn listen(
+        &mut self,
+        registry: &Registry,
+        token: impl Fn(usize) -> Token,
+    ) -> io::Result<()> {
+        listen(&mut self.all, &self.tcp, registry, token)
+    }
+
+    /// To be served on this thread.
+    pub fn into_listeners(self) -> Listeners {
+        let acceptor = self.tls.map(Acceptor::new);
+        Listeners::of(self.all, &self.tcp, acceptor)
+    }
+}
+
+fn listen(
+    all: &mut [Listener],
+    tcp: &TcpOptions,
+    registry: &Registry,
+    token: impl Fn(usize) -> Token,
+) -> io::Result<()> {
+    for (index, listener) in all.iter_mut().enumerate() {
+        let token = token(index);
+        match &mut listener.kind {
+            Kind::Tcp(l) => {
+                SockRef::from(&*l)
+                    .listen(backlog(tcp))
+                    .map_err(|error| could_not_bind(&listener.address, &error))?;
+                registry.register(l, token, Interest::READABLE)?;
+            }
+            Kind::Unix(l, _) => registry.register(l, token, Interest::READABLE)?,
+        }
+        let over = if listener.tls { " (TLS)" } else { "" };
+        log::info!("listening on {}{over}", listener.address);
+    }
+    Ok(())
 }
 
 impl Listener {

@@ -13,19 +13,27 @@
 //! listener     where peers knock; unix_socket, address: how and where
 //! timer        one deadline per socket, coarse enough to be cheap
 //! control      commands from other threads; signal: from the operating system
+//! log_feed     from the log to its exchange
+//! monitor      when memory and disk are measured; measure, allocator: how
+//! definitions_file  what is set before anybody is let in
 //! notify       word to the service manager; inherited: the sockets it opened for us
 //! ```
 
 mod address;
+mod allocator;
 mod arrival;
 mod clock;
 mod control;
+mod definitions_file;
 mod entropy;
 mod event_loop;
 mod file_limit;
 mod inherited;
 mod input;
 mod listener;
+mod log_feed;
+mod measure;
+mod monitor;
 mod notify;
 mod proxy;
 mod reloader;
@@ -39,18 +47,26 @@ pub mod tls;
 mod token;
 mod transport;
 mod unix_socket;
+mod vitals;
 mod watchdog;
+mod web;
 
 use std::io;
+use std::sync::Arc;
 
 pub use address::Address;
-pub use control::{Answer, Command, Handle};
+pub use control::{Command, Handle};
 pub use file_limit::raise_file_limit;
 pub use inherited::Inherited;
 pub use notify::Notifier;
 
 use crate::config::Config;
+use crate::log_tap::LogTap;
+use crate::management::http::Door;
+use crate::management::{Facts, ListenerFacts, Management};
+use clock::Clock;
 use event_loop::EventLoop;
+use web::{Web, WebThread};
 
 /// Finds out what the configuration is to be; `None` keeps it. It may read files, and is not called
 /// twice at a time.
@@ -64,6 +80,8 @@ pub struct Server {
     handle: Handle,
     addresses: Vec<Address>,
     tls_addresses: Vec<Address>,
+    web: Option<Web>,
+    config: Config,
 }
 
 impl Server {
@@ -83,14 +101,22 @@ impl Server {
     /// # Errors
     /// As [`Server::bind`].
     pub fn adopt(config: Config, inherited: Inherited) -> io::Result<Server> {
-        let (event_loop, handle) = EventLoop::bind(config, inherited)?;
+        // Every port is taken before the data directory is touched.
+        let web = Web::bind(&config)?;
+        let (event_loop, handle) = EventLoop::bind(config.clone(), inherited)?;
         let (addresses, tls_addresses) = event_loop.addresses();
-        Ok(Server {
+        let mut server = Server {
             event_loop,
             handle,
             addresses,
             tls_addresses,
-        })
+            web,
+            config,
+        };
+        if let Some(web) = &mut server.web {
+            web.bind_control(&server.config)?;
+        }
+        Ok(server)
     }
 
     /// The addresses as bound, in the order of `config.bind`, with the ports that were chosen.
@@ -101,6 +127,11 @@ impl Server {
     /// As [`Server::addresses`], those of AMQP over TLS, in the order of `config.tls.bind`.
     pub fn tls_addresses(&self) -> &[Address] {
         &self.tls_addresses
+    }
+
+    /// Where HTTP is served: what each address is for, with the port that was chosen.
+    pub fn web_addresses(&self) -> Vec<(Door, Address)> {
+        self.web.as_ref().map(Web::addresses).unwrap_or_default()
     }
 
     /// Steers the loop from another thread.
@@ -125,11 +156,58 @@ impl Server {
         self.event_loop.notify(notifier);
     }
 
+    /// Publishes the lines of this tap to the exchange `amq.rabbitmq.log` while the configuration says
+    /// so (RabbitMQ: `log.exchange`). For a program whose log it is.
+    pub fn publish_log(&mut self, tap: LogTap) {
+        self.event_loop.publish_log(tap);
+    }
+
     /// Serves until it is told to stop.
     ///
     /// # Errors
-    /// Only when the loop cannot go on at all: polling failed.
-    pub fn run(self) -> io::Result<()> {
-        self.event_loop.run()
+    /// Only when the loop cannot go on at all: polling failed; or when management cannot be served.
+    pub fn run(mut self) -> io::Result<()> {
+        let web = self.web.take();
+        let web = web.map(|web| self.serve_web(web)).transpose()?;
+        let result = self.event_loop.run();
+        drop(web);
+        result
+    }
+
+    fn serve_web(&self, web: Web) -> io::Result<WebThread> {
+        let amqp = self
+            .addresses
+            .iter()
+            .map(|address| ("amqp", address.clone()));
+        let http = web.addresses().into_iter().map(|(door, address)| {
+            let protocol = match door {
+                Door::Api => "http",
+                Door::Metrics => "http/prometheus",
+                Door::Control => "control",
+            };
+            (protocol, address)
+        });
+        let listeners = amqp.chain(http).map(|(protocol, address)| match address {
+            Address::Tcp(address) => ListenerFacts {
+                protocol,
+                interface: address.ip().to_string(),
+                port: Some(address.port()),
+            },
+            Address::Unix(path) => ListenerFacts {
+                protocol,
+                interface: path.display().to_string(),
+                port: None,
+            },
+        });
+        let data_dir = self.config.data_dir.clone();
+        let facts = Facts {
+            config: self.config.clone(),
+            listeners: listeners.collect(),
+            started: Clock::start().now(),
+            pid: std::process::id(),
+            vitals: Box::new(move || vitals::measure(data_dir.as_ref())),
+        };
+        let broker = Arc::new(self.handle.clone());
+        web.start(Management::new(broker, facts, Box::new(entropy::draw)))
     }
 }

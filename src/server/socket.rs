@@ -351,7 +351,7 @@ impl Socket {
                 .present(|bytes| machine.on_bytes(bytes, hub, now));
         }
         let bytes_max = scratch.len() - SCRATCH_ROOM;
-        let mut bytes_read = 0;
+        let (mut bytes_read, mut reads) = (0, 0);
         while self.readable
             && bytes_read < bytes_max
             && !self.machine.wants_close()
@@ -367,11 +367,13 @@ impl Socket {
                 short: self.transport.is_drained(fill.short),
                 ..fill
             });
+            reads += 1;
             match self.after_read(result) {
                 Some(count) => bytes_read += count,
                 None => break,
             }
         }
+        hub.outboxes.count_received(self.key, bytes_read, reads);
         self.held_back = !self.input.is_empty() && !self.machine.wants_read(hub);
         self.transport_speaks = self.transport.has_unsent();
         self.machine.on_turn_end(hub);

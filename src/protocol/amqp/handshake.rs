@@ -1,12 +1,12 @@
 //! From the first byte to an open connection (AMQP 0-9-1 §2.2.4): who is it, what are the limits, and
 //! which virtual host.
 
-use crate::broker::Name;
 use crate::broker::access::LoginRefusal;
+use crate::broker::{About, Endpoint, Name};
 use crate::config::Mechanism;
 use crate::protocol::{Hub, Now, Peer};
 use crate::wire::amqp::ReplyCode;
-use crate::wire::amqp::field_table::{Table, TableBuilder, Value};
+use crate::wire::amqp::field_table::{OwnedTable, Table, TableBuilder, Value};
 use crate::wire::amqp::method::connection as class;
 
 use super::connection::{Capabilities, Client, Connection, Session, State};
@@ -35,6 +35,7 @@ impl Connection {
     ) -> Result<()> {
         self.client = Client::from_properties(start_ok.client_properties);
         let mechanism = String::from_utf8_lossy(start_ok.mechanism);
+        self.client.mechanism = mechanism.clone().into_owned();
         let mut enabled = hub.config.access.mechanisms().iter().copied();
         let chosen = enabled.find(|known| known.name().as_bytes() == start_ok.mechanism);
         let login = match chosen {
@@ -158,7 +159,12 @@ impl Connection {
         Ok(())
     }
 
-    pub(super) fn on_open(&mut self, open: &class::Open<'_>, hub: &mut Hub) -> Result<()> {
+    pub(super) fn on_open(
+        &mut self,
+        open: &class::Open<'_>,
+        hub: &mut Hub,
+        now: Now,
+    ) -> Result<()> {
         let virtual_host = hub.core.virtual_host(open.virtual_host)?;
         let user = self.client.user.clone().expect("logged in before tuning");
         hub.core.check_open(virtual_host, &user)?;
@@ -169,6 +175,7 @@ impl Connection {
             Name::from(format!("{} -> {}", self.peer.address, self.peer.local).as_str()),
             self.client.capabilities.consumer_cancel_notify,
         );
+        hub.core.describe_connection(connection, self.about(now));
         log::info!(
             "{} -> {}{}: user '{user}' authenticated and granted access to vhost '{}'",
             self.peer.address,
@@ -184,6 +191,22 @@ impl Connection {
         });
         hub.outboxes.send(self.socket, 0, &class::OpenOk::default());
         Ok(())
+    }
+
+    /// What management shows of it.
+    fn about(&mut self, now: Now) -> About {
+        let heartbeat = self.heartbeat.as_ref();
+        About {
+            client_properties: std::mem::take(&mut self.client.properties),
+            mechanism: std::mem::take(&mut self.client.mechanism),
+            peer: Endpoint::parse(&self.peer.address),
+            local: Endpoint::parse(&self.peer.local),
+            frame_max: self.frame_max,
+            channel_max: self.channel_max,
+            heartbeat_seconds: heartbeat.map_or(0, Heartbeat::interval_seconds),
+            connected_ms: now.unix_ms,
+            ssl: false,
+        }
     }
 }
 
@@ -201,6 +224,8 @@ impl Client {
         Client {
             user: None,
             name: name.and_then(|name| Some(name.as_str()?.to_owned())),
+            properties: OwnedTable::from(properties),
+            mechanism: String::new(),
             capabilities: Capabilities {
                 consumer_cancel_notify: has("consumer_cancel_notify"),
                 connection_blocked: has("connection.blocked"),
