@@ -175,10 +175,14 @@ impl Server {
     }
 
     fn serve_web(&self, web: Web) -> io::Result<WebThread> {
-        let amqp = self
-            .addresses
+        let plain = self.addresses.iter().map(|address| ("amqp", address));
+        let tls = self
+            .tls_addresses
             .iter()
-            .map(|address| ("amqp", address.clone()));
+            .map(|address| ("amqp/ssl", address));
+        let amqp = plain
+            .chain(tls)
+            .map(|(protocol, address)| (protocol, address.clone()));
         let http = web.addresses().into_iter().map(|(door, address)| {
             let protocol = match door {
                 Door::Api => "http",
