@@ -15,6 +15,7 @@ use arguments::Request;
 use detach::Outcome;
 use leveret::config::sources::Effective;
 use leveret::log_tap::LogTap;
+use leveret::management::http::Door;
 use leveret::server::{Address, Inherited, Notifier, Server, raise_file_limit};
 use leveret::store;
 use pid_file::PidFile;
@@ -83,12 +84,33 @@ fn serve(settings: &Settings, effective: Effective, tap: LogTap) -> io::Result<(
     server.notify(Notifier::from_environment());
     let pid_file = config.pid_file.as_deref().map(PidFile::write);
     let _pid_file = pid_file.transpose()?;
-    let addresses: Vec<_> = server.addresses().iter().map(Address::to_string).collect();
-    say(&format!("ready amqp={}\n", addresses.join(",")));
+    say(&format!("{}\n", ready_line(&server)));
     if detach::is_detached() {
         detach::leave_standard_streams()?;
     }
     server.run()
+}
+
+/// `ready amqp=127.0.0.1:5672 http=127.0.0.1:15672 metrics=127.0.0.1:15692`
+fn ready_line(server: &Server) -> String {
+    let listed = |addresses: Vec<String>| addresses.join(",");
+    let amqp = server.addresses().iter().map(Address::to_string);
+    let mut line = format!("ready amqp={}", listed(amqp.collect()));
+    if !server.tls_addresses().is_empty() {
+        let tls = server.tls_addresses().iter().map(Address::to_string);
+        line.push_str(&format!(" amqps={}", listed(tls.collect())));
+    }
+    for (door, name) in [(Door::Api, "http"), (Door::Metrics, "metrics")] {
+        let web = server.web_addresses().into_iter();
+        let web: Vec<_> = web
+            .filter(|(d, _)| *d == door)
+            .map(|(_, a)| a.to_string())
+            .collect();
+        if !web.is_empty() {
+            line.push_str(&format!(" {name}={}", listed(web)));
+        }
+    }
+    line
 }
 
 /// Starts a broker in the background, and returns when it is ready.

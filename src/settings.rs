@@ -73,6 +73,7 @@ impl Settings {
                 .any(|fault| matches!(fault.source, Source::CommandLine(_))),
             mistakes: faults.iter().map(ToString::to_string).collect(),
         })?;
+        follow_amqp(&mut effective.config);
         if self.is_detached {
             let config = &mut effective.config;
             let in_data_dir = |name| {
@@ -92,6 +93,8 @@ impl Settings {
     fn defaults(&self) -> Config {
         let mut config = Config {
             data_dir: Some(DEFAULT_DATA_DIR.into()),
+            http_port: Some(HTTP_PORT),
+            prometheus_port: Some(PROMETHEUS_PORT),
             ..Config::default()
         };
         if self.is_detached {
@@ -100,6 +103,41 @@ impl Settings {
         config
     }
 }
+
+/// HTTP is served where AMQP is: who keeps that to one address means the broker, and a broker on any free
+/// port shall not be in the way of another.
+fn follow_amqp(config: &mut Config) {
+    if let [only] = config.bind.as_slice()
+        && let Some(host) = host_of(only)
+    {
+        for ip in [&mut config.http_ip, &mut config.prometheus_ip] {
+            ip.get_or_insert_with(|| host.to_owned());
+        }
+    }
+    if config.port == 0 {
+        for port in [&mut config.http_port, &mut config.prometheus_port] {
+            if *port == Some(HTTP_PORT) || *port == Some(PROMETHEUS_PORT) {
+                *port = Some(0);
+            }
+        }
+    }
+}
+
+/// The host of an address to listen on; `None` for a port alone, or a Unix socket.
+fn host_of(bind: &str) -> Option<&str> {
+    let is_other = bind.parse::<u16>().is_ok() || bind.contains('/') || bind.starts_with("unix:");
+    if is_other || bind.parse::<std::net::IpAddr>().is_ok() {
+        return (!is_other).then_some(bind);
+    }
+    match bind.rsplit_once(':') {
+        Some((host, port)) if port.parse::<u16>().is_ok() => Some(host),
+        _ => Some(bind),
+    }
+}
+
+/// RabbitMQ's ports.
+const HTTP_PORT: u16 = 15672;
+const PROMETHEUS_PORT: u16 = 15692;
 
 /// Collects what the files say.
 #[derive(Default)]

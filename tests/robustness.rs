@@ -292,7 +292,8 @@ impl Program {
         let mut ready = String::new();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         stdout.read_line(&mut ready).unwrap();
-        let address = ready.trim_end().strip_prefix("ready amqp=");
+        let rest = ready.strip_prefix("ready amqp=").expect("a ready line");
+        let address = rest.split_whitespace().next();
         let address = address.expect("a ready line").parse().unwrap();
         Program {
             child,

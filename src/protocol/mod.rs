@@ -24,6 +24,9 @@ mod recovery;
 
 use std::collections::VecDeque;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+
 use crate::broker::journal::{Journal, QueueId};
 use crate::broker::message::{MessageId, PageWork, Traits};
 use crate::broker::{Core, Effect, Message, Name, Published, Route};
@@ -33,7 +36,7 @@ use alarms::Alarms;
 
 pub use crate::broker::{Socket, SocketKey};
 pub use alarms::{Measured, Resources};
-pub use outbox::{IO_SLICES_MAX, Outboxes};
+pub use outbox::{IO_SLICES_MAX, Outboxes, SocketTraffic};
 
 /// The time as the turn began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +56,28 @@ pub struct Peer {
     pub local: String,
     /// Whether it is on this machine (for RabbitMQ's `loopback_users`).
     pub loopback: bool,
+    /// `None` without TLS.
+    pub tls: Option<Box<TlsPeer>>,
+}
+
+/// What is known of a peer that came over TLS.
+#[derive(Clone, Debug)]
+pub struct TlsPeer {
+    /// `tlsv1.2` or `tlsv1.3`.
+    pub version: &'static str,
+    /// As registered with IANA: `TLS13_AES_256_GCM_SHA384`.
+    pub cipher_suite: &'static str,
+    /// The one that it has shown, if it has; only good ones are let in.
+    pub certificate: Option<ClientCertificate>,
+}
+
+/// Whom a certificate was given to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// RFC 4514: `CN=client,O=Example`.
+    pub subject: String,
+    /// The user that it stands for (RabbitMQ: `ssl_cert_login_from`); none if it lacks that name.
+    pub user: Option<String>,
 }
 
 impl Peer {
@@ -60,6 +85,11 @@ impl Peer {
     fn host(&self) -> &str {
         let parts = self.address.rsplit_once(':');
         parts.map_or(&*self.address, |(host, _)| host)
+    }
+
+    /// The certificate that it has shown.
+    fn certificate(&self) -> Option<&ClientCertificate> {
+        self.tls.as_ref()?.certificate.as_ref()
     }
 }
 
@@ -94,6 +124,10 @@ pub struct Hub {
     awaiting_store: Vec<SocketKey>,
     /// The store has more than it can write for the time being.
     store_is_full: bool,
+    /// The errand that is being done is to be told of when what was just written down is stored.
+    errand_waits: bool,
+    /// Nobody was known when it started: users and virtual hosts are those of the configuration.
+    is_new: bool,
 }
 
 impl Hub {
@@ -117,6 +151,8 @@ impl Hub {
             unstored: VecDeque::new(),
             awaiting_store: Vec::new(),
             store_is_full: false,
+            errand_waits: false,
+            is_new: true,
         };
         hub.start_first();
         hub
@@ -132,6 +168,11 @@ impl Hub {
     pub fn begin_turn(&mut self, now: Now) {
         self.core.set_time(now.unix_ms);
         self.core.set_monotonic_time(now.monotonic_ms);
+    }
+
+    /// Whether this is the first start on its data directory.
+    pub fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// When [`Hub::settle`] has something to do, in milliseconds since 1970.
@@ -247,7 +288,13 @@ impl Hub {
     }
 
     /// What is put into the outbox from here on waits until what was just written down is stored.
+    ///
+    /// A guest has no socket: for it, that is the outcome of its errand.
     fn gate(&mut self, socket: SocketKey) {
+        if socket == SocketKey::NONE {
+            self.errand_waits = true;
+            return;
+        }
         let batch = self.await_batch();
         self.outboxes.gate(socket, batch);
     }
@@ -361,6 +408,13 @@ impl Machine {
         Machine::Amqp(Box::new(amqp::Connection::new(socket, peer, hub, now)))
     }
 
+    /// It was found out who the peer is, before its first byte.
+    pub fn introduce(&mut self, peer: Peer) {
+        match self {
+            Machine::Amqp(connection) => connection.introduce(peer),
+        }
+    }
+
     /// Takes what is complete from the front of `input`; how many bytes. The rest is to be shown
     /// again, with more behind it.
     pub fn on_bytes(&mut self, input: &[u8], hub: &mut Hub, now: Now) -> usize {
@@ -425,22 +479,9 @@ impl Machine {
     }
 }
 
-/// URL-safe base64 without padding: 22 characters, as RabbitMQ's generated names have.
+/// 22 characters, as RabbitMQ's generated names have.
 fn base64_url(bytes: [u8; 16]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let number = u128::from_be_bytes(bytes);
-    // 22 groups of six bits from the top; the last has but two, and four zeros behind them.
-    (0..22)
-        .map(|group| {
-            let shift = 122 - 6 * group;
-            let bits = if shift >= 0 {
-                number >> shift
-            } else {
-                number << -shift
-            };
-            char::from(ALPHABET[(bits & 63) as usize])
-        })
-        .collect()
+    BASE64.encode(bytes)
 }
 
 /// Bytes of messages that wait for a full store before their publishers do.

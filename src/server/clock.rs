@@ -4,6 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::protocol::Now;
 
+#[derive(Clone, Copy)]
 pub(super) struct Clock {
     started: Instant,
     /// Milliseconds since 1970 at that moment. The time of day goes on from there by the steady clock:

@@ -14,12 +14,14 @@ use mio::{Events, Poll, Waker};
 
 use super::Reload;
 use super::address::Address;
+use super::arrival::Arrival;
 use super::clock::Clock;
 use super::control::{COMMANDS_MAX, Command, Handle, Told};
+use super::definitions_file;
 use super::entropy;
 use super::inherited::Inherited;
 use super::input::SCRATCH_ROOM;
-use super::listener::Listeners;
+use super::listener::{Listeners, Newcomer};
 use super::log_feed::LogFeed;
 use super::monitor::Monitor;
 use super::notify::Notifier;
@@ -36,7 +38,7 @@ use super::watchdog::Watchdog;
 use crate::config::{Config, Limits};
 use crate::log_tap::LogTap;
 use crate::protocol::errand::Tell;
-use crate::protocol::{Hub, Machine, Now, Peer, SocketKey};
+use crate::protocol::{Hub, Machine, Now, SocketKey};
 
 pub(super) struct EventLoop {
     poll: Poll,
@@ -67,6 +69,8 @@ pub(super) struct EventLoop {
     scratch: Box<[u8]>,
     /// Sockets with input, each once, served in turn.
     ready: VecDeque<SocketKey>,
+    /// Sockets of whom it is not known yet who comes, the same way.
+    arriving: VecDeque<SocketKey>,
     /// Machines that somebody else's act concerns.
     woken: Vec<SocketKey>,
     /// Sockets for the flush stage: with bytes to write, writable again, or closing.
@@ -80,17 +84,13 @@ pub(super) struct EventLoop {
 }
 
 impl EventLoop {
-    pub fn bind(
-        config: Config,
-        inherited: Inherited,
-    ) -> io::Result<(EventLoop, Handle, Vec<Address>)> {
+    pub fn bind(config: Config, inherited: Inherited) -> io::Result<(EventLoop, Handle)> {
         let mut listeners = Listeners::bind(&config, inherited)?;
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), Source::Waker.token())?;
         let (handle, told) = Handle::new(waker);
-        let addresses = listeners.addresses();
         let limits = config.limits.clone();
-        let mut hub = Hub::new(config.clone(), entropy::of_system());
+        let mut hub = Hub::new(config.clone(), Box::new(entropy::draw));
         let clock = Clock::start();
         hub.begin_turn(clock.now());
         let store = match &config.data_dir {
@@ -101,6 +101,9 @@ impl EventLoop {
             None => None,
         };
         let monitor = Monitor::start(config.data_dir.as_deref(), &mut hub, handle.clone())?;
+        if let Some(path) = &config.load_definitions {
+            definitions_file::load(path, &mut hub)?;
+        }
         listeners.listen(poll.registry())?;
         let event_loop = EventLoop {
             poll,
@@ -124,13 +127,22 @@ impl EventLoop {
             feeds: false,
             handle: handle.clone(),
             ready: VecDeque::new(),
+            arriving: VecDeque::new(),
             woken: Vec::new(),
             to_flush: Vec::new(),
             to_reap: Vec::new(),
             stop_by: None,
             turns: 0,
         };
-        Ok((event_loop, handle, addresses))
+        Ok((event_loop, handle))
+    }
+
+    /// Where it listens without TLS, and with it.
+    pub fn addresses(&self) -> (Vec<Address>, Vec<Address>) {
+        (
+            self.listeners.addresses(false),
+            self.listeners.addresses(true),
+        )
     }
 
     pub fn obey_signals(&mut self, reload: Reload) -> io::Result<()> {
@@ -176,6 +188,7 @@ impl EventLoop {
         self.answer();
         self.accept(now);
         self.read(now);
+        self.receive_arrivals(now);
         self.monitor.serve(&mut self.hub, now.monotonic_ms);
         if let Some(feed) = &mut self.log_feed {
             self.feeds = feed.serve(&mut self.hub, now);
@@ -212,7 +225,10 @@ impl EventLoop {
                     };
                     socket.mark_ready(event);
                     if !std::mem::replace(&mut socket.listed, true) {
-                        self.ready.push_back(socket.key());
+                        match socket.is_arriving() {
+                            true => self.arriving.push_back(socket.key()),
+                            false => self.ready.push_back(socket.key()),
+                        }
                     }
                     if event.is_writable() {
                         self.to_flush.push(socket.key());
@@ -229,6 +245,7 @@ impl EventLoop {
         self.hub.outboxes.take_dirty(&mut self.to_flush);
         self.hub.take_woken(&mut self.woken);
         let has_more_work = !self.ready.is_empty()
+            || !self.arriving.is_empty()
             || !self.to_flush.is_empty()
             || !self.woken.is_empty()
             || self.listeners.is_pending()
@@ -288,6 +305,7 @@ impl EventLoop {
                     self.hub.reconfigure(&wanted);
                     self.limits = self.hub.config.limits.clone();
                 }
+                Command::RenewTls(context) => self.listeners.renew_tls(context),
                 Command::Trace { virtual_host, on } => self.trace(&virtual_host, on),
             }
         }
@@ -334,7 +352,7 @@ impl EventLoop {
     fn accept(&mut self, now: Now) {
         for _ in 0..ACCEPTS_PER_TURN {
             match self.listeners.accept(now.monotonic_ms) {
-                Some((transport, peer)) => self.open(transport, peer, now),
+                Some(newcomer) => self.open(newcomer, now),
                 None => return,
             }
         }
@@ -360,6 +378,28 @@ impl EventLoop {
             }
         }
         self.monitor.on_input(bytes_read);
+    }
+
+    /// A step of a handshake cannot be divided, and one with a signature takes up to a millisecond. So
+    /// those who are in do not queue up behind two hundred of them, but behind one or two.
+    fn receive_arrivals(&mut self, now: Now) {
+        if self.arriving.is_empty() {
+            return;
+        }
+        let started = Instant::now();
+        for _ in 0..self.arriving.len().min(ARRIVALS_PER_TURN) {
+            let Some(key) = self.arriving.pop_front() else {
+                break;
+            };
+            if let Some(socket) = self.sockets.get_mut(key) {
+                socket.listed = false;
+                socket.read(&mut self.scratch, &mut self.hub, now);
+                self.review(key, now);
+            }
+            if started.elapsed() >= ARRIVAL_STAGE_MAX {
+                break;
+            }
+        }
     }
 
     fn fire_due(&mut self, now: Now) {
@@ -438,7 +478,10 @@ impl EventLoop {
         };
         let wishes = socket.review(&self.hub, &self.limits, now);
         if wishes.read && !std::mem::replace(&mut socket.listed, true) {
-            self.ready.push_back(key);
+            match socket.is_arriving() {
+                true => self.arriving.push_back(key),
+                false => self.ready.push_back(key),
+            }
         }
         if wishes.flush {
             self.to_flush.push(key);
@@ -448,10 +491,15 @@ impl EventLoop {
         }
     }
 
-    fn open(&mut self, transport: Transport, peer: Peer, now: Now) {
+    fn open(&mut self, newcomer: Newcomer, now: Now) {
+        let Newcomer { transport, peer } = newcomer;
         let key = self.hub.outboxes.open();
+        let config = &self.hub.config;
+        let from_proxy = config.proxy_protocol && !matches!(transport, Transport::Unix(_));
+        let deadline = now.monotonic_ms + config.tls.handshake_timeout_ms;
+        let arrival = Arrival::expect(&peer, &transport, from_proxy, deadline);
         let machine = Machine::new(key, peer, &self.hub, now);
-        let mut socket = Socket::new(key, transport, machine);
+        let mut socket = Socket::new(key, transport, arrival, machine);
         let registered = socket.register(self.poll.registry());
         if let Err(error) = &registered {
             log::error!("socket {key:?}: could not be registered: {error}");
@@ -519,6 +567,12 @@ const FLUSHES_PER_TURN: usize = 256;
 
 /// The read stage ends after this, so that a turn is about a millisecond of work.
 const READ_STAGE_MAX: Duration = Duration::from_micros(700);
+
+/// Sockets per turn whose arrival goes on; the next does not begin after [`ARRIVAL_STAGE_MAX`].
+const ARRIVALS_PER_TURN: usize = 16;
+
+/// With RSA keys one signature is more than this, so there is one per turn.
+const ARRIVAL_STAGE_MAX: Duration = Duration::from_micros(300);
 
 /// A smaller setting would only cost system calls.
 const READ_BYTES_MIN: usize = 4096;

@@ -7,19 +7,24 @@
 //! event_loop   poll, the stages of a turn, what wakes it
 //! socket       one descriptor and its machine: reading, writing, closing
 //! input        the shared read buffer, and what a partial frame leaves behind
-//! transport    plain TCP or Unix stream
+//! transport    plain TCP, Unix stream or TLS
+//! arrival      before the first byte: a proxy's header, the TLS handshake
+//! tls, proxy   what they are made of; tls serves any stream
 //! listener     where peers knock; unix_socket, address: how and where
 //! timer        one deadline per socket, coarse enough to be cheap
 //! control      commands from other threads; signal: from the operating system
 //! log_feed     from the log to its exchange
 //! monitor      when memory and disk are measured; measure, allocator: how
+//! definitions_file  what is set before anybody is let in
 //! notify       word to the service manager; inherited: the sockets it opened for us
 //! ```
 
 mod address;
 mod allocator;
+mod arrival;
 mod clock;
 mod control;
+mod definitions_file;
 mod entropy;
 mod event_loop;
 mod file_limit;
@@ -30,6 +35,7 @@ mod log_feed;
 mod measure;
 mod monitor;
 mod notify;
+mod proxy;
 mod reloader;
 mod signal;
 mod socket;
@@ -37,12 +43,16 @@ mod socket_table;
 mod state_dump;
 mod store_link;
 mod timer;
+pub mod tls;
 mod token;
 mod transport;
 mod unix_socket;
+mod vitals;
 mod watchdog;
+mod web;
 
 use std::io;
+use std::sync::Arc;
 
 pub use address::Address;
 pub use control::{Command, Handle};
@@ -52,7 +62,11 @@ pub use notify::Notifier;
 
 use crate::config::Config;
 use crate::log_tap::LogTap;
+use crate::management::http::Door;
+use crate::management::{Facts, ListenerFacts, Management};
+use clock::Clock;
 use event_loop::EventLoop;
+use web::{Web, WebThread};
 
 /// Finds out what the configuration is to be; `None` keeps it. It may read files, and is not called
 /// twice at a time.
@@ -65,14 +79,18 @@ pub struct Server {
     event_loop: EventLoop,
     handle: Handle,
     addresses: Vec<Address>,
+    tls_addresses: Vec<Address>,
+    web: Option<Web>,
+    config: Config,
 }
 
 impl Server {
-    /// Binds every address of `config.bind`. From here on the operating system queues the peers that
+    /// Binds every address of `config.bind` and `config.tls`, and reads certificates. From here on the operating system queues the peers that
     /// connect.
     ///
     /// # Errors
-    /// An address that cannot be bound, as `could not bind 0.0.0.0:5672: Address already in use`.
+    /// An address that cannot be bound, as `could not bind 0.0.0.0:5672: Address already in use`, or
+    /// certificates that cannot be used.
     pub fn bind(config: Config) -> io::Result<Server> {
         Server::adopt(config, Inherited::default())
     }
@@ -83,17 +101,37 @@ impl Server {
     /// # Errors
     /// As [`Server::bind`].
     pub fn adopt(config: Config, inherited: Inherited) -> io::Result<Server> {
-        let (event_loop, handle, addresses) = EventLoop::bind(config, inherited)?;
-        Ok(Server {
+        // Every port is taken before the data directory is touched.
+        let web = Web::bind(&config)?;
+        let (event_loop, handle) = EventLoop::bind(config.clone(), inherited)?;
+        let (addresses, tls_addresses) = event_loop.addresses();
+        let mut server = Server {
             event_loop,
             handle,
             addresses,
-        })
+            tls_addresses,
+            web,
+            config,
+        };
+        if let Some(web) = &mut server.web {
+            web.bind_control(&server.config)?;
+        }
+        Ok(server)
     }
 
     /// The addresses as bound, in the order of `config.bind`, with the ports that were chosen.
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
+    }
+
+    /// As [`Server::addresses`], those of AMQP over TLS, in the order of `config.tls.bind`.
+    pub fn tls_addresses(&self) -> &[Address] {
+        &self.tls_addresses
+    }
+
+    /// Where HTTP is served: what each address is for, with the port that was chosen.
+    pub fn web_addresses(&self) -> Vec<(Door, Address)> {
+        self.web.as_ref().map(Web::addresses).unwrap_or_default()
     }
 
     /// Steers the loop from another thread.
@@ -102,7 +140,8 @@ impl Server {
     }
 
     /// SIGTERM and SIGINT stop this server gracefully, the second of them at once. SIGHUP calls
-    /// `reload` on a thread of its own and takes over what it returns ([`Command::Reconfigure`]).
+    /// `reload` on a thread of its own and takes over what it returns ([`Command::Reconfigure`]), with
+    /// certificates that are read anew ([`Command::RenewTls`]).
     /// SIGUSR1 writes the state into the log. For a program that is the broker; an embedded broker
     /// leaves the signals to its host.
     ///
@@ -126,8 +165,49 @@ impl Server {
     /// Serves until it is told to stop.
     ///
     /// # Errors
-    /// Only when the loop cannot go on at all: polling failed.
-    pub fn run(self) -> io::Result<()> {
-        self.event_loop.run()
+    /// Only when the loop cannot go on at all: polling failed; or when management cannot be served.
+    pub fn run(mut self) -> io::Result<()> {
+        let web = self.web.take();
+        let web = web.map(|web| self.serve_web(web)).transpose()?;
+        let result = self.event_loop.run();
+        drop(web);
+        result
+    }
+
+    fn serve_web(&self, web: Web) -> io::Result<WebThread> {
+        let amqp = self
+            .addresses
+            .iter()
+            .map(|address| ("amqp", address.clone()));
+        let http = web.addresses().into_iter().map(|(door, address)| {
+            let protocol = match door {
+                Door::Api => "http",
+                Door::Metrics => "http/prometheus",
+                Door::Control => "control",
+            };
+            (protocol, address)
+        });
+        let listeners = amqp.chain(http).map(|(protocol, address)| match address {
+            Address::Tcp(address) => ListenerFacts {
+                protocol,
+                interface: address.ip().to_string(),
+                port: Some(address.port()),
+            },
+            Address::Unix(path) => ListenerFacts {
+                protocol,
+                interface: path.display().to_string(),
+                port: None,
+            },
+        });
+        let data_dir = self.config.data_dir.clone();
+        let facts = Facts {
+            config: self.config.clone(),
+            listeners: listeners.collect(),
+            started: Clock::start().now(),
+            pid: std::process::id(),
+            vitals: Box::new(move || vitals::measure(data_dir.as_ref())),
+        };
+        let broker = Arc::new(self.handle.clone());
+        web.start(Management::new(broker, facts, Box::new(entropy::draw)))
     }
 }

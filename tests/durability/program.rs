@@ -74,7 +74,8 @@ impl Home {
         let mut ready = String::new();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         stdout.read_line(&mut ready).unwrap();
-        match ready.trim_end().strip_prefix("ready amqp=") {
+        let address = ready.strip_prefix("ready amqp=");
+        match address.and_then(|rest| rest.split_whitespace().next()) {
             Some(address) => Program {
                 child,
                 address: address.parse().unwrap(),

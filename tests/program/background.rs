@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::process::{LOCAL, home, leveret, text_of};
+use crate::process::{LOCAL, amqp_address, home, leveret, text_of};
 use crate::support::eventually;
 
 #[test]
@@ -17,7 +17,7 @@ fn a_detached_broker_goes_on_in_the_background() {
         .unwrap();
     assert_eq!(output.status.code(), Some(0));
     let ready = String::from_utf8(output.stdout).unwrap();
-    let address = ready.trim_end().strip_prefix("ready amqp=").unwrap();
+    let address = amqp_address(&ready).unwrap();
     TcpStream::connect(address).unwrap();
 
     let data = home.path().join("leveret-data");

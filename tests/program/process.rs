@@ -27,6 +27,12 @@ pub struct Program {
     home: TempDir,
 }
 
+/// The first address of a ready line.
+pub fn amqp_address(ready: &str) -> Option<&str> {
+    let addresses = ready.strip_prefix("ready amqp=")?;
+    addresses.split_whitespace().next()
+}
+
 impl Program {
     /// In a new directory.
     pub fn start(command: Command) -> Program {
@@ -51,7 +57,7 @@ impl Program {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         stdout.read_line(&mut ready).unwrap();
         child.stdout = Some(stdout.into_inner());
-        let Some(address) = ready.trim_end().strip_prefix("ready amqp=") else {
+        let Some(address) = amqp_address(&ready) else {
             let _ = child.wait();
             panic!(
                 "no ready line but {ready:?}; it logged\n{}",

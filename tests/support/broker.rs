@@ -9,7 +9,7 @@ use leveret::protocol::order::{Order, Outcome};
 use leveret::server::Command;
 use leveret::{Broker, Config};
 
-use super::{Login, RawClient};
+use super::{HttpClient, Login, RawClient};
 
 /// A broker inside the test, on a free port. Stops when dropped.
 pub struct TestBroker {
@@ -34,8 +34,26 @@ impl TestBroker {
         }
     }
 
+    /// With the management API, on a free port too.
+    pub fn with_management() -> TestBroker {
+        TestBroker::with(|config| {
+            config.http_port = Some(0);
+            config.http_ip = Some("127.0.0.1".to_owned());
+        })
+    }
+
+    /// The management API, asked by `guest`.
+    pub fn http(&self) -> HttpClient {
+        HttpClient::new(self.broker.http_address().unwrap())
+    }
+
     pub fn address(&self) -> SocketAddr {
         self.broker.amqp_address().unwrap()
+    }
+
+    /// Where AMQP is served over TLS.
+    pub fn tls_address(&self) -> SocketAddr {
+        self.broker.amqps_address().unwrap()
     }
 
     /// An open connection with an open channel, number 1.
@@ -106,6 +124,14 @@ impl TestBroker {
         self.obey(Order::AddVhost {
             name: name.to_owned(),
             metadata: Metadata::default(),
+        });
+    }
+
+    /// Sets what a user is for management.
+    pub fn tag(&self, name: &str, tags: &[&str]) {
+        self.obey(Order::SetUserTags {
+            name: name.to_owned(),
+            tags: tags.iter().map(ToString::to_string).collect(),
         });
     }
 

@@ -17,7 +17,6 @@
 //!
 //! All of it survives the broker, as notes of the store.
 
-mod base64;
 mod check;
 mod limits;
 mod logins;

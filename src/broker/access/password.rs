@@ -4,13 +4,15 @@
 //! One pass over a short text takes a microsecond or two, so it is done on the loop. A hash that is slow
 //! on purpose would have to go to a worker.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use std::fmt;
 
 use md5::Md5;
 use sha2::{Digest, Sha256, Sha512};
 use subtle::ConstantTimeEq;
 
-use super::{Refused, base64};
+use super::Refused;
 
 /// How a password was hashed (RabbitMQ: `hashing_algorithm`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,7 +89,7 @@ impl PasswordHash {
     /// # Errors
     /// It is not base64, or not as long as such hashes are.
     pub fn from_base64(text: &str, hashing: Hashing) -> Result<PasswordHash, Refused> {
-        let bytes = base64::decode(text).ok_or(Refused::BadPasswordHash)?;
+        let bytes = BASE64.decode(text).map_err(|_| Refused::BadPasswordHash)?;
         PasswordHash::from_bytes(&bytes, hashing)
     }
 
@@ -103,7 +105,7 @@ impl PasswordHash {
     }
 
     pub fn to_base64(&self) -> String {
-        base64::encode(&self.bytes)
+        BASE64.encode(&self.bytes)
     }
 
     pub fn hashing(&self) -> Hashing {
