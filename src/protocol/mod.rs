@@ -328,9 +328,10 @@ impl Hub {
         self.outboxes.gate(socket, batch);
     }
 
-    /// Publishers of what must be stored are faster than the disk: they are not read for a while.
+    /// Publishers of what must be stored, or has no room in memory, are faster than the disk: they are
+    /// not read for a while.
     fn is_congested(&self) -> bool {
-        self.store_is_full && self.core.journal_bytes() > self.bounded(JOURNAL_BYTES_MAX, 16)
+        self.store_is_full && self.core.bytes_for_store() > self.bounded(JOURNAL_BYTES_MAX, 16)
     }
 
     #[inline]

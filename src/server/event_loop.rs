@@ -280,7 +280,7 @@ impl EventLoop {
                 (Wish::Stop, Some(_)) => self.stop(0, now),
                 (Wish::Reload, _) => self.reload(),
                 (Wish::Describe, _) => {
-                    log_state(&mut self.hub, self.sockets.len(), now.monotonic_ms);
+                    log_state(&self.hub, self.sockets.len(), now.monotonic_ms);
                 }
             }
         }
