@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Sender, bounded};
 
 use crate::config::Config;
+use crate::management::http::Door;
 use crate::server::{Address, Command, Handle, Server};
 
 /// A running broker. Stops when dropped.
@@ -14,6 +15,8 @@ use crate::server::{Address, Command, Handle, Server};
 /// It installs no signal handlers, changes no limits of the process and logs through [`log`] only.
 pub struct Broker {
     addresses: Vec<Address>,
+    tls_addresses: Vec<Address>,
+    http: Option<SocketAddr>,
     handle: Handle,
     /// `None` once joined.
     thread: Option<JoinHandle<io::Result<()>>>,
@@ -23,17 +26,19 @@ impl Broker {
     /// Starts a broker and returns when its addresses are bound: peers can connect.
     ///
     /// # Errors
-    /// An address that cannot be bound, as `could not bind 0.0.0.0:5672: Address already in use`, or
-    /// no thread to run on.
+    /// An address that cannot be bound, as `could not bind 0.0.0.0:5672: Address already in use`,
+    /// certificates that cannot be used, or no thread to run on.
     pub fn start(config: Config) -> io::Result<Broker> {
         let (sender, started) = bounded(1);
         let thread = thread::Builder::new()
             .name("leveret".to_owned())
             .spawn(move || serve(config, &sender))?;
         match started.recv() {
-            Ok((addresses, handle)) => Ok(Broker {
-                addresses,
-                handle,
+            Ok(started) => Ok(Broker {
+                addresses: started.addresses,
+                tls_addresses: started.tls_addresses,
+                http: started.http,
+                handle: started.handle,
                 thread: Some(thread),
             }),
             // The thread ended before it was ready, and knows why.
@@ -47,10 +52,18 @@ impl Broker {
     /// The first TCP address it listens on, with the port that was chosen. An address like `[::]` is
     /// every address of this machine.
     pub fn amqp_address(&self) -> Option<SocketAddr> {
-        self.addresses.iter().find_map(|address| match address {
-            Address::Tcp(address) => Some(*address),
-            Address::Unix(_) => None,
-        })
+        first_tcp(&self.addresses)
+    }
+
+    /// The same of AMQP over TLS.
+    pub fn amqps_address(&self) -> Option<SocketAddr> {
+        first_tcp(&self.tls_addresses)
+    }
+
+    /// All addresses it listens on without TLS, in the order of `config.bind`.
+    /// The first TCP address of the management API, with the port that was chosen; `None` if it is off.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http
     }
 
     /// All addresses it listens on, in the order of `config.bind`.
@@ -90,10 +103,33 @@ impl Drop for Broker {
     }
 }
 
-fn serve(config: Config, started: &Sender<(Vec<Address>, Handle)>) -> io::Result<()> {
+/// What is known once a server is bound.
+struct Started {
+    addresses: Vec<Address>,
+    tls_addresses: Vec<Address>,
+    http: Option<SocketAddr>,
+    handle: Handle,
+}
+
+fn first_tcp(addresses: &[Address]) -> Option<SocketAddr> {
+    addresses.iter().find_map(|address| match address {
+        Address::Tcp(address) => Some(*address),
+        Address::Unix(_) => None,
+    })
+}
+
+fn serve(config: Config, started: &Sender<Started>) -> io::Result<()> {
     let server = Server::bind(config)?;
+    let web = server.web_addresses().into_iter();
+    let web = web.filter(|(door, _)| *door == Door::Api);
+    let http: Vec<_> = web.map(|(_, address)| address).collect();
     // Nobody waits for this only if the starting thread has died.
-    let _ = started.send((server.addresses().to_vec(), server.handle()));
+    let _ = started.send(Started {
+        addresses: server.addresses().to_vec(),
+        tls_addresses: server.tls_addresses().to_vec(),
+        http: first_tcp(&http),
+        handle: server.handle(),
+    });
     server.run()
 }
 

@@ -78,13 +78,13 @@ impl<'a> Call<'a> {
         if self.has(right) {
             return Ok(());
         }
-        let name = match right {
-            Right::Management => "management",
-            Right::Policymaker => "policymaker",
-            Right::Monitoring => "monitor",
-            Right::Administrator => "administrator",
+        let reason = match right {
+            Right::Management => "Not management user",
+            Right::Policymaker => "User not authorised to access object",
+            Right::Monitoring => "Not monitor user",
+            Right::Administrator => "Not administrator user",
         };
-        Err(Refusal::NotAuthorized(format!("Not {name} user")))
+        Err(Refusal::NotAuthorized(reason.to_owned()))
     }
 
     pub fn has(&self, right: Right) -> bool {
@@ -96,6 +96,11 @@ impl<'a> Call<'a> {
         };
         let mut tags = self.user.tags.iter();
         self.user.is_operator || tags.any(|tag| sufficient.contains(&tag.as_str()))
+    }
+
+    /// RabbitMQ's name for a broker.
+    pub fn node(&self) -> &'a str {
+        &self.management.facts.config.server.node_name
     }
 
     /// Looks at the broker, or uses one of its doors. The loop waits meanwhile, so it must be short.

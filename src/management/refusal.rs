@@ -24,6 +24,18 @@ pub enum Refusal {
     BadRequest(String),
     /// The broker's door refused: 400, with the text that an AMQP client would get.
     Broker(broker::Error),
+    /// A user who may not do that in the broker: 401, as RabbitMQ answers.
+    AccessRefused,
+    /// What the request works on, or in, is not there: 404, and what that is.
+    Missing(String),
+    /// 400, with a reason that is a list: what kind of fault, and where.
+    Said(serde_json::Value),
+    /// It is protected against that: 412.
+    Precondition(String),
+    /// Not now: 503.
+    Unavailable(String),
+    /// Nothing here can do that: 501.
+    NotImplemented(&'static str),
     Unanswered(Unanswered),
     /// A health check: 503, and what is wrong, in the check's own shape.
     Unhealthy(serde_json::Value),
@@ -32,6 +44,47 @@ pub enum Refusal {
 impl Refusal {
     pub fn bad(reason: impl Into<String>) -> Refusal {
         Refusal::BadRequest(reason.into())
+    }
+
+    pub fn said(reason: serde_json::Value) -> Refusal {
+        Refusal::Said(reason)
+    }
+
+    /// A virtual host to be changed, or to change something in.
+    pub fn no_virtual_host() -> Refusal {
+        Refusal::Missing("vhost_not_found".to_owned())
+    }
+
+    /// The same about one part of a request.
+    pub fn at(self, place: &str) -> Refusal {
+        Refusal::BadRequest(format!("{place}: {}", self.text()))
+    }
+
+    /// What is wrong, for people.
+    pub fn text(&self) -> String {
+        match self {
+            Refusal::NotLoggedIn(reason) | Refusal::NotImplemented(reason) => (*reason).to_owned(),
+            Refusal::NotAuthorized(reason)
+            | Refusal::BadRequest(reason)
+            | Refusal::Missing(reason)
+            | Refusal::Precondition(reason)
+            | Refusal::Unavailable(reason) => reason.trim_end().to_owned(),
+            Refusal::Broker(error) => broker_text(error),
+            Refusal::Said(reason) | Refusal::Unhealthy(reason) => match reason.as_array() {
+                Some(words) => {
+                    let words = words.iter().map(|word| match word.as_str() {
+                        Some(word) => word.to_owned(),
+                        None => word.to_string(),
+                    });
+                    words.collect::<Vec<_>>().join(" ")
+                }
+                None => reason.to_string(),
+            },
+            Refusal::NotFound => "not found".to_owned(),
+            Refusal::AccessRefused => "access refused".to_owned(),
+            Refusal::Forged | Refusal::MethodNotAllowed(_) => "not allowed".to_owned(),
+            Refusal::Unanswered(_) => "the broker is stopping".to_owned(),
+        }
     }
 
     pub fn into_response(self) -> Response {
@@ -48,6 +101,14 @@ impl Refusal {
                 (405, "Method Not Allowed", reason)
             }
             Refusal::BadRequest(reason) => (400, "bad_request", reason.clone()),
+            Refusal::AccessRefused => (401, "not_authorised", "Access refused.".to_owned()),
+            Refusal::Missing(reason) => (404, "not_found", reason.clone()),
+            Refusal::Precondition(reason) => (412, "precondition_failed", reason.clone()),
+            Refusal::Unavailable(reason) => (503, "unavailable", reason.clone()),
+            Refusal::NotImplemented(reason) => (501, "not_implemented", (*reason).to_owned()),
+            Refusal::Said(reason) => {
+                return json_response(400, &json!({"error": "bad_request", "reason": reason}));
+            }
             Refusal::Broker(error) => (400, "bad_request", broker_text(error)),
             Refusal::Unanswered(Unanswered::Ended) => {
                 (503, "unavailable", "the broker is stopping".to_owned())
@@ -108,7 +169,7 @@ impl From<broker::Error> for Refusal {
 
 impl From<policy::Invalid> for Refusal {
     fn from(invalid: policy::Invalid) -> Refusal {
-        Refusal::BadRequest(invalid.text().to_owned())
+        Refusal::BadRequest(format!("Validation failed\n\n{invalid}\n"))
     }
 }
 

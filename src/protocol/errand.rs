@@ -62,7 +62,8 @@ impl Hub {
     /// at once if there is none.
     pub fn run(&mut self, errand: Errand) -> (Tell, Option<u64>) {
         let tell = errand(self);
-        let stored_by = self.core.take_redefined().then(|| self.await_batch());
+        let is_changed = std::mem::take(&mut self.errand_waits) | self.core.take_redefined();
+        let stored_by = (is_changed && self.has_store).then(|| self.await_batch());
         self.after_command();
         (tell, stored_by)
     }

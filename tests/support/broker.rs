@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 
 use leveret::broker::Metadata;
 use leveret::broker::access::Refused;
+use leveret::protocol::Resources;
 use leveret::protocol::order::{Order, Outcome};
 use leveret::server::Command;
 use leveret::{Broker, Config};
 
-use super::{Login, RawClient};
+use super::{HttpClient, Login, RawClient};
 
 /// A broker inside the test, on a free port. Stops when dropped.
 pub struct TestBroker {
@@ -33,8 +34,26 @@ impl TestBroker {
         }
     }
 
+    /// With the management API, on a free port too.
+    pub fn with_management() -> TestBroker {
+        TestBroker::with(|config| {
+            config.http_port = Some(0);
+            config.http_ip = Some("127.0.0.1".to_owned());
+        })
+    }
+
+    /// The management API, asked by `guest`.
+    pub fn http(&self) -> HttpClient {
+        HttpClient::new(self.broker.http_address().unwrap())
+    }
+
     pub fn address(&self) -> SocketAddr {
         self.broker.amqp_address().unwrap()
+    }
+
+    /// Where AMQP is served over TLS.
+    pub fn tls_address(&self) -> SocketAddr {
+        self.broker.amqps_address().unwrap()
     }
 
     /// An open connection with an open channel, number 1.
@@ -85,6 +104,14 @@ impl TestBroker {
         assert_eq!(self.order(order), Ok(Outcome::Done));
     }
 
+    /// Memory, disk and alarms as the broker knows them.
+    pub fn resources(&self) -> Resources {
+        match self.order(Order::Resources) {
+            Ok(Outcome::Resources(resources)) => resources,
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// Adds a user whose password is the name.
     pub fn add_user(&self, name: &str) {
         self.obey(Order::AddUser {
@@ -97,6 +124,14 @@ impl TestBroker {
         self.obey(Order::AddVhost {
             name: name.to_owned(),
             metadata: Metadata::default(),
+        });
+    }
+
+    /// Sets what a user is for management.
+    pub fn tag(&self, name: &str, tags: &[&str]) {
+        self.obey(Order::SetUserTags {
+            name: name.to_owned(),
+            tags: tags.iter().map(ToString::to_string).collect(),
         });
     }
 

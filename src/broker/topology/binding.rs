@@ -99,6 +99,31 @@ impl Core {
         Ok(())
     }
 
+    /// The bindings from an exchange to a queue or another exchange, in no order that means anything.
+    /// Walks over those of the end that has fewer.
+    pub fn bindings_between(
+        &self,
+        source: ExchangeKey,
+        destination: Destination,
+    ) -> Vec<Rc<Binding>> {
+        let outgoing = self.exchanges.get(source).map(|source| &source.outgoing);
+        let incoming = match destination {
+            Destination::Queue(key) => self.traffic.queues.get(key).map(|queue| &queue.bindings),
+            Destination::Exchange(key) => self.exchanges.get(key).map(|to| &to.incoming),
+        };
+        let (Some(outgoing), Some(incoming)) = (outgoing, incoming) else {
+            return Vec::new();
+        };
+        let fewer = match outgoing.len() < incoming.len() {
+            true => outgoing,
+            false => incoming,
+        };
+        let between = fewer
+            .iter()
+            .filter(|binding| binding.source == source && binding.destination == destination);
+        between.cloned().collect()
+    }
+
     pub(in crate::broker) fn bind(
         &mut self,
         source_key: ExchangeKey,

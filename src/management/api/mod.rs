@@ -1,6 +1,22 @@
 //! RabbitMQ's resources under `/api`, a file for each group of paths. Each is asked in turn whether a path
 //! is its own; it answers `None` if not.
 
+mod bindings;
+mod channels;
+mod connections;
+mod consumers;
+mod definitions;
+mod exchanges;
+mod messages;
+mod nodes;
+mod overview;
+pub(super) mod parameters;
+pub(super) mod permissions;
+pub(super) mod policies;
+mod queues;
+mod topology;
+pub(super) mod users;
+pub(super) mod virtual_hosts;
 mod whoami;
 
 use super::call::Call;
@@ -8,7 +24,25 @@ use super::{Answer, Refusal};
 
 /// Answers a request for `/api` and what is behind it.
 pub fn answer(call: &Call<'_>, path: &[&str]) -> Answer {
-    let groups = [whoami::route];
+    let groups = [
+        whoami::route,
+        users::route,
+        permissions::route,
+        virtual_hosts::route,
+        policies::route,
+        parameters::route,
+        topology::route,
+        messages::route,
+        definitions::route,
+        overview::route,
+        nodes::route,
+        connections::route,
+        channels::route,
+        consumers::route,
+        exchanges::route,
+        queues::route,
+        bindings::route,
+    ];
     let mut answers = groups.iter().filter_map(|route| route(call, path));
     answers.next().unwrap_or(Err(Refusal::NotFound))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::broker::{ChannelKey, SocketKey};
+use crate::broker::{ChannelKey, ChannelMode, Published, SocketKey};
 use crate::protocol::Hub;
 use crate::wire::amqp::ReplyCode;
 use crate::wire::amqp::frame::{self, Frame};
@@ -46,6 +46,8 @@ pub(super) enum Mode {
     Confirm(Confirms),
     /// AMQP 0-9-1 §1.9.
     Transaction(Transaction),
+    /// Somebody asks what became of the last message.
+    Watched(Option<Published>),
 }
 
 /// Publisher confirms: numbers drawn, and how far they are confirmed.
@@ -225,6 +227,8 @@ impl Channel {
         let waits = confirms.listed;
         while let Some((delivery_tag, is_refused)) = confirms.next_stretch(upto) {
             let multiple = delivery_tag > confirms.confirmed + 1;
+            let count = delivery_tag - confirms.confirmed;
+            hub.core.count_confirmed(self.key, count);
             confirms.confirmed = delivery_tag;
             if is_refused {
                 let nack = basic::Nack {
@@ -332,8 +336,11 @@ impl Channel {
                     "cannot switch from tx to confirm mode",
                 ));
             }
-            Mode::Plain => self.mode = Mode::Confirm(Confirms::default()),
-            Mode::Confirm(_) => {}
+            Mode::Plain => {
+                self.mode = Mode::Confirm(Confirms::default());
+                hub.core.set_channel_mode(self.key, ChannelMode::Confirm);
+            }
+            Mode::Confirm(_) | Mode::Watched(_) => {}
         }
         self.reply(hub, select.no_wait, &confirm::SelectOk {});
         Ok(())

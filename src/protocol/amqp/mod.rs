@@ -20,6 +20,7 @@ mod consume;
 mod content;
 mod exception;
 mod frame_error;
+mod guest;
 mod handshake;
 mod heartbeat;
 mod publish;
@@ -30,3 +31,5 @@ mod transaction;
 mod tests;
 
 pub use connection::Connection;
+pub use exception::Exception;
+pub use guest::{Guest, GuestBinding};

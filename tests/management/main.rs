@@ -1,0 +1,13 @@
+//! The management API over a real socket: a file for each group of resources, a test per rule. Shapes
+//! and texts were seen from RabbitMQ, except where a test says why not.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bindings;
+mod connections;
+mod exchanges;
+mod overview;
+mod queues;
+mod session;
+mod sight;
