@@ -14,6 +14,7 @@ const FLOORS: [&[&str]; 5] = [
         "main",
         "arguments",
         "detach",
+        "host",
         "lib",
         "logging",
         "pid_file",

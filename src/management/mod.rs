@@ -5,6 +5,7 @@
 //! threads of its own, any number at a time.
 //!
 //! ```text
+//! host         what only the program around the broker can do
 //! http         requests and responses as bytes
 //! call         one request with who asks, and what it may see
 //! refusal      what is not done, as status and JSON
@@ -21,6 +22,7 @@ mod api;
 mod binding_key;
 mod call;
 pub mod definitions;
+pub mod host;
 pub mod http;
 mod input;
 mod listing;
@@ -53,6 +55,8 @@ pub struct Facts {
     pub listeners: Vec<ListenerFacts>,
     pub started: Now,
     pub pid: u32,
+    /// `None`: the broker runs inside another program.
+    pub host: Option<Box<dyn host::Host>>,
 }
 
 /// A listening socket, as the API shows it.

@@ -157,6 +157,9 @@ impl EventLoop {
         self.watchdog.fire_due(now.monotonic_ms);
         self.hub.begin_turn(now);
         self.obey(now);
+        if self.hub.take_stop_wish() {
+            self.stop(self.limits.stop_timeout_ms, now);
+        }
         self.hear_from_store();
         self.answer();
         self.accept(now);
@@ -313,7 +316,11 @@ impl EventLoop {
     fn accept(&mut self, now: Now) {
         for _ in 0..ACCEPTS_PER_TURN {
             match self.listeners.accept(now.monotonic_ms) {
-                Some((transport, peer)) => self.open(transport, peer, now),
+                Some((transport, peer)) if self.hub.is_accepting() => {
+                    self.open(transport, peer, now);
+                }
+                // Better than to be left waiting.
+                Some(_) => {}
                 None => return,
             }
         }

@@ -49,6 +49,7 @@ pub use inherited::Inherited;
 pub use notify::Notifier;
 
 use crate::config::Config;
+use crate::management::host::Host;
 use crate::management::http::Door;
 use crate::management::{Facts, ListenerFacts, Management};
 use clock::Clock;
@@ -68,6 +69,7 @@ pub struct Server {
     addresses: Vec<Address>,
     web: Option<Web>,
     config: Config,
+    host: Option<Box<dyn Host>>,
 }
 
 impl Server {
@@ -95,6 +97,7 @@ impl Server {
             addresses,
             web,
             config,
+            host: None,
         };
         if let Some(web) = &mut server.web {
             web.bind_control(&server.config)?;
@@ -128,6 +131,11 @@ impl Server {
         self.event_loop.obey_signals(reload)
     }
 
+    /// Management may ask this of the program around.
+    pub fn live_in(&mut self, host: Box<dyn Host>) {
+        self.host = Some(host);
+    }
+
     /// Keeps the service manager informed from here on.
     pub fn notify(&mut self, notifier: Notifier) {
         self.event_loop.notify(notifier);
@@ -139,13 +147,14 @@ impl Server {
     /// Only when the loop cannot go on at all: polling failed; or when management cannot be served.
     pub fn run(mut self) -> io::Result<()> {
         let web = self.web.take();
-        let web = web.map(|web| self.serve_web(web)).transpose()?;
+        let host = self.host.take();
+        let web = web.map(|web| self.serve_web(web, host)).transpose()?;
         let result = self.event_loop.run();
         drop(web);
         result
     }
 
-    fn serve_web(&self, web: Web) -> io::Result<WebThread> {
+    fn serve_web(&self, web: Web, host: Option<Box<dyn Host>>) -> io::Result<WebThread> {
         let amqp = self
             .addresses
             .iter()
@@ -175,6 +184,7 @@ impl Server {
             listeners: listeners.collect(),
             started: Clock::start().now(),
             pid: std::process::id(),
+            host,
         };
         let broker = Arc::new(self.handle.clone());
         web.start(Management::new(broker, facts, Box::new(entropy::draw)))

@@ -4,4 +4,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod asking;
+mod definitions;
+mod health;
+mod messages;
+mod permissions;
+mod policies;
 mod session;
+mod topology;
+mod users;
+mod virtual_hosts;

@@ -2,6 +2,8 @@
 //! is its own; it answers `None` if not.
 
 mod definitions;
+mod health;
+mod leveret;
 mod messages;
 pub(super) mod parameters;
 pub(super) mod permissions;
@@ -26,6 +28,8 @@ pub fn answer(call: &Call<'_>, path: &[&str]) -> Answer {
         topology::route,
         messages::route,
         definitions::route,
+        health::route,
+        leveret::route,
     ];
     let mut answers = groups.iter().filter_map(|route| route(call, path));
     answers.next().unwrap_or(Err(Refusal::NotFound))
