@@ -5,6 +5,7 @@
 //! threads of its own, any number at a time.
 //!
 //! ```text
+//! host         what only the program around the broker can do
 //! http         requests and responses as bytes
 //! call         one request with who asks, and what it may see
 //! refusal      what is not done, as status and JSON
@@ -24,6 +25,7 @@ mod binding_key;
 mod call;
 pub mod definitions;
 mod erlang_hash;
+pub mod host;
 pub mod http;
 mod input;
 mod listing;
@@ -64,6 +66,8 @@ pub struct Facts {
     pub pid: u32,
     /// What the process takes up at the moment. Takes a while, as it asks the operating system.
     pub vitals: Box<dyn Fn() -> Vitals + Send + Sync>,
+    /// `None`: the broker runs inside another program.
+    pub host: Option<Box<dyn host::Host>>,
 }
 
 /// What the operating system says of the process; 0 where it does not say.

@@ -135,6 +135,10 @@ pub struct Hub {
     turn_us: u64,
     /// Messages published before this turn.
     published_before: u64,
+    /// Clients are let in (RabbitMQ: `suspend_listeners`).
+    is_accepting: bool,
+    /// Somebody wants the broker to stop.
+    is_to_stop: bool,
 }
 
 impl Hub {
@@ -163,6 +167,8 @@ impl Hub {
             latencies: Latencies::default(),
             turn_us: 0,
             published_before: 0,
+            is_accepting: true,
+            is_to_stop: false,
         };
         hub.start_first();
         hub
@@ -178,6 +184,34 @@ impl Hub {
     pub fn begin_turn(&mut self, now: Now) {
         self.core.set_time(now.unix_ms);
         self.core.set_monotonic_time(now.monotonic_ms);
+    }
+
+    /// Whether clients are let in. Those that are there stay.
+    pub fn is_accepting(&self) -> bool {
+        self.is_accepting
+    }
+
+    /// Lets clients in, or no more of them (RabbitMQ: `suspend_listeners`, `resume_listeners`).
+    pub fn set_accepting(&mut self, accepting: bool) {
+        if self.is_accepting != accepting {
+            let now = if accepting {
+                "let in again"
+            } else {
+                "turned away"
+            };
+            log::warn!("clients are {now}");
+        }
+        self.is_accepting = accepting;
+    }
+
+    /// The broker is to stop as if told by its service manager.
+    pub fn wish_to_stop(&mut self) {
+        self.is_to_stop = true;
+    }
+
+    /// Whether it is to stop since last asked.
+    pub fn take_stop_wish(&mut self) -> bool {
+        std::mem::take(&mut self.is_to_stop)
     }
 
     /// Whether this is the first start on its data directory.

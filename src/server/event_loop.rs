@@ -186,6 +186,9 @@ impl EventLoop {
         self.hub.begin_turn(now);
         self.hub.begin_measuring(whole_us(elapsed));
         self.obey(now);
+        if self.hub.take_stop_wish() {
+            self.stop(self.limits.stop_timeout_ms, now);
+        }
         self.hear_from_store();
         self.answer();
         self.accept(now);
@@ -355,7 +358,9 @@ impl EventLoop {
     fn accept(&mut self, now: Now) {
         for _ in 0..ACCEPTS_PER_TURN {
             match self.listeners.accept(now.monotonic_ms) {
-                Some(newcomer) => self.open(newcomer, now),
+                Some(newcomer) if self.hub.is_accepting() => self.open(newcomer, now),
+                // Better than to be left waiting.
+                Some(_) => {}
                 None => return,
             }
         }
