@@ -16,6 +16,7 @@ use crate::server::{Address, Command, Handle, Server};
 pub struct Broker {
     addresses: Vec<Address>,
     http: Option<SocketAddr>,
+    tls_addresses: Vec<Address>,
     handle: Handle,
     /// `None` once joined.
     thread: Option<JoinHandle<io::Result<()>>>,
@@ -25,8 +26,8 @@ impl Broker {
     /// Starts a broker and returns when its addresses are bound: peers can connect.
     ///
     /// # Errors
-    /// An address that cannot be bound, as `could not bind 0.0.0.0:5672: Address already in use`, or
-    /// no thread to run on.
+    /// An address that cannot be bound, as `could not bind 0.0.0.0:5672: Address already in use`,
+    /// certificates that cannot be used, or no thread to run on.
     pub fn start(config: Config) -> io::Result<Broker> {
         let (sender, started) = bounded(1);
         let thread = thread::Builder::new()
@@ -35,6 +36,7 @@ impl Broker {
         match started.recv() {
             Ok(started) => Ok(Broker {
                 addresses: started.addresses,
+                tls_addresses: started.tls_addresses,
                 http: started.http,
                 handle: started.handle,
                 thread: Some(thread),
@@ -50,10 +52,12 @@ impl Broker {
     /// The first TCP address it listens on, with the port that was chosen. An address like `[::]` is
     /// every address of this machine.
     pub fn amqp_address(&self) -> Option<SocketAddr> {
-        self.addresses.iter().find_map(|address| match address {
-            Address::Tcp(address) => Some(*address),
-            Address::Unix(_) => None,
-        })
+        first_tcp(&self.addresses)
+    }
+
+    /// The same of AMQP over TLS.
+    pub fn amqps_address(&self) -> Option<SocketAddr> {
+        first_tcp(&self.tls_addresses)
     }
 
     /// The first TCP address of the management API, with the port that was chosen; `None` if it is off.
@@ -61,7 +65,7 @@ impl Broker {
         self.http
     }
 
-    /// All addresses it listens on, in the order of `config.bind`.
+    /// All addresses it listens on without TLS, in the order of `config.bind`.
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
     }
@@ -98,11 +102,19 @@ impl Drop for Broker {
     }
 }
 
-/// What the loop's thread tells when peers can connect.
+/// What is known once a server is bound.
 struct Started {
     addresses: Vec<Address>,
+    tls_addresses: Vec<Address>,
     http: Option<SocketAddr>,
     handle: Handle,
+}
+
+fn first_tcp(addresses: &[Address]) -> Option<SocketAddr> {
+    addresses.iter().find_map(|address| match address {
+        Address::Tcp(address) => Some(*address),
+        Address::Unix(_) => None,
+    })
 }
 
 fn serve(config: Config, started: &Sender<Started>) -> io::Result<()> {
@@ -112,10 +124,10 @@ fn serve(config: Config, started: &Sender<Started>) -> io::Result<()> {
         (Door::Api, Address::Tcp(address)) => Some(address),
         _ => None,
     });
-    let addresses = server.addresses().to_vec();
     // Nobody waits for this only if the starting thread has died.
     let _ = started.send(Started {
-        addresses,
+        addresses: server.addresses().to_vec(),
+        tls_addresses: server.tls_addresses().to_vec(),
         http: http.next(),
         handle: server.handle(),
     });

@@ -25,6 +25,8 @@ pub struct Counters {
     pub gone: ChannelCounters,
     /// Of what clients published.
     pub sizes: Sizes,
+    /// Lines of the log that were not published, because there were too many.
+    pub log_lines_lost: u64,
 }
 
 /// What went through one channel, since it was opened (RabbitMQ: `message_stats`).

@@ -46,6 +46,7 @@ mod history;
 mod inventory;
 pub mod journal;
 mod limits;
+mod log_exchange;
 pub mod message;
 mod name;
 mod outlet;
@@ -73,7 +74,7 @@ use crate::slots::Slots;
 
 pub use ack_clock::OverdueChannel;
 pub use channel::{ChannelKey, ChannelMode};
-pub use connection::{About, ConnectionKey, ConnectionState, Endpoint};
+pub use connection::{About, AboutTls, ConnectionKey, ConnectionState, Endpoint};
 pub use consumer::{ConsumeRequest, ConsumerKey};
 pub use counters::{
     ChannelCounters, Counters, ExchangeCounters, QueueCounters, SIZE_BOUNDS, Sizes,

@@ -14,6 +14,7 @@
 //! binding_key  what a binding is called
 //! api/         RabbitMQ's resources, a file for each group of paths; ours under /api/leveret
 //! sessions     who is logged in on the page
+//! page/        the page itself
 //! ```
 
 mod api;
@@ -23,6 +24,7 @@ mod erlang_hash;
 pub mod http;
 mod input;
 mod listing;
+mod page;
 mod rates;
 mod refusal;
 mod sessions;
@@ -65,8 +67,6 @@ pub struct Facts {
 pub struct Vitals {
     /// Resident.
     pub memory_bytes: u64,
-    /// Of the machine.
-    pub memory_total_bytes: u64,
     pub files: u64,
     pub files_max: u64,
     /// On the file system of the data directory.
@@ -108,9 +108,16 @@ impl Management {
         let answer = match (caller.door, path.as_slice()) {
             (Door::Metrics, _) => Err(Refusal::NotFound),
             (_, ["api", path @ ..]) => self.answer_api(request, path, caller, now),
-            _ => Err(Refusal::NotFound),
+            (Door::Api, path) => page::answer(request, path),
+            (Door::Control, _) => Err(Refusal::NotFound),
         };
-        answer.unwrap_or_else(Refusal::into_response)
+        let mut response = answer.unwrap_or_else(Refusal::into_response);
+        if sessions::is_from_page(request) {
+            // A browser that reads this asks for a password itself, over the page that does so.
+            let asks = |name: &str| name == "www-authenticate";
+            response.headers.retain(|(name, _)| !asks(name));
+        }
+        response
     }
 
     fn answer_api(&self, request: &Request, path: &[&str], caller: &Caller, now: Now) -> Answer {

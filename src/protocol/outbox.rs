@@ -260,6 +260,11 @@ impl Outboxes {
             .map_or(0, |outbox| outbox.io_slices(slices))
     }
 
+    /// All bytes that wait for the socket, those behind gates included.
+    pub fn unwritten(&self, key: SocketKey) -> Vec<u8> {
+        self.boxes.get(key).map_or_else(Vec::new, Outbox::unwritten)
+    }
+
     /// Takes out what was written. An emptied outbox gives its buffer back.
     pub fn advance(&mut self, key: SocketKey, written: usize) {
         let Some(outbox) = self.boxes.get_mut(key) else {
@@ -462,6 +467,18 @@ impl Outbox {
         }
         put(&self.bytes[from..end]);
         count
+    }
+
+    fn unwritten(&self) -> Vec<u8> {
+        let mut all = Vec::with_capacity(self.len());
+        let mut from = self.start;
+        for piece in &self.pieces {
+            all.extend_from_slice(&self.bytes[from..piece.at]);
+            all.extend_from_slice(&piece.slice);
+            from = piece.at;
+        }
+        all.extend_from_slice(&self.bytes[from..]);
+        all
     }
 
     fn advance(&mut self, mut written: usize) {

@@ -7,14 +7,20 @@
 //! event_loop   poll, the stages of a turn, what wakes it
 //! socket       one descriptor and its machine: reading, writing, closing
 //! input        the shared read buffer, and what a partial frame leaves behind
-//! transport    plain TCP or Unix stream
+//! transport    plain TCP, Unix stream or TLS
+//! arrival      before the first byte: a proxy's header, the TLS handshake
+//! tls, proxy   what they are made of; tls serves any stream
 //! listener     where peers knock; unix_socket, address: how and where
 //! timer        one deadline per socket, coarse enough to be cheap
 //! control      commands from other threads; signal: from the operating system
+//! log_feed     from the log to its exchange
+//! monitor      when memory and disk are measured; measure, allocator: how
 //! notify       word to the service manager; inherited: the sockets it opened for us
 //! ```
 
 mod address;
+mod allocator;
+mod arrival;
 mod clock;
 mod control;
 mod entropy;
@@ -23,7 +29,11 @@ mod file_limit;
 mod inherited;
 mod input;
 mod listener;
+mod log_feed;
+mod measure;
+mod monitor;
 mod notify;
+mod proxy;
 mod reloader;
 mod signal;
 mod socket;
@@ -31,6 +41,7 @@ mod socket_table;
 mod state_dump;
 mod store_link;
 mod timer;
+pub mod tls;
 mod token;
 mod transport;
 mod unix_socket;
@@ -48,6 +59,7 @@ pub use inherited::Inherited;
 pub use notify::Notifier;
 
 use crate::config::Config;
+use crate::log_tap::LogTap;
 use crate::management::http::Door;
 use crate::management::{Facts, ListenerFacts, Management};
 use clock::Clock;
@@ -65,16 +77,18 @@ pub struct Server {
     event_loop: EventLoop,
     handle: Handle,
     addresses: Vec<Address>,
+    tls_addresses: Vec<Address>,
     web: Option<Web>,
     config: Config,
 }
 
 impl Server {
-    /// Binds every address of `config.bind`. From here on the operating system queues the peers that
+    /// Binds every address of `config.bind` and `config.tls`, and reads certificates. From here on the operating system queues the peers that
     /// connect.
     ///
     /// # Errors
-    /// An address that cannot be bound, as `could not bind 0.0.0.0:5672: Address already in use`.
+    /// An address that cannot be bound, as `could not bind 0.0.0.0:5672: Address already in use`, or
+    /// certificates that cannot be used.
     pub fn bind(config: Config) -> io::Result<Server> {
         Server::adopt(config, Inherited::default())
     }
@@ -87,11 +101,13 @@ impl Server {
     pub fn adopt(config: Config, inherited: Inherited) -> io::Result<Server> {
         // Every port is taken before the data directory is touched.
         let web = Web::bind(&config)?;
-        let (event_loop, handle, addresses) = EventLoop::bind(config.clone(), inherited)?;
+        let (event_loop, handle) = EventLoop::bind(config.clone(), inherited)?;
+        let (addresses, tls_addresses) = event_loop.addresses();
         let mut server = Server {
             event_loop,
             handle,
             addresses,
+            tls_addresses,
             web,
             config,
         };
@@ -106,6 +122,11 @@ impl Server {
         &self.addresses
     }
 
+    /// As [`Server::addresses`], those of AMQP over TLS, in the order of `config.tls.bind`.
+    pub fn tls_addresses(&self) -> &[Address] {
+        &self.tls_addresses
+    }
+
     /// Where HTTP is served: what each address is for, with the port that was chosen.
     pub fn web_addresses(&self) -> Vec<(Door, Address)> {
         self.web.as_ref().map(Web::addresses).unwrap_or_default()
@@ -117,7 +138,8 @@ impl Server {
     }
 
     /// SIGTERM and SIGINT stop this server gracefully, the second of them at once. SIGHUP calls
-    /// `reload` on a thread of its own and takes over what it returns ([`Command::Reconfigure`]).
+    /// `reload` on a thread of its own and takes over what it returns ([`Command::Reconfigure`]), with
+    /// certificates that are read anew ([`Command::RenewTls`]).
     /// SIGUSR1 writes the state into the log. For a program that is the broker; an embedded broker
     /// leaves the signals to its host.
     ///
@@ -130,6 +152,12 @@ impl Server {
     /// Keeps the service manager informed from here on.
     pub fn notify(&mut self, notifier: Notifier) {
         self.event_loop.notify(notifier);
+    }
+
+    /// Publishes the lines of this tap to the exchange `amq.rabbitmq.log` while the configuration says
+    /// so (RabbitMQ: `log.exchange`). For a program whose log it is.
+    pub fn publish_log(&mut self, tap: LogTap) {
+        self.event_loop.publish_log(tap);
     }
 
     /// Serves until it is told to stop.
@@ -145,10 +173,10 @@ impl Server {
     }
 
     fn serve_web(&self, web: Web) -> io::Result<WebThread> {
-        let amqp = self
-            .addresses
-            .iter()
-            .map(|address| ("amqp", address.clone()));
+        let plain = self.addresses.iter();
+        let amqp = plain.map(|address| ("amqp", address.clone()));
+        let tls = self.tls_addresses().iter();
+        let amqps = tls.map(|address| ("amqp/ssl", address.clone()));
         let http = web.addresses().into_iter().map(|(door, address)| {
             let protocol = match door {
                 Door::Api => "http",
@@ -157,18 +185,21 @@ impl Server {
             };
             (protocol, address)
         });
-        let listeners = amqp.chain(http).map(|(protocol, address)| match address {
-            Address::Tcp(address) => ListenerFacts {
-                protocol,
-                interface: address.ip().to_string(),
-                port: Some(address.port()),
-            },
-            Address::Unix(path) => ListenerFacts {
-                protocol,
-                interface: path.display().to_string(),
-                port: None,
-            },
-        });
+        let listeners = amqp
+            .chain(amqps)
+            .chain(http)
+            .map(|(protocol, address)| match address {
+                Address::Tcp(address) => ListenerFacts {
+                    protocol,
+                    interface: address.ip().to_string(),
+                    port: Some(address.port()),
+                },
+                Address::Unix(path) => ListenerFacts {
+                    protocol,
+                    interface: path.display().to_string(),
+                    port: None,
+                },
+            });
         let data_dir = self.config.data_dir.clone();
         let facts = Facts {
             config: self.config.clone(),

@@ -173,6 +173,18 @@ impl Core {
         }
     }
 
+    /// Declares an exchange of the broker's own that lasts like those of clients. None of that name may
+    /// be there.
+    pub(in crate::broker) fn declare_own_exchange(
+        &mut self,
+        declaration: &ExchangeDeclaration<'_>,
+    ) {
+        let router = self.new_router(declaration).expect("a core type");
+        let key = self.add_exchange(declaration, router, None);
+        let stored = self.stored_exchange(&self.exchanges[key]);
+        self.define(Definition::ExchangeDeclared(stored));
+    }
+
     fn new_router(
         &self,
         declaration: &ExchangeDeclaration<'_>,

@@ -38,10 +38,10 @@ struct ShownConnection {
     send_cnt: u64,
     send_pend: u64,
     ssl: bool,
-    ssl_cipher: Option<String>,
+    ssl_cipher: Option<&'static str>,
     ssl_hash: Option<String>,
     ssl_key_exchange: Option<String>,
-    ssl_protocol: Option<String>,
+    ssl_protocol: Option<&'static str>,
     state: &'static str,
     /// Heartbeats, in seconds.
     timeout: u64,
@@ -208,6 +208,7 @@ impl ShownConnection {
         };
         let octets = measure(call, Subject::Connection(it.id), vec![group]).pop();
         let about = it.about;
+        let tls = about.tls.as_ref();
         let properties = json_of_table(about.client_properties.view());
         let name = properties.get("connection_name").and_then(Value::as_str);
         ShownConnection {
@@ -223,7 +224,7 @@ impl ShownConnection {
             node: call.node().to_owned(),
             octets: octets.expect("one group was measured"),
             peer_cert_issuer: None,
-            peer_cert_subject: None,
+            peer_cert_subject: tls.and_then(|tls| tls.subject.clone()),
             peer_cert_validity: None,
             peer_host: about.peer.host,
             peer_port: about.peer.port,
@@ -232,11 +233,11 @@ impl ShownConnection {
             recv_cnt: traffic.reads,
             send_cnt: traffic.writes,
             send_pend: traffic.waiting_bytes,
-            ssl: about.ssl,
-            ssl_cipher: None,
+            ssl: tls.is_some(),
+            ssl_cipher: tls.map(|tls| tls.cipher_suite),
             ssl_hash: None,
             ssl_key_exchange: None,
-            ssl_protocol: None,
+            ssl_protocol: tls.map(|tls| tls.version),
             state: match it.state {
                 ConnectionState::Running if is_alarmed => "blocking",
                 ConnectionState::Running => "running",

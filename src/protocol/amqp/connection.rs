@@ -136,6 +136,10 @@ impl Connection {
         }
     }
 
+    pub fn introduce(&mut self, peer: Peer) {
+        self.peer = peer;
+    }
+
     pub fn on_bytes(&mut self, input: &[u8], hub: &mut Hub, now: Now) -> usize {
         if let Some(heartbeat) = &mut self.heartbeat {
             heartbeat.on_received(now.monotonic_ms);

@@ -2,8 +2,9 @@
 //! which virtual host.
 
 use crate::broker::access::LoginRefusal;
-use crate::broker::{About, Endpoint, Name};
-use crate::protocol::{Hub, Now};
+use crate::broker::{About, AboutTls, Endpoint, Name};
+use crate::config::Mechanism;
+use crate::protocol::{Hub, Now, Peer};
 use crate::wire::amqp::ReplyCode;
 use crate::wire::amqp::field_table::{OwnedTable, Table, TableBuilder, Value};
 use crate::wire::amqp::method::connection as class;
@@ -15,11 +16,12 @@ use super::heartbeat::Heartbeat;
 impl Connection {
     pub(super) fn send_start(&mut self, hub: &mut Hub) {
         let properties = server_properties(hub);
+        let mechanisms = offered_mechanisms(hub, &self.peer);
         let start = class::Start {
             version_major: 0,
             version_minor: 9,
             server_properties: properties.view(),
-            mechanisms: MECHANISMS,
+            mechanisms: mechanisms.as_bytes(),
             locales: b"en_US",
         };
         hub.outboxes.send(self.socket, 0, &start);
@@ -34,33 +36,64 @@ impl Connection {
         self.client = Client::from_properties(start_ok.client_properties);
         let mechanism = String::from_utf8_lossy(start_ok.mechanism);
         self.client.mechanism = mechanism.clone().into_owned();
-        let credentials = match start_ok.mechanism {
-            b"PLAIN" => plain_credentials(start_ok.response),
-            b"AMQPLAIN" => amqplain_credentials(start_ok.response),
-            _ => {
+        let mut enabled = hub.config.access.mechanisms().iter().copied();
+        let chosen = enabled.find(|known| known.name().as_bytes() == start_ok.mechanism);
+        let login = match chosen {
+            Some(Mechanism::Plain) => {
+                let credentials = plain_credentials(start_ok.response);
+                self.log_in_with(credentials, &mechanism, hub)
+            }
+            Some(Mechanism::AmqPlain) => {
+                let credentials = amqplain_credentials(start_ok.response);
+                self.log_in_with(credentials, &mechanism, hub)
+            }
+            Some(Mechanism::External) => self.log_in_by_certificate(hub),
+            None => {
                 let text = format!("unknown authentication mechanism '{mechanism}'");
                 return Err(Exception::new(ReplyCode::CommandInvalid, text));
             }
         };
-        let login = credentials
-            .ok_or(LoginRefusal::InvalidCredentials)
-            .and_then(|(user, password)| {
-                let peer = &self.peer;
-                hub.core
-                    .authenticate(user, password, peer.host(), peer.loopback)
-                    .inspect_err(|refusal| self.log_refusal(&mechanism, user, *refusal))
-            });
         match login {
-            Ok(user) => {
+            Some(user) => {
                 self.client.user = Some(user);
                 self.send_tune(hub);
-                Ok(())
             }
-            Err(_) => {
-                self.refuse_login(&mechanism, hub, now);
-                Ok(())
-            }
+            None => self.refuse_login(&mechanism, hub, now),
         }
+        Ok(())
+    }
+
+    fn log_in_with(
+        &self,
+        credentials: Option<(&[u8], &[u8])>,
+        mechanism: &str,
+        hub: &mut Hub,
+    ) -> Option<Name> {
+        let (user, password) = credentials?;
+        let peer = &self.peer;
+        hub.core
+            .authenticate(user, password, peer.host(), peer.loopback)
+            .inspect_err(|refusal| self.log_refusal(mechanism, user, *refusal))
+            .ok()
+    }
+
+    /// SASL EXTERNAL (RFC 4422, appendix A): who it is was found out by TLS, whatever the client says.
+    fn log_in_by_certificate(&self, hub: &mut Hub) -> Option<Name> {
+        let address = &self.peer.address;
+        let Some(certificate) = self.peer.certificate() else {
+            log::warn!("{address}: EXTERNAL login refused: no peer certificate");
+            return None;
+        };
+        let Some(user) = &certificate.user else {
+            let subject = &certificate.subject;
+            log::warn!("{address}: EXTERNAL login refused: no name of a user in '{subject}'");
+            return None;
+        };
+        let peer = &self.peer;
+        hub.core
+            .authenticate_certified(user.as_bytes(), peer.host(), peer.loopback)
+            .inspect_err(|refusal| self.log_refusal("EXTERNAL", user.as_bytes(), *refusal))
+            .ok()
     }
 
     /// Clients that announced it are told; others see the connection end after a while, as they do
@@ -172,7 +205,11 @@ impl Connection {
             channel_max: self.channel_max,
             heartbeat_seconds: heartbeat.map_or(0, Heartbeat::interval_seconds),
             connected_ms: now.unix_ms,
-            ssl: false,
+            tls: self.peer.tls.as_ref().map(|tls| AboutTls {
+                version: tls.version,
+                cipher_suite: tls.cipher_suite,
+                subject: tls.certificate.as_ref().map(|it| it.subject.clone()),
+            }),
         }
     }
 }
@@ -227,6 +264,18 @@ fn server_properties(hub: &Hub) -> TableBuilder {
     properties
 }
 
+/// Those that are enabled, EXTERNAL only for whom has shown a certificate: the others could do nothing
+/// with it, and some clients take the first that they know.
+fn offered_mechanisms(hub: &Hub, peer: &Peer) -> String {
+    let enabled = hub.config.access.mechanisms().iter();
+    let offered = enabled.filter(|mechanism| match mechanism {
+        Mechanism::External => peer.certificate().is_some(),
+        Mechanism::Plain | Mechanism::AmqPlain => true,
+    });
+    let names: Vec<_> = offered.map(|mechanism| mechanism.name()).collect();
+    names.join(" ")
+}
+
 /// SASL PLAIN (RFC 4616): authorization id, user, password, with a zero before the last two. Nobody may
 /// act for somebody else, so the first must be empty (RabbitMQ).
 fn plain_credentials(response: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -263,7 +312,6 @@ fn check_negotiated(name: &str, min: u32, max: u32, value: u32) -> Result<()> {
     ))
 }
 
-const MECHANISMS: &[u8] = b"PLAIN AMQPLAIN";
 const INFORMATION: &str = concat!(
     "This is leveret ",
     env!("CARGO_PKG_VERSION"),
