@@ -15,8 +15,8 @@ use crate::server::{Address, Command, Handle, Server};
 /// It installs no signal handlers, changes no limits of the process and logs through [`log`] only.
 pub struct Broker {
     addresses: Vec<Address>,
-    http: Option<SocketAddr>,
     tls_addresses: Vec<Address>,
+    http: Option<SocketAddr>,
     handle: Handle,
     /// `None` once joined.
     thread: Option<JoinHandle<io::Result<()>>>,
@@ -119,16 +119,14 @@ fn first_tcp(addresses: &[Address]) -> Option<SocketAddr> {
 
 fn serve(config: Config, started: &Sender<Started>) -> io::Result<()> {
     let server = Server::bind(config)?;
-    let http = server.web_addresses().into_iter();
-    let mut http = http.filter_map(|(door, address)| match (door, address) {
-        (Door::Api, Address::Tcp(address)) => Some(address),
-        _ => None,
-    });
+    let web = server.web_addresses().into_iter();
+    let web = web.filter(|(door, _)| *door == Door::Api);
+    let http: Vec<_> = web.map(|(_, address)| address).collect();
     // Nobody waits for this only if the starting thread has died.
     let _ = started.send(Started {
         addresses: server.addresses().to_vec(),
         tls_addresses: server.tls_addresses().to_vec(),
-        http: http.next(),
+        http: first_tcp(&http),
         handle: server.handle(),
     });
     server.run()

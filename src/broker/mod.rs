@@ -35,6 +35,7 @@ mod connection;
 mod consumer;
 mod counters;
 pub mod dead_letter;
+mod declared;
 mod deduplication;
 mod delays;
 mod delivery;
@@ -79,6 +80,7 @@ pub use consumer::{ConsumeRequest, ConsumerKey};
 pub use counters::{
     ChannelCounters, Counters, ExchangeCounters, QueueCounters, SIZE_BOUNDS, Sizes,
 };
+pub use declared::{DeclaredBinding, DeclaredExchange, DeclaredQueue, Place};
 pub use deduplication::RecoveredKeys;
 pub use delivery::{Getting, Got, Published};
 pub use error::{Error, Result};

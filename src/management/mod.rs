@@ -15,11 +15,13 @@
 //! api/         RabbitMQ's resources, a file for each group of paths; ours under /api/leveret
 //! sessions     who is logged in on the page
 //! page/        the page itself
+//! definitions/ all that was declared and set, as a file
 //! ```
 
 mod api;
 mod binding_key;
 mod call;
+pub mod definitions;
 mod erlang_hash;
 pub mod http;
 mod input;
@@ -39,7 +41,7 @@ use crate::protocol::errand::Loop;
 use call::Call;
 use http::{Caller, Door, Method, Request, Response};
 use rates::Rates;
-use refusal::Refusal;
+pub use refusal::Refusal;
 use sessions::Sessions;
 
 /// Answers requests, on any thread.

@@ -55,6 +55,38 @@ impl Refusal {
         Refusal::Missing("vhost_not_found".to_owned())
     }
 
+    /// The same about one part of a request.
+    pub fn at(self, place: &str) -> Refusal {
+        Refusal::BadRequest(format!("{place}: {}", self.text()))
+    }
+
+    /// What is wrong, for people.
+    pub fn text(&self) -> String {
+        match self {
+            Refusal::NotLoggedIn(reason) | Refusal::NotImplemented(reason) => (*reason).to_owned(),
+            Refusal::NotAuthorized(reason)
+            | Refusal::BadRequest(reason)
+            | Refusal::Missing(reason)
+            | Refusal::Precondition(reason)
+            | Refusal::Unavailable(reason) => reason.trim_end().to_owned(),
+            Refusal::Broker(error) => broker_text(error),
+            Refusal::Said(reason) | Refusal::Unhealthy(reason) => match reason.as_array() {
+                Some(words) => {
+                    let words = words.iter().map(|word| match word.as_str() {
+                        Some(word) => word.to_owned(),
+                        None => word.to_string(),
+                    });
+                    words.collect::<Vec<_>>().join(" ")
+                }
+                None => reason.to_string(),
+            },
+            Refusal::NotFound => "not found".to_owned(),
+            Refusal::AccessRefused => "access refused".to_owned(),
+            Refusal::Forged | Refusal::MethodNotAllowed(_) => "not allowed".to_owned(),
+            Refusal::Unanswered(_) => "the broker is stopping".to_owned(),
+        }
+    }
+
     pub fn into_response(self) -> Response {
         let (status, error, reason) = match &self {
             Refusal::NotLoggedIn(reason) => (401, "not_authorized", (*reason).to_owned()),

@@ -126,6 +126,8 @@ pub struct Hub {
     store_is_full: bool,
     /// The errand that is being done is to be told of when what was just written down is stored.
     errand_waits: bool,
+    /// Nobody was known when it started: users and virtual hosts are those of the configuration.
+    is_new: bool,
 }
 
 impl Hub {
@@ -150,6 +152,7 @@ impl Hub {
             awaiting_store: Vec::new(),
             store_is_full: false,
             errand_waits: false,
+            is_new: true,
         };
         hub.start_first();
         hub
@@ -165,6 +168,11 @@ impl Hub {
     pub fn begin_turn(&mut self, now: Now) {
         self.core.set_time(now.unix_ms);
         self.core.set_monotonic_time(now.monotonic_ms);
+    }
+
+    /// Whether this is the first start on its data directory.
+    pub fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// When [`Hub::settle`] has something to do, in milliseconds since 1970.

@@ -21,6 +21,7 @@ impl Hub {
             }
         }
         let knows_somebody = self.recover_access(&recovered.notes);
+        self.is_new = !knows_somebody;
         for note in &recovered.notes {
             if let Err(why) = self.core.recover_setting(note) {
                 log::error!("could not set again, {why}: {note:?}");

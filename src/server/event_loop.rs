@@ -17,6 +17,7 @@ use super::address::Address;
 use super::arrival::Arrival;
 use super::clock::Clock;
 use super::control::{COMMANDS_MAX, Command, Handle, Told};
+use super::definitions_file;
 use super::entropy;
 use super::inherited::Inherited;
 use super::input::SCRATCH_ROOM;
@@ -100,6 +101,9 @@ impl EventLoop {
             None => None,
         };
         let monitor = Monitor::start(config.data_dir.as_deref(), &mut hub, handle.clone())?;
+        if let Some(path) = &config.load_definitions {
+            definitions_file::load(path, &mut hub)?;
+        }
         listeners.listen(poll.registry())?;
         let event_loop = EventLoop {
             poll,

@@ -15,6 +15,7 @@
 //! control      commands from other threads; signal: from the operating system
 //! log_feed     from the log to its exchange
 //! monitor      when memory and disk are measured; measure, allocator: how
+//! definitions_file  what is set before anybody is let in
 //! notify       word to the service manager; inherited: the sockets it opened for us
 //! ```
 
@@ -23,6 +24,7 @@ mod allocator;
 mod arrival;
 mod clock;
 mod control;
+mod definitions_file;
 mod entropy;
 mod event_loop;
 mod file_limit;

@@ -367,11 +367,11 @@ impl Socket {
                 short: self.transport.is_drained(fill.short),
                 ..fill
             });
+            reads += 1;
             match self.after_read(result) {
                 Some(count) => bytes_read += count,
                 None => break,
             }
-            reads += 1;
         }
         hub.outboxes.count_received(self.key, bytes_read, reads);
         self.held_back = !self.input.is_empty() && !self.machine.wants_read(hub);

@@ -158,7 +158,7 @@ impl Core {
     }
 
     /// The queue of that name, whoever may use it.
-    pub fn queue_named(&self, virtual_host: VirtualHostKey, name: &[u8]) -> Option<QueueKey> {
+    pub fn find_queue(&self, virtual_host: VirtualHostKey, name: &[u8]) -> Option<QueueKey> {
         self.virtual_hosts[virtual_host].queues.get(name).copied()
     }
 

@@ -5,17 +5,18 @@ mod bindings;
 mod channels;
 mod connections;
 mod consumers;
+mod definitions;
 mod exchanges;
 mod messages;
 mod nodes;
 mod overview;
-mod parameters;
-mod permissions;
-mod policies;
+pub(super) mod parameters;
+pub(super) mod permissions;
+pub(super) mod policies;
 mod queues;
 mod topology;
-mod users;
-mod virtual_hosts;
+pub(super) mod users;
+pub(super) mod virtual_hosts;
 mod whoami;
 
 use super::call::Call;
@@ -32,6 +33,7 @@ pub fn answer(call: &Call<'_>, path: &[&str]) -> Answer {
         parameters::route,
         topology::route,
         messages::route,
+        definitions::route,
         overview::route,
         nodes::route,
         connections::route,

@@ -14,7 +14,7 @@ use crate::management::call::{Call, Right, virtual_host};
 use crate::management::http::{Method, Response};
 use crate::management::input::Input;
 use crate::management::listing::{list, one};
-use crate::management::terms::{json_of, with_value};
+use crate::management::terms::{json_of, json_of_table, with_value};
 use crate::management::{Answer, Refusal};
 use crate::protocol::Hub;
 use crate::protocol::order::Order;
@@ -78,6 +78,29 @@ pub fn parameters_of(hub: &Hub, vhost: &str) -> Vec<ShownParameter> {
     let mut all: Vec<_> = parameters.chain(operator).chain(limits).collect();
     all.sort_by(|a, b| (&a.component, &a.name).cmp(&(&b.component, &b.name)));
     all
+}
+
+/// The value of one parameter, wherever it is kept.
+pub fn current_parameter(hub: &Hub, vhost: &str, component: &str, name: &str) -> Option<Value> {
+    let key = hub.core.virtual_host(vhost.as_bytes()).ok()?;
+    match component {
+        VHOST_LIMITS => {
+            let limits = limits_of(hub, vhost);
+            let is_there = name == LIMITS && !limits.is_empty();
+            is_there.then(|| Value::Object(shown_limits(&limits)))
+        }
+        OPERATOR_POLICY => {
+            let policy = hub
+                .core
+                .policy(PolicyKind::Operator, key, name.as_bytes())?;
+            Some(json_of_table(policy.to_table().view()))
+        }
+        _ => {
+            let (component, name) = (component.as_bytes(), name.as_bytes());
+            let value = hub.core.parameter(key, component, name)?;
+            Some(json_of(value.view()))
+        }
+    }
 }
 
 /// All global parameters, by name.
@@ -226,9 +249,16 @@ fn parameter(call: &Call<'_>, component: &str, vhost: &str, name: &str) -> Answe
     let [component, vhost, name] = [component, vhost, name].map(str::to_owned);
     match call.method() {
         Method::Get => {
-            let mut all = call.ask(move |hub| parameters_of(hub, &vhost))?;
-            all.retain(|p| p.component == component && p.name == name);
-            one(call, &all.pop().ok_or(Refusal::NotFound)?)
+            let shown = call.ask(move |hub| {
+                let value = current_parameter(hub, &vhost, &component, &name)?;
+                Some(ShownParameter {
+                    value,
+                    vhost,
+                    component,
+                    name,
+                })
+            })?;
+            one(call, &shown.ok_or(Refusal::NotFound)?)
         }
         Method::Put => {
             let input = Input::of(call)?;
@@ -236,11 +266,7 @@ fn parameter(call: &Call<'_>, component: &str, vhost: &str, name: &str) -> Answe
             check_settable(call, &component)?;
             let value = input.get("value").cloned().unwrap_or_default();
             let is_new = call.ask(move |hub| {
-                let all = parameters_of(hub, &vhost);
-                let mut same = all
-                    .iter()
-                    .filter(|p| p.component == component && p.name == name);
-                let is_new = same.next().is_none();
+                let is_new = current_parameter(hub, &vhost, &component, &name).is_none();
                 set_parameter(hub, &component, &vhost, &name, &value).map(|()| is_new)
             })??;
             Ok(Response::empty(if is_new { 201 } else { 204 }))

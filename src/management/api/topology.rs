@@ -92,7 +92,7 @@ pub fn check_short(name: &str) -> Result<(), Refusal> {
 }
 
 fn queue_exists(hub: &Hub, vhost: VirtualHostKey, name: &str) -> bool {
-    hub.core.queue_named(vhost, name.as_bytes()).is_some()
+    hub.core.find_queue(vhost, name.as_bytes()).is_some()
 }
 
 fn exchange_exists(hub: &Hub, vhost: VirtualHostKey, name: &str) -> bool {
@@ -287,7 +287,7 @@ fn find_binding(
     let destination = match to_exchange {
         true => Destination::Exchange(core.exchange(virtual_host, destination.as_bytes()).ok()?),
         false => {
-            let queue = core.queue_named(virtual_host, destination.as_bytes())?;
+            let queue = core.find_queue(virtual_host, destination.as_bytes())?;
             Destination::Queue(queue)
         }
     };

@@ -29,11 +29,12 @@ struct ShownLimits {
 }
 
 /// What `PUT /users/:user` says.
+#[derive(Clone, Debug)]
 pub struct WantedUser {
-    name: String,
+    pub name: String,
     /// `None` for one who cannot log in with a password.
-    password: Option<Secret>,
-    tags: Vec<String>,
+    pub password: Option<Secret>,
+    pub tags: Vec<String>,
     permissions: Vec<Order>,
 }
 

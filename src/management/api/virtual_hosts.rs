@@ -39,14 +39,15 @@ struct ShownLimits {
 }
 
 /// What `PUT /vhosts/:vhost` says; what is left out stays.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct WantedVhost {
     description: Option<String>,
     tags: Option<Vec<String>>,
     /// The inner one: no type.
     default_queue_type: Option<Option<String>>,
     is_protected: Option<bool>,
-    tracing: Option<bool>,
+    /// RabbitMQ: firehose.
+    pub tracing: Option<bool>,
 }
 
 pub fn route(call: &Call<'_>, path: &[&str]) -> Option<Answer> {
@@ -125,6 +126,24 @@ impl WantedVhost {
         })
     }
 
+    /// What is left when this is said about one of which that was said before.
+    pub fn over(&self, before: &Metadata) -> Metadata {
+        let WantedVhost {
+            description,
+            tags,
+            default_queue_type,
+            is_protected,
+            ..
+        } = self.clone();
+        Metadata {
+            description: description.unwrap_or_else(|| before.description.clone()),
+            tags: tags.unwrap_or_else(|| before.tags.clone()),
+            default_queue_type: default_queue_type
+                .unwrap_or_else(|| before.default_queue_type.clone()),
+            is_protected: is_protected.unwrap_or(before.is_protected),
+        }
+    }
+
     /// Adds the virtual host, or changes the one of that name; whether it is new.
     ///
     /// # Errors
@@ -132,14 +151,7 @@ impl WantedVhost {
     pub fn put(self, name: &str, hub: &mut Hub) -> Result<bool, Refusal> {
         let existing = hub.core.virtual_host(name.as_bytes()).ok();
         let before = existing.map(|key| metadata(hub, key)).unwrap_or_default();
-        let metadata = Metadata {
-            description: self.description.unwrap_or(before.description.clone()),
-            tags: self.tags.unwrap_or(before.tags.clone()),
-            default_queue_type: self
-                .default_queue_type
-                .unwrap_or(before.default_queue_type.clone()),
-            is_protected: self.is_protected.unwrap_or(before.is_protected),
-        };
+        let metadata = self.over(&before);
         let name = name.to_owned();
         match existing {
             None => drop(hub.obey(Order::AddVhost {
