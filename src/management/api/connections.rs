@@ -7,7 +7,7 @@ use crate::broker::ConnectionState;
 use crate::broker::survey::{ConnectionSurvey, Page, SLOTS_PER_PAGE};
 use crate::management::call::{Call, Right};
 use crate::management::http::{Method, Response};
-use crate::management::listing::{list, one};
+use crate::management::listing::{list, list_shown, one};
 use crate::management::rates::{Group, Measured, Subject, measure};
 use crate::management::sight::{Sight, all};
 use crate::management::terms::json_of_table;
@@ -92,10 +92,12 @@ fn connections(call: &Call<'_>, host: Option<&str>) -> Answer {
         Some(host) => Sight::into_host(call, host)?,
         None => Sight::of(call)?,
     };
-    let seen = seen_connections(call, sight)?.into_iter();
-    list(
+    let seen = seen_connections(call, sight)?;
+    list_shown(
         call,
-        seen.map(|it| ShownConnection::new(call, it)).collect(),
+        seen,
+        |it| &it.0.name,
+        |it| ShownConnection::new(call, it),
     )
 }
 
