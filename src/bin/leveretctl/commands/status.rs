@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::failure::{EX_UNAVAILABLE, Failure};
+use crate::failure::Failure;
 use crate::help::bold;
 use crate::output::{Form, Output, Rows, Shape, cell};
 use crate::session::Session;
@@ -11,10 +11,10 @@ use crate::target::{Target, data_directory};
 use super::{listing, parameters, permissions, plain, policies, users, virtual_hosts};
 
 pub fn status(session: &mut Session) -> Result<Output, Failure> {
-    let status = match session.status() {
-        Err(failure) if failure.code == EX_UNAVAILABLE => return Err(stopped(session, failure)),
-        status => status?,
-    };
+    if let Err(failure) = session.connect() {
+        return Err(stopped(session, failure));
+    }
+    let status = session.status()?;
     session.say(&format!("Status of node {} ...", text(&status["node"])));
     Ok(Output::Report {
         text: status_text(&status),
