@@ -187,7 +187,8 @@ pub fn force_reset(session: &mut Session) -> Result<Output, Failure> {
 
 fn reset_with(session: &mut Session, force: bool) -> Result<Output, Failure> {
     let status = session.status()?;
-    if status["accepting"] == true {
+    // Suspended listeners and stop_app are the same to the broker.
+    if status["is_under_maintenance"] != true {
         let text = format!(
             "Error: this command requires the 'rabbit' app to be stopped on the target node. Stop it with '{} stop_app'.",
             session.tool.name()
