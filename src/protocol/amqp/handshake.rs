@@ -205,7 +205,7 @@ impl Connection {
             channel_max: self.channel_max,
             heartbeat_seconds: heartbeat.map_or(0, Heartbeat::interval_seconds),
             connected_ms: now.unix_ms,
-            ssl: false,
+            ssl: self.peer.tls.is_some(),
         }
     }
 }
