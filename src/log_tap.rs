@@ -38,11 +38,11 @@ struct Inner {
 struct Subscriber {
     lines: Sender<Arc<LogLine>>,
     lost: Arc<AtomicU64>,
-    wake: Option<Wake>,
+    wake: Option<Arc<Wake>>,
 }
 
-/// Tells a subscriber that there is something. It must not log.
-pub type Wake = Box<dyn Fn() + Send>;
+/// Tells a subscriber that there is something.
+pub type Wake = Box<dyn Fn() + Send + Sync>;
 
 /// Lines as they come, from when this was made until it is dropped.
 pub struct Subscription {
@@ -54,10 +54,17 @@ impl LogTap {
     /// Keeps the line for who comes later, and hands it to all who are there.
     pub fn add(&self, line: LogLine) {
         let line = Arc::new(line);
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.keep(Arc::clone(&line));
-        if !IS_QUIET.get() {
-            inner.hand_on(&line);
+        let mut to_wake = Vec::new();
+        {
+            let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            inner.keep(Arc::clone(&line));
+            if !IS_QUIET.get() {
+                inner.hand_on(&line, &mut to_wake);
+            }
+        }
+        // Without the lock, as this may be logged.
+        for wake in to_wake {
+            wake();
         }
     }
 
@@ -76,7 +83,7 @@ impl LogTap {
         inner.subscribers.push(Subscriber {
             lines: sender,
             lost: Arc::clone(&lost),
-            wake,
+            wake: wake.map(Arc::new),
         });
         let recent = inner.recent.iter().cloned().collect();
         (recent, Subscription { lines, lost })
@@ -120,13 +127,13 @@ impl Inner {
         }
     }
 
-    fn hand_on(&mut self, line: &Arc<LogLine>) {
+    fn hand_on(&mut self, line: &Arc<LogLine>, to_wake: &mut Vec<Arc<Wake>>) {
         self.subscribers.retain(|subscriber| {
             let had_none = subscriber.lines.is_empty();
             match subscriber.lines.try_send(Arc::clone(line)) {
                 Ok(()) => {
-                    if had_none && let Some(wake) = &subscriber.wake {
-                        wake();
+                    if had_none {
+                        to_wake.extend(subscriber.wake.clone());
                     }
                     true
                 }

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod detach;
+mod host;
 mod logging;
 mod pid_file;
 mod reload;
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 
 use arguments::Request;
 use detach::Outcome;
+use host::Program;
 use leveret::config::sources::Effective;
 use leveret::log_tap::LogTap;
 use leveret::management::http::Door;
@@ -71,6 +73,7 @@ fn start(mut settings: Settings) -> ExitCode {
 }
 
 fn serve(settings: &Settings, effective: Effective, tap: LogTap) -> io::Result<()> {
+    let printed = effective.print();
     let Effective {
         config, remarks, ..
     } = effective;
@@ -81,6 +84,12 @@ fn serve(settings: &Settings, effective: Effective, tap: LogTap) -> io::Result<(
     let mut server = Server::adopt(config.clone(), Inherited::from_environment()?)?;
     server.obey_signals(reload::reloading(settings.clone(), config.clone()))?;
     server.publish_log(tap);
+    let files = settings
+        .file()
+        .into_iter()
+        .map(|path| path.display().to_string());
+    let program = Program::new(printed, files.collect(), config.clone());
+    server.live_in(Box::new(program));
     server.notify(Notifier::from_environment());
     let pid_file = config.pid_file.as_deref().map(PidFile::write);
     let _pid_file = pid_file.transpose()?;

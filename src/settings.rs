@@ -45,6 +45,11 @@ impl Settings {
         self
     }
 
+    /// The file that the command line names.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
     #[cfg(test)]
     pub fn command_line(&self) -> &[Setting] {
         &self.command_line

@@ -56,7 +56,7 @@ impl Driver {
     fn take_reports(&mut self) {
         while let Some(report) = self.store.take_report() {
             match report {
-                Report::Taken(_) => {}
+                Report::Synced(_) | Report::Taken(_) => {}
                 Report::StoredUpTo(number) => {
                     assert!(number > self.stored);
                     self.stored = number;

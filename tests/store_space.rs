@@ -69,7 +69,7 @@ impl Driver {
     fn take_reports(&mut self) {
         while let Some(report) = self.store.take_report() {
             match report {
-                Report::Taken(_) => {}
+                Report::Synced(_) | Report::Taken(_) => {}
                 Report::StoredUpTo(number) => self.stored = number,
                 Report::Page { .. } => self.pages += 1,
                 Report::SpillPage { .. } | Report::SpaceLow(_) => {}

@@ -15,6 +15,7 @@ const FLOORS: [&[&str]; 5] = [
         "bin",
         "arguments",
         "detach",
+        "host",
         "lib",
         "logging",
         "pid_file",

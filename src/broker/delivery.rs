@@ -322,6 +322,10 @@ impl Core {
             }
             counted = queue.recall(entry, &message);
         }
+        if !entry.redelivered() {
+            let waited_ms = self.now_ms.saturating_sub(message.arrived_ms);
+            self.waits.count(waited_ms.saturating_mul(1000));
+        }
         queue.ready.pop();
         let size = message.body.len() as u64;
         queue.ready.body_bytes = queue.ready.body_bytes.saturating_sub(size);

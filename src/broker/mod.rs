@@ -43,6 +43,7 @@ mod error;
 pub mod exchange;
 mod expiry;
 mod groups;
+mod histogram;
 mod history;
 mod inventory;
 pub mod journal;
@@ -84,6 +85,7 @@ pub use declared::{DeclaredBinding, DeclaredExchange, DeclaredQueue, Place};
 pub use deduplication::RecoveredKeys;
 pub use delivery::{Getting, Got, Published};
 pub use error::{Error, Result};
+pub use histogram::Histogram;
 pub use inventory::Inventory;
 pub use message::{Body, Message};
 pub use name::Name;
@@ -118,6 +120,8 @@ type Map<K, V> = HashMap<K, V, FixedState>;
 pub struct Core {
     users: Users,
     pub counters: Counters,
+    /// How long messages waited in queues for their first delivery, to the millisecond.
+    pub waits: Histogram,
     /// For consumers and queues that do not say themselves (RabbitMQ: `consumer_timeout`).
     pub consumer_timeout_ms: Option<u64>,
     /// How traces name this broker (RabbitMQ: node name).
@@ -194,6 +198,7 @@ impl Core {
         Core {
             users: Users::default(),
             counters: Counters::default(),
+            waits: Histogram::default(),
             consumer_timeout_ms: None,
             node_name: Name::from(""),
             virtual_hosts: Slots::new(),

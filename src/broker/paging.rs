@@ -27,6 +27,11 @@ impl Core {
         std::mem::take(&mut self.messages.page_work)
     }
 
+    /// Bytes of messages that the store has not taken: written down, or paged out.
+    pub fn bytes_for_store(&self) -> usize {
+        self.journal_bytes() + self.messages.page_work.image_bytes()
+    }
+
     /// A block was read back. Its queues go on delivering with the next
     /// [`deliver_fresh`](Core::deliver_fresh); the sockets returned are to ask again.
     pub fn page_in(&mut self, block: u64, encoded: &[u8]) -> Vec<SocketKey> {

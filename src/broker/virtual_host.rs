@@ -118,6 +118,37 @@ impl Core {
         all
     }
 
+    /// Closes connections (320), all of them or those of a user, in a virtual host, or both; how many. They
+    /// can do nothing more, and are gone when their clients have answered.
+    pub fn close_connections(
+        &mut self,
+        user: Option<&[u8]>,
+        virtual_host: Option<&[u8]>,
+        why: &str,
+    ) -> usize {
+        let host = match virtual_host {
+            None => None,
+            Some(name) => match self.virtual_host_names.get(name) {
+                Some(key) => Some(*key),
+                None => return 0,
+            },
+        };
+        let is_meant = |connection: &Connection| {
+            connection.doom.is_none()
+                && user.is_none_or(|user| *connection.user == *user)
+                && host.is_none_or(|host| connection.virtual_host == host)
+        };
+        let connections = self.connections.iter();
+        let count = connections.filter(|(_, open)| is_meant(open)).count();
+        self.doom_connections(why, is_meant);
+        count
+    }
+
+    /// Clients that have opened a virtual host.
+    pub fn connection_count(&self) -> usize {
+        self.connections.len()
+    }
+
     /// Why the connection is to be closed, if it is.
     pub fn doom(&self, connection: ConnectionKey) -> Option<&str> {
         self.connections.get(connection)?.doom.as_deref()

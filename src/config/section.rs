@@ -21,7 +21,8 @@ pub struct Tls {
     pub login_san_kind: NameKind,
     /// Which of those, from 0.
     pub login_san_index: usize,
-    /// A TLS handshake may take this long; a client that needs longer is dropped.
+    /// A TLS handshake may take this long, with a proxy's header before it; a client that needs longer is
+    /// dropped.
     pub handshake_timeout_ms: u64,
 }
 
@@ -415,6 +416,20 @@ mod tests {
         assert_eq!(log.level(Category::Queue, None), Debug);
         assert_eq!(log.level(Category::Queue, Some(Error)), Error);
         assert_eq!(log.level(Category::Store, None), Warn);
+    }
+
+    #[test]
+    fn tls_is_served_as_soon_as_there_is_a_certificate() {
+        let mut tls = Tls::default();
+        assert!(tls.addresses().is_empty());
+        tls.options.certificate_file = Some("c".into());
+        assert!(tls.addresses().is_empty());
+        tls.options.key_file = Some("k".into());
+        assert_eq!(tls.addresses(), ["5671"]);
+        tls.bind = vec!["127.0.0.1".to_owned()];
+        assert_eq!(tls.addresses(), ["127.0.0.1"]);
+        tls.listen = false;
+        assert!(tls.addresses().is_empty());
     }
 
     #[test]

@@ -261,8 +261,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::syntax::{self, Content};
-    use super::super::{Category, Watermark};
+    use super::super::{Category, Mechanism, TlsVersion, Verify, Watermark};
     use super::*;
+    use crate::wire::x509::NameKind;
 
     fn in_file(text: &str) -> Vec<Setting> {
         let lines = syntax::parse(text).unwrap().into_iter();
@@ -385,6 +386,42 @@ mod tests {
         ));
         let effective = Effective::resolve(Config::default(), settings).unwrap();
         assert!(effective.config.listen_plain);
+    }
+
+    #[test]
+    fn tls_is_configured_as_in_rabbitmq() {
+        let effective = read(
+            "listeners.ssl.default = 5671\nssl_options.cacertfile = /ca.pem\n\
+             ssl_options.certfile = /c.pem\nssl_options.keyfile = /k.pem\n\
+             ssl_options.verify = verify_peer\nssl_options.fail_if_no_peer_cert = true\n\
+             ssl_options.versions.1 = tlsv1.3\nssl_options.depth = 2\n\
+             auth_mechanisms.1 = EXTERNAL\nssl_cert_login_from = subject_alternative_name\n\
+             ssl_cert_login_san_type = email\nssl_cert_login_san_index = 1\n\
+             ssl_options.crl_check = true\n",
+        );
+        let Config { tls, access, .. } = &effective.config;
+        assert_eq!(tls.addresses(), ["5671"]);
+        assert_eq!(tls.options.verify, Verify::Peer);
+        assert!(tls.options.fail_if_no_peer_certificate);
+        assert_eq!(tls.options.versions, [TlsVersion::Tls13]);
+        assert_eq!(tls.login_san_kind, NameKind::Email);
+        assert_eq!(access.mechanisms(), [Mechanism::External]);
+        // Who believes to be safer by it is told louder.
+        let [remark] = &effective.remarks[..] else {
+            panic!("{:?}", effective.remarks);
+        };
+        assert_eq!(remark.level, Level::Warn);
+        assert_eq!(
+            remark.text,
+            "a.conf:13: ssl_options.crl_check has no effect: TLS follows its library in this"
+        );
+        assert_eq!(
+            faults("auth_mechanisms.1 = FOO\nssl_options.versions.1 = tlsv1.1"),
+            [
+                "a.conf:2: ssl_options.versions.1 = tlsv1.1 cannot be, it wants tlsv1.2 or tlsv1.3",
+                "a.conf:1: auth_mechanisms.1 = FOO cannot be, it wants PLAIN, AMQPLAIN or EXTERNAL",
+            ]
+        );
     }
 
     #[test]

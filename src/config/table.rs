@@ -305,7 +305,7 @@ pub(super) static KEYS: &[Key] = &[
         "ssl_handshake_timeout",
         number::<u64, 1, 3_600_000>(),
         [tls.handshake_timeout_ms],
-        "A TLS handshake may take so many milliseconds."
+        "A TLS handshake may take so many milliseconds, and so may a proxy's header."
     ),
     // HTTP
     plain!(

@@ -284,4 +284,4 @@ fn credentials(request: &Request) -> Result<Option<(String, String)>, Refusal> {
 }
 
 /// A disk that takes longer to store a change than this is told about; the change may still be stored.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);

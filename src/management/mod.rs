@@ -5,10 +5,12 @@
 //! threads of its own, any number at a time.
 //!
 //! ```text
+//! host         what only the program around the broker can do
 //! http         requests and responses as bytes
 //! call         one request with who asks, and what it may see
 //! refusal      what is not done, as status and JSON
 //! listing      lists: filter, sort, page, columns
+//! metrics/     the same figures for Prometheus
 //! input        the JSON object in a body
 //! terms        JSON and field tables
 //! binding_key  what a binding is called
@@ -23,9 +25,11 @@ mod binding_key;
 mod call;
 pub mod definitions;
 mod erlang_hash;
+pub mod host;
 pub mod http;
 mod input;
 mod listing;
+mod metrics;
 mod page;
 mod rates;
 mod refusal;
@@ -38,7 +42,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::config::Config;
 use crate::protocol::Now;
 use crate::protocol::errand::Loop;
-use call::Call;
+use call::{Call, Right};
 use http::{Caller, Door, Method, Request, Response};
 use rates::Rates;
 pub use refusal::Refusal;
@@ -62,6 +66,8 @@ pub struct Facts {
     pub pid: u32,
     /// What the process takes up at the moment. Takes a while, as it asks the operating system.
     pub vitals: Box<dyn Fn() -> Vitals + Send + Sync>,
+    /// `None`: the broker runs inside another program.
+    pub host: Option<Box<dyn host::Host>>,
 }
 
 /// What the operating system says of the process; 0 where it does not say.
@@ -69,6 +75,8 @@ pub struct Facts {
 pub struct Vitals {
     /// Resident.
     pub memory_bytes: u64,
+    /// Of the machine.
+    pub memory_total_bytes: u64,
     pub files: u64,
     pub files_max: u64,
     /// On the file system of the data directory.
@@ -108,7 +116,9 @@ impl Management {
     pub fn answer(&self, request: &Request, caller: &Caller, now: Now) -> Response {
         let path = request.segments();
         let answer = match (caller.door, path.as_slice()) {
+            (Door::Metrics, ["metrics", path @ ..]) => metrics::answer(self, request, path, now),
             (Door::Metrics, _) => Err(Refusal::NotFound),
+            (_, ["metrics", path @ ..]) => self.answer_metrics(request, path, caller, now),
             (_, ["api", path @ ..]) => self.answer_api(request, path, caller, now),
             (Door::Api, path) => page::answer(request, path),
             (Door::Control, _) => Err(Refusal::NotFound),
@@ -120,6 +130,18 @@ impl Management {
             response.headers.retain(|(name, _)| !asks(name));
         }
         response
+    }
+
+    /// On the port of the API they are for who may look at everything.
+    fn answer_metrics(
+        &self,
+        request: &Request,
+        path: &[&str],
+        caller: &Caller,
+        now: Now,
+    ) -> Answer {
+        Call::admit(self, request, caller, now)?.require(Right::Monitoring)?;
+        metrics::answer(self, request, path, now)
     }
 
     fn answer_api(&self, request: &Request, path: &[&str], caller: &Caller, now: Now) -> Answer {

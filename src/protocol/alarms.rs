@@ -12,6 +12,8 @@
 //! What the process takes and the disk has is measured elsewhere and told to [`Hub::on_measured`]. That
 //! is late by nature; what messages take is known at once and holds publishers until then.
 
+use std::cell::Cell;
+
 use super::Hub;
 use crate::config::Watermark;
 
@@ -55,7 +57,7 @@ pub(super) struct Alarms {
     /// The store cannot get more room on its disk.
     store_full: bool,
     /// What was measured should be measured again soon.
-    wants_measuring: bool,
+    wants_measuring: Cell<bool>,
 }
 
 impl Alarms {
@@ -76,8 +78,8 @@ impl Alarms {
 impl Hub {
     /// Memory and disk as last measured, their limits, and the alarms in force. Asking has them
     /// measured again, so that who asks now and then has recent figures also from an idle broker.
-    pub fn resources(&mut self) -> Resources {
-        self.alarms.wants_measuring = true;
+    pub fn resources(&self) -> Resources {
+        self.alarms.wants_measuring.set(true);
         Resources {
             measured: self.alarms.measured,
             memory_watermark: self.config.watermarks.memory,
@@ -99,8 +101,8 @@ impl Hub {
     }
 
     /// Whether somebody wants what is measured to be newer than it is; once.
-    pub fn take_measuring_wish(&mut self) -> bool {
-        std::mem::take(&mut self.alarms.wants_measuring)
+    pub fn take_measuring_wish(&self) -> bool {
+        self.alarms.wants_measuring.take()
     }
 
     /// Whether an alarm depends on what is measured next.
@@ -148,7 +150,7 @@ impl Hub {
         self.config.watermarks.memory = watermark;
         self.log_memory_limit();
         self.review_alarms();
-        self.alarms.wants_measuring = true;
+        self.alarms.wants_measuring.set(true);
     }
 
     /// RabbitMQ: `rabbitmqctl set_disk_free_limit`. Holds until the configuration is read again.
@@ -156,7 +158,7 @@ impl Hub {
         self.config.watermarks.disk_free = watermark;
         self.log_disk_free_limit();
         self.review_alarms();
-        self.alarms.wants_measuring = true;
+        self.alarms.wants_measuring.set(true);
     }
 
     /// Into the log, in RabbitMQ's words.

@@ -17,6 +17,7 @@
 mod alarms;
 pub mod amqp;
 pub mod errand;
+pub mod latency;
 mod log_line;
 pub mod order;
 mod outbox;
@@ -33,6 +34,7 @@ use crate::broker::{Core, Effect, Message, Name, Published, Route};
 use crate::config::Config;
 use crate::wire::amqp::method::basic;
 use alarms::Alarms;
+use latency::Latencies;
 
 pub use crate::broker::{Socket, SocketKey};
 pub use alarms::{Measured, Resources};
@@ -118,8 +120,8 @@ pub struct Hub {
     next_batch: u64,
     /// All batches up to this one are stored.
     stored_up_to: u64,
-    /// Batches behind it that have messages, and the first message of each.
-    unstored: VecDeque<(u64, MessageId)>,
+    /// Batches behind it that have messages.
+    unstored: VecDeque<Unstored>,
     /// Sockets that wait for that to move.
     awaiting_store: Vec<SocketKey>,
     /// The store has more than it can write for the time being.
@@ -128,6 +130,15 @@ pub struct Hub {
     errand_waits: bool,
     /// Nobody was known when it started: users and virtual hosts are those of the configuration.
     is_new: bool,
+    pub latencies: Latencies,
+    /// When the turn began, for what is measured in finer steps than [`Now`] has (monotonic us).
+    turn_us: u64,
+    /// Messages published before this turn.
+    published_before: u64,
+    /// Clients are let in (RabbitMQ: `suspend_listeners`).
+    is_accepting: bool,
+    /// Somebody wants the broker to stop.
+    is_to_stop: bool,
 }
 
 impl Hub {
@@ -153,6 +164,11 @@ impl Hub {
             store_is_full: false,
             errand_waits: false,
             is_new: true,
+            latencies: Latencies::default(),
+            turn_us: 0,
+            published_before: 0,
+            is_accepting: true,
+            is_to_stop: false,
         };
         hub.start_first();
         hub
@@ -170,9 +186,52 @@ impl Hub {
         self.core.set_monotonic_time(now.monotonic_ms);
     }
 
+    /// Whether clients are let in. Those that are there stay.
+    pub fn is_accepting(&self) -> bool {
+        self.is_accepting
+    }
+
+    /// Lets clients in, or no more of them (RabbitMQ: `suspend_listeners`, `resume_listeners`).
+    pub fn set_accepting(&mut self, accepting: bool) {
+        if self.is_accepting != accepting {
+            let now = if accepting {
+                "let in again"
+            } else {
+                "turned away"
+            };
+            log::warn!("clients are {now}");
+        }
+        self.is_accepting = accepting;
+    }
+
+    /// The broker is to stop as if told by its service manager.
+    pub fn wish_to_stop(&mut self) {
+        self.is_to_stop = true;
+    }
+
+    /// Whether it is to stop since last asked.
+    pub fn take_stop_wish(&mut self) -> bool {
+        std::mem::take(&mut self.is_to_stop)
+    }
+
     /// Whether this is the first start on its data directory.
     pub fn is_new(&self) -> bool {
         self.is_new
+    }
+
+    /// The same in finer steps, for [`Hub::latencies`].
+    pub fn begin_measuring(&mut self, turn_us: u64) {
+        self.turn_us = turn_us;
+        self.published_before = self.core.counters.published;
+    }
+
+    /// The turn's writes are done.
+    pub fn end_measuring(&mut self, now_us: u64) {
+        let duration_us = now_us.saturating_sub(self.turn_us);
+        self.latencies.turn.count(duration_us);
+        if self.core.counters.published != self.published_before {
+            self.latencies.straight.count(duration_us);
+        }
     }
 
     /// When [`Hub::settle`] has something to do, in milliseconds since 1970.
@@ -191,7 +250,7 @@ impl Hub {
         self.core.tidy();
         if self.has_store {
             let budget = self.bounded(self.config.limits.messages_bytes_budget, 4);
-            let unstored = self.unstored.front().map(|(_, first)| *first);
+            let unstored = self.unstored.front().map(|batch| batch.first);
             let unstored = unstored.or_else(|| self.core.first_journaled());
             self.core.page_out(budget, unstored);
         }
@@ -239,7 +298,11 @@ impl Hub {
         self.next_batch += 1;
         let journal = self.core.take_journal();
         let first = journal.first_message();
-        self.unstored.extend(first.map(|first| (number, first)));
+        self.unstored.extend(first.map(|first| Unstored {
+            number,
+            first,
+            since_us: self.turn_us,
+        }));
         Some(StoreWork {
             number,
             journal,
@@ -250,11 +313,11 @@ impl Hub {
     /// All batches up to this one are stored: confirms and answers that waited for them go out.
     pub fn on_stored(&mut self, up_to: u64) {
         self.stored_up_to = up_to;
-        while self
-            .unstored
-            .front()
-            .is_some_and(|(batch, _)| *batch <= up_to)
+        while let Some(batch) = self.unstored.front()
+            && batch.number <= up_to
         {
+            let waited_us = self.turn_us.saturating_sub(batch.since_us);
+            self.latencies.publish_to_confirm.count(waited_us);
             self.unstored.pop_front();
         }
         self.outboxes.open_gates(up_to);
@@ -299,9 +362,10 @@ impl Hub {
         self.outboxes.gate(socket, batch);
     }
 
-    /// Publishers of what must be stored are faster than the disk: they are not read for a while.
+    /// Publishers of what must be stored, or has no room in memory, are faster than the disk: they are
+    /// not read for a while.
     fn is_congested(&self) -> bool {
-        self.store_is_full && self.core.journal_bytes() > self.bounded(JOURNAL_BYTES_MAX, 16)
+        self.store_is_full && self.core.bytes_for_store() > self.bounded(JOURNAL_BYTES_MAX, 16)
     }
 
     #[inline]
@@ -387,6 +451,15 @@ impl Hub {
         }
         self.alarms_ended
     }
+}
+
+/// A batch with messages that is not stored yet.
+struct Unstored {
+    number: u64,
+    /// Its first message.
+    first: MessageId,
+    /// When its turn began (monotonic us).
+    since_us: u64,
 }
 
 /// One batch for the store.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::broker::access::{FirstStart, PasswordHash, SALT_SIZE};
 use crate::broker::journal::{Note, NoteKind, QueueId};
 use crate::broker::queue::PackedIds;
-use crate::broker::{RecoveredFailures, RecoveredKeys, RecoveredMessages};
+use crate::broker::{Metadata, RecoveredFailures, RecoveredKeys, RecoveredMessages};
 use crate::protocol::Hub;
 use crate::store::{Recovered, Redelivered};
 
@@ -96,6 +96,36 @@ impl Hub {
             log::error!("default user, virtual host and permissions: {refused}");
         }
         self.core.set_loopback_users(&access.loopback_users);
+    }
+
+    /// Forgets everything that was ever declared and set: users, virtual hosts with all that is in them,
+    /// global parameters. What is left is what a first start has (RabbitMQ: `reset`).
+    pub fn reset(&mut self) {
+        log::warn!("everything is deleted: the broker is reset");
+        let hosts = self.core.virtual_hosts();
+        let hosts: Vec<_> = hosts
+            .iter()
+            .map(|(key, h)| (*key, h.name.clone()))
+            .collect();
+        for (key, name) in hosts {
+            self.core
+                .set_virtual_host_metadata(key, Metadata::default());
+            if let Err(refused) = self.core.delete_virtual_host(&name) {
+                log::error!("{refused}");
+            }
+        }
+        let users: Vec<_> = self.core.users().map(|(name, _)| name.clone()).collect();
+        for name in users {
+            if let Err(refused) = self.core.delete_user(&name) {
+                log::error!("{refused}");
+            }
+        }
+        let globals = self.core.global_parameters();
+        let globals: Vec<_> = globals.map(|(name, _)| name.clone()).collect();
+        for name in globals {
+            self.core.clear_global_parameter(&name);
+        }
+        self.start_first();
     }
 
     /// For a password that is to be hashed.

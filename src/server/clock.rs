@@ -24,7 +24,17 @@ impl Clock {
     }
 
     pub fn now(&self) -> Now {
-        let monotonic_ms = self.monotonic_ms();
+        self.at(self.elapsed())
+    }
+
+    /// Since the start.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The time so long after the start.
+    pub fn at(&self, elapsed: Duration) -> Now {
+        let monotonic_ms = whole_ms(elapsed);
         Now {
             monotonic_ms,
             unix_ms: self.started_unix_ms + monotonic_ms,
@@ -40,6 +50,10 @@ impl Clock {
     pub fn monotonic_at(&self, unix_ms: u64) -> u64 {
         unix_ms.saturating_sub(self.started_unix_ms)
     }
+}
+
+pub(super) fn whole_us(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 pub(super) fn whole_ms(duration: Duration) -> u64 {

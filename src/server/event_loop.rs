@@ -15,7 +15,7 @@ use mio::{Events, Poll, Waker};
 use super::Reload;
 use super::address::Address;
 use super::arrival::Arrival;
-use super::clock::Clock;
+use super::clock::{Clock, whole_us};
 use super::control::{COMMANDS_MAX, Command, Handle, Told};
 use super::definitions_file;
 use super::entropy;
@@ -180,10 +180,15 @@ impl EventLoop {
     fn turn(&mut self) -> io::Result<()> {
         self.poll()?;
         self.turns += 1;
-        let now = self.clock.now();
+        let elapsed = self.clock.elapsed();
+        let now = self.clock.at(elapsed);
         self.watchdog.fire_due(now.monotonic_ms);
         self.hub.begin_turn(now);
+        self.hub.begin_measuring(whole_us(elapsed));
         self.obey(now);
+        if self.hub.take_stop_wish() {
+            self.stop(self.limits.stop_timeout_ms, now);
+        }
         self.hear_from_store();
         self.answer();
         self.accept(now);
@@ -198,6 +203,7 @@ impl EventLoop {
         self.wake(now);
         self.submit_to_store();
         self.flush(now, FLUSHES_PER_TURN);
+        self.hub.end_measuring(whole_us(self.clock.elapsed()));
         self.reap(now);
         Ok(())
     }
@@ -277,7 +283,7 @@ impl EventLoop {
                 (Wish::Stop, Some(_)) => self.stop(0, now),
                 (Wish::Reload, _) => self.reload(),
                 (Wish::Describe, _) => {
-                    log_state(&mut self.hub, self.sockets.len(), now.monotonic_ms);
+                    log_state(&self.hub, self.sockets.len(), now.monotonic_ms);
                 }
             }
         }
@@ -352,7 +358,9 @@ impl EventLoop {
     fn accept(&mut self, now: Now) {
         for _ in 0..ACCEPTS_PER_TURN {
             match self.listeners.accept(now.monotonic_ms) {
-                Some(newcomer) => self.open(newcomer, now),
+                Some(newcomer) if self.hub.is_accepting() => self.open(newcomer, now),
+                // Better than to be left waiting.
+                Some(_) => {}
                 None => return,
             }
         }

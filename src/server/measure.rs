@@ -222,12 +222,13 @@ mod tests {
         );
         assert!(used > 100_000 && used < total, "{measured:?}");
         assert!(measured.disk_free.unwrap() > 0);
-        let ballast = vec![1_u8; 64 << 20];
+        // Enough to be seen beside what other tests take and give back meanwhile.
+        let ballast = vec![1_u8; 256 << 20];
         let more = gauges.read(Question {
             with_disk: false,
             ..ALL
         });
-        assert!(more.memory_used.unwrap() >= used + (60 << 20), "{more:?}");
+        assert!(more.memory_used.unwrap() >= used + (128 << 20), "{more:?}");
         assert_eq!(more.disk_free, None);
         drop(ballast);
     }
@@ -236,7 +237,7 @@ mod tests {
     fn what_is_free_does_not_count_where_it_would_make_an_alarm() {
         let mut gauges = Gauges::new(None);
         // Small ones, so that they are not mapped one by one; the last is in the way of the others.
-        let mut ballast: Vec<_> = (0..64 << 10).map(|_| vec![1_u8; 1024]).collect();
+        let mut ballast: Vec<_> = (0..256 << 10).map(|_| vec![1_u8; 1024]).collect();
         let full = gauges.read(ALL).memory_used.unwrap();
         ballast.drain(..ballast.len() - 1);
         let limited = Question {
@@ -244,7 +245,7 @@ mod tests {
             ..ALL
         };
         let tidy = gauges.read(limited).memory_used.unwrap();
-        assert!(tidy + (48 << 20) < full, "{tidy} of {full}");
+        assert!(tidy + (128 << 20) < full, "{tidy} of {full}");
     }
 
     #[test]

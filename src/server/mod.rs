@@ -62,6 +62,7 @@ pub use notify::Notifier;
 
 use crate::config::Config;
 use crate::log_tap::LogTap;
+use crate::management::host::Host;
 use crate::management::http::Door;
 use crate::management::{Facts, ListenerFacts, Management};
 use clock::Clock;
@@ -82,6 +83,7 @@ pub struct Server {
     tls_addresses: Vec<Address>,
     web: Option<Web>,
     config: Config,
+    host: Option<Box<dyn Host>>,
 }
 
 impl Server {
@@ -112,6 +114,7 @@ impl Server {
             tls_addresses,
             web,
             config,
+            host: None,
         };
         if let Some(web) = &mut server.web {
             web.bind_control(&server.config)?;
@@ -151,6 +154,11 @@ impl Server {
         self.event_loop.obey_signals(reload)
     }
 
+    /// Management may ask this of the program around.
+    pub fn live_in(&mut self, host: Box<dyn Host>) {
+        self.host = Some(host);
+    }
+
     /// Keeps the service manager informed from here on.
     pub fn notify(&mut self, notifier: Notifier) {
         self.event_loop.notify(notifier);
@@ -168,17 +176,22 @@ impl Server {
     /// Only when the loop cannot go on at all: polling failed; or when management cannot be served.
     pub fn run(mut self) -> io::Result<()> {
         let web = self.web.take();
-        let web = web.map(|web| self.serve_web(web)).transpose()?;
+        let host = self.host.take();
+        let web = web.map(|web| self.serve_web(web, host)).transpose()?;
         let result = self.event_loop.run();
         drop(web);
         result
     }
 
-    fn serve_web(&self, web: Web) -> io::Result<WebThread> {
-        let plain = self.addresses.iter();
-        let amqp = plain.map(|address| ("amqp", address.clone()));
-        let tls = self.tls_addresses().iter();
-        let amqps = tls.map(|address| ("amqp/ssl", address.clone()));
+    fn serve_web(&self, web: Web, host: Option<Box<dyn Host>>) -> io::Result<WebThread> {
+        let plain = self.addresses.iter().map(|address| ("amqp", address));
+        let tls = self
+            .tls_addresses
+            .iter()
+            .map(|address| ("amqp/ssl", address));
+        let amqp = plain
+            .chain(tls)
+            .map(|(protocol, address)| (protocol, address.clone()));
         let http = web.addresses().into_iter().map(|(door, address)| {
             let protocol = match door {
                 Door::Api => "http",
@@ -187,21 +200,18 @@ impl Server {
             };
             (protocol, address)
         });
-        let listeners = amqp
-            .chain(amqps)
-            .chain(http)
-            .map(|(protocol, address)| match address {
-                Address::Tcp(address) => ListenerFacts {
-                    protocol,
-                    interface: address.ip().to_string(),
-                    port: Some(address.port()),
-                },
-                Address::Unix(path) => ListenerFacts {
-                    protocol,
-                    interface: path.display().to_string(),
-                    port: None,
-                },
-            });
+        let listeners = amqp.chain(http).map(|(protocol, address)| match address {
+            Address::Tcp(address) => ListenerFacts {
+                protocol,
+                interface: address.ip().to_string(),
+                port: Some(address.port()),
+            },
+            Address::Unix(path) => ListenerFacts {
+                protocol,
+                interface: path.display().to_string(),
+                port: None,
+            },
+        });
         let data_dir = self.config.data_dir.clone();
         let facts = Facts {
             config: self.config.clone(),
@@ -209,6 +219,7 @@ impl Server {
             started: Clock::start().now(),
             pid: std::process::id(),
             vitals: Box::new(move || vitals::measure(data_dir.as_ref())),
+            host,
         };
         let broker = Arc::new(self.handle.clone());
         web.start(Management::new(broker, facts, Box::new(entropy::draw)))

@@ -3,7 +3,7 @@
 use crate::protocol::Hub;
 
 /// Counts queues and exchanges, but walks over no message.
-pub(super) fn log_state(hub: &mut Hub, sockets: usize, uptime_ms: u64) {
+pub(super) fn log_state(hub: &Hub, sockets: usize, uptime_ms: u64) {
     let inventory = hub.core.inventory();
     let counters = hub.core.counters;
     log::info!("state: up for {} s, {sockets} sockets", uptime_ms / 1000);

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::clock::whole_us;
 use super::control::Handle;
 use crate::config::Config;
 use crate::protocol::{Hub, StoreWork};
@@ -60,6 +61,7 @@ impl StoreLink {
         while let Some(report) = self.store.take_report() {
             match report {
                 Report::StoredUpTo(number) => hub.on_stored(number),
+                Report::Synced(duration) => hub.latencies.sync.count(whole_us(duration)),
                 Report::Taken(number) => self.waiting.retain(|(batch, _)| *batch != number),
                 Report::SpillPage { block, image } => {
                     self.imaged = Some(block);

@@ -240,8 +240,12 @@ impl<D: Disk> DiskThread<D> {
     fn store(&mut self) -> io::Result<()> {
         self.deadline = None;
         if self.engine.is_dirty() || self.unwritten {
+            let started = Instant::now();
             match self.engine.sync() {
-                Ok(()) => self.unwritten = false,
+                Ok(()) => {
+                    self.unwritten = false;
+                    self.report(Report::Synced(started.elapsed()));
+                }
                 // Nothing was synced yet: it can be tried again.
                 Err(error) if is_full(&error) => {
                     self.unwritten = true;

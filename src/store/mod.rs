@@ -146,6 +146,8 @@ pub struct Spill {
 pub enum Report {
     /// Every batch up to this number is stored.
     StoredUpTo(u64),
+    /// How long the disk took for a sync.
+    Synced(Duration),
     /// The messages of this batch do not take memory any more. Said of those that are
     /// [heavy](Batch::is_heavy).
     Taken(u64),

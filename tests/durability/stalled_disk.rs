@@ -8,10 +8,51 @@ use std::time::{Duration, Instant};
 
 use leveret::wire::amqp::frame::HEARTBEAT;
 
-use crate::bulk::Confirmed;
+use crate::bulk::{Confirmed, publish_many};
 use crate::load::declare_queue;
 use crate::program::{Home, Program};
 use crate::support::{Login, RawClient, eventually};
+
+#[test]
+fn while_the_disk_stalls_what_has_no_room_in_memory_waits() {
+    let home = Home::new();
+    let program = home.start();
+    let mut client = program.connect();
+    client.declare_queue("transient");
+    declare_queue(&mut client, "q");
+    let mut publisher = Confirmed::start(program.connect(), "q", BODY_SIZE);
+    let log = home.data().join("log");
+    while spare(&log).is_none() {
+        publisher.run_until_confirmed(publisher.confirmed() + 50);
+    }
+    let Some(lease) = Lease::take(&spare(&log).unwrap()) else {
+        println!("left out: no leases of files here");
+        return;
+    };
+    let count = publisher.confirmed() + SEGMENT_BYTES / BODY_SIZE as u32;
+    let publishing = std::thread::spawn(move || publisher.run_until_confirmed(count));
+    eventually("the disk thread waits", || lease.is_wanted());
+
+    // Many times what may be in memory.
+    let flooding = std::thread::spawn({
+        let stream = program.connect().stream;
+        move || publish_many(&stream, "transient", 0..FLOOD, BODY_SIZE, false)
+    });
+    let started = Instant::now();
+    let mut most = 0;
+    while started.elapsed() < STALL {
+        most = most.max(program.resident_bytes());
+        round_trip(&program);
+    }
+    assert!(lease.is_wanted() && !flooding.is_finished());
+    println!("{most} bytes resident at most");
+    assert!(most < 110 << 20, "{most} bytes resident");
+
+    drop(lease);
+    flooding.join().unwrap();
+    publishing.join().expect("confirms come when the disk does");
+    eventually("all is there", || client.counts("transient").0 == FLOOD);
+}
 
 #[test]
 fn while_the_disk_stalls_confirms_wait_and_all_else_goes_on() {
@@ -129,6 +170,8 @@ const F_RDLCK: c_int = 0;
 const SIGWINCH: c_int = 28;
 
 /// Some heartbeats, of one second each.
+/// Four hundred megabytes.
+const FLOOD: u32 = 20_000;
 const STALL: Duration = Duration::from_secs(4);
 const BODY_SIZE: usize = 20_000;
 const SEGMENT_BYTES: u32 = 16 << 20;

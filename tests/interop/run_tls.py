@@ -8,6 +8,7 @@ status 1 on a failure).
 """
 
 import os
+import re
 import ssl
 import subprocess
 import tempfile
@@ -65,7 +66,7 @@ def start():
     global port
     broker = Program(BROKER, "-c", "leveret.conf", "-d", tempfile.mkdtemp(dir=scratch.name))
     [line] = broker.wait_for("^ready ")
-    port = int(line.rsplit(":", 1)[1])
+    port = int(re.search(r"amqps=[^ ]*:(\d+)", line).group(1))
 
 
 def connect(identity, credentials, version=ssl.TLSVersion.TLSv1_3):

@@ -24,8 +24,9 @@ fn start(authority: &Authority) -> (Program, SocketAddr) {
     let log = home.path().join("l.log");
     let log = ["-c", "a.conf", "--log-file", log.to_str().unwrap()];
     let program = Program::start_in(home, leveret(&[&LOCAL[..], &log].concat()));
-    let (_, address) = program.address.split_once(" amqps=").unwrap();
-    let address = address.parse().unwrap();
+    let mut words = program.address.split(' ');
+    let address = words.find_map(|word| word.strip_prefix("amqps="));
+    let address = address.unwrap().parse().unwrap();
     (program, address)
 }
 

@@ -55,6 +55,8 @@ pub struct PageWork {
     pub outs: Vec<PageOut>,
     /// Blocks that are needed again.
     pub fetches: Vec<u64>,
+    /// Of the images in `outs`.
+    image_bytes: usize,
 }
 
 /// The living messages of a block, encoded as a [`Journal`] does it, for no queues.
@@ -69,10 +71,21 @@ impl PageWork {
         self.outs.is_empty() && self.dropped.is_empty() && self.fetches.is_empty()
     }
 
+    /// Bytes that are in memory until the store has taken them.
+    pub fn image_bytes(&self) -> usize {
+        self.image_bytes
+    }
+
+    /// Nobody but the store has the image from now on.
+    pub(super) fn hand_over(&mut self, out: PageOut) {
+        self.image_bytes += out.image.len();
+        self.outs.push(out);
+    }
+
     /// Nobody needs the image of the block any more; the store may not even have it yet.
     pub(super) fn drop_image(&mut self, block: u64) {
         match self.outs.iter().position(|out| out.block == block) {
-            Some(at) => drop(self.outs.swap_remove(at)),
+            Some(at) => self.image_bytes -= self.outs.swap_remove(at).image.len(),
             None => self.dropped.push(block),
         }
     }

@@ -348,7 +348,7 @@ impl Messages {
         let imaged = block.has_unstored();
         if imaged {
             let image = block.image(number);
-            self.page_work.outs.push(PageOut {
+            self.page_work.hand_over(PageOut {
                 block: number,
                 image,
             });

@@ -35,16 +35,9 @@ impl Core {
         })
     }
 
-    /// Closes a client's connections for this reason (320).
-    pub fn close_connections(&mut self, why: &str, is_one: impl Fn(&str, &str) -> bool) -> usize {
-        let before = self.traffic.effects.len();
-        self.doom_connections(why, |connection| {
-            is_one(
-                &String::from_utf8_lossy(&connection.name),
-                &String::from_utf8_lossy(&connection.user),
-            )
-        });
-        self.traffic.effects.len() - before
+    /// Closes the connection of that name for this reason (320).
+    pub fn close_connection_named(&mut self, name: &[u8], why: &str) {
+        self.doom_connections(why, |connection| *connection.name == *name);
     }
 
     /// A publisher has to wait, or may go on.

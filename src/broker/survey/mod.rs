@@ -28,7 +28,6 @@ pub use exchanges::ExchangeSurvey;
 pub use queues::QueueSurvey;
 pub use totals::VirtualHostTotals;
 
-use super::Core;
 use super::policy::Applied;
 use crate::slots::{Key, Slots};
 use crate::wire::amqp::field_table::OwnedTable;
@@ -61,13 +60,6 @@ impl PolicySurvey {
             operator_policy: applied.operator_policy().map(|policy| shown(&policy.name)),
             definition: definition.map_or_else(OwnedTable::default, |it| it.table().into()),
         }
-    }
-}
-
-impl Core {
-    /// Open connections.
-    pub fn connection_count(&self) -> usize {
-        self.connections.len()
     }
 }
 

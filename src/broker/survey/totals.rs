@@ -36,6 +36,26 @@ impl AddAssign for VirtualHostTotals {
 }
 
 impl Core {
+    /// Channels by which something was published.
+    pub fn publisher_count(&self) -> usize {
+        let channels = self.traffic.channels.iter();
+        channels
+            .filter(|(_, channel)| channel.counters.published > 0)
+            .count()
+    }
+
+    /// How long ago the oldest message arrived that some channel holds unacked. Looks at the oldest
+    /// delivery of each channel.
+    pub fn oldest_unacked_ms(&self) -> Option<u64> {
+        let channels = self.traffic.channels.iter();
+        let oldest = channels.filter_map(|(_, channel)| channel.unacked.iter().next());
+        let arrived = oldest.filter_map(|unacked| {
+            let message = self.messages.get(unacked.entry.message())?;
+            Some(message.arrived_ms)
+        });
+        Some(self.now_ms.saturating_sub(arrived.min()?))
+    }
+
     /// Adds up what is in `max` slots of each table from a place on, by virtual host; and where to go
     /// on, if not all was seen.
     pub fn survey_totals(

@@ -167,8 +167,7 @@ fn close(call: &Call<'_>, name: &str) -> Answer {
     check_own(call, &seen.0.user)?;
     let (reason, name) = (reason(call), name.to_owned());
     call.ask(move |hub| {
-        hub.core
-            .close_connections(&reason, |connection, _| connection == name)
+        hub.core.close_connection_named(name.as_bytes(), &reason);
     })?;
     Ok(Response::empty(204))
 }
@@ -177,8 +176,8 @@ fn close_all_of_user(call: &Call<'_>, user: &str) -> Answer {
     check_own(call, user)?;
     let (reason, user) = (reason(call), user.to_owned());
     call.ask(move |hub| {
-        hub.core
-            .close_connections(&reason, |_, other| other == user)
+        let user = Some(user.as_bytes());
+        hub.core.close_connections(user, None, &reason);
     })?;
     Ok(Response::empty(204))
 }

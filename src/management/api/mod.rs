@@ -7,6 +7,8 @@ mod connections;
 mod consumers;
 mod definitions;
 mod exchanges;
+mod health;
+mod leveret;
 mod messages;
 mod nodes;
 mod overview;
@@ -42,6 +44,8 @@ pub fn answer(call: &Call<'_>, path: &[&str]) -> Answer {
         exchanges::route,
         queues::route,
         bindings::route,
+        health::route,
+        leveret::route,
     ];
     let mut answers = groups.iter().filter_map(|route| route(call, path));
     answers.next().unwrap_or(Err(Refusal::NotFound))

@@ -6,9 +6,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::channels::stats;
-use crate::broker::Counters;
 use crate::broker::exchange::Router;
 use crate::broker::survey::VirtualHostTotals;
+use crate::broker::{Counters, Histogram};
 use crate::management::call::{Call, Right};
 use crate::management::listing::one;
 use crate::management::rates::{Group, Measured, Subject, measure};
@@ -44,6 +44,52 @@ struct Overview<'a> {
     node: String,
     listeners: Vec<Value>,
     contexts: Vec<Value>,
+    /// Ours.
+    latency: Latency,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oldest_unacked_ms: Option<u64>,
+}
+
+/// Ours: how long things took since the start.
+#[derive(Serialize)]
+struct Latency {
+    publish_to_deliver: Percentiles,
+    publish_to_confirm: Percentiles,
+    sync: Percentiles,
+    turn: Percentiles,
+}
+
+#[derive(Serialize)]
+struct Percentiles {
+    p50_us: Option<u64>,
+    p99_us: Option<u64>,
+    p999_us: Option<u64>,
+    count: u64,
+}
+
+impl Percentiles {
+    fn of(histogram: &Histogram) -> Percentiles {
+        Percentiles {
+            p50_us: histogram.per_mille(500),
+            p99_us: histogram.per_mille(990),
+            p999_us: histogram.per_mille(999),
+            count: histogram.total(),
+        }
+    }
+}
+
+fn latency(call: &Call<'_>) -> Result<(Latency, Option<u64>), Refusal> {
+    let (latencies, waits, oldest) = call.ask(|hub| {
+        let oldest = hub.core.oldest_unacked_ms();
+        (hub.latencies.clone(), hub.core.waits.clone(), oldest)
+    })?;
+    let latency = Latency {
+        publish_to_deliver: Percentiles::of(&waits.with(&latencies.straight)),
+        publish_to_confirm: Percentiles::of(&latencies.publish_to_confirm),
+        sync: Percentiles::of(&latencies.sync),
+        turn: Percentiles::of(&latencies.turn),
+    };
+    Ok((latency, oldest))
 }
 
 #[derive(Serialize)]
@@ -94,7 +140,10 @@ fn overview(call: &Call<'_>) -> Answer {
     let message_stats = measured.next().expect("it was measured");
     let queue_totals = measured.next().expect("it was measured");
     let server = &call.management.facts.config.server;
+    let (latency, oldest_unacked_ms) = latency(call)?;
     let overview = Overview {
+        latency,
+        oldest_unacked_ms,
         management_version: &server.version,
         rates_mode: "basic",
         sample_retention_policies: json!({

@@ -678,7 +678,7 @@ mod tests {
                     break;
                 }
                 let kind = result.err().map(|error| error.kind());
-                assert!(kind.is_none_or(|kind| tries_again(kind)), "{kind:?}");
+                assert!(kind.is_none_or(tries_again), "{kind:?}");
             }
             let _ = self.server.flush();
             self.client_reads();

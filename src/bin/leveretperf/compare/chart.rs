@@ -73,7 +73,8 @@ impl Lines<'_> {
             self.x_label,
             self.y_label
         );
-        for series in self.series {
+        // The first last: it is the one to be seen.
+        for series in self.series.iter().rev() {
             let points = series.points.iter();
             let path: Vec<_> = points
                 .map(|&(x, y)| format!("{:.1},{:.1}", x_at(x), y_at(y)))
@@ -141,7 +142,8 @@ impl Dots<'_> {
                     x_at(most)
                 );
             }
-            for (target, value) in values.iter().enumerate() {
+            // The first target last: it is the one to be seen.
+            for (target, value) in values.iter().enumerate().rev() {
                 if let Some(value) = value {
                     let title = format!("{}: {}", self.names[target], number(*value));
                     dot(&mut out, (x_at(*value), y), self.colours[target], &title);

@@ -1,0 +1,163 @@
+//! `/health/checks` and their forerunners: 200 and `{"status": "ok"}`, or 503 and what is wrong.
+
+use serde_json::{Map, Value, json};
+
+use crate::management::call::{Call, Right};
+use crate::management::refusal::json_response;
+use crate::management::{Answer, Refusal};
+
+pub fn route(call: &Call<'_>, path: &[&str]) -> Option<Answer> {
+    let check = match path {
+        ["health", "checks", check @ ..] => check,
+        ["aliveness-test", vhost] => return Some(aliveness(call, vhost)),
+        ["healthchecks", "node"] => return Some(node(call, None)),
+        ["healthchecks", "node", name] => return Some(node(call, Some(name))),
+        _ => return None,
+    };
+    if let Err(refusal) = call.only_get() {
+        return Some(Err(refusal));
+    }
+    Some(match check {
+        ["alarms"] => alarms(call, "There are alarms in effect in the cluster"),
+        ["local-alarms"] => alarms(call, "There are local alarms in effect on the node"),
+        ["virtual-hosts" | "is-in-service"] => well(call, &[]),
+        ["ready-to-serve-clients"] => ready(call),
+        ["below-node-connection-limit"] => below_connection_limit(call),
+        ["node-is-quorum-critical" | "node-is-mirror-sync-critical"] => {
+            well(call, &[("reason", json!("single node cluster"))])
+        }
+        ["metadata-store", "initialized"] | ["metadata-store", "initialized", "with-data"] => {
+            well(call, &[])
+        }
+        ["quorum-queues-without-elected-leaders", ..] => well(call, &[]),
+        ["reached-target-cluster-size"] => well(call, &[]),
+        ["port-listener", port] => port_listener(call, port),
+        ["protocol-listener", protocol] => protocol_listener(call, protocol),
+        ["certificate-expiration", within, unit] => certificates(call, within, unit),
+        _ => Err(Refusal::NotFound),
+    })
+}
+
+/// Asks the loop, so that a broker that hangs is not said to be well.
+fn well(call: &Call<'_>, members: &[(&str, Value)]) -> Answer {
+    call.ask(|_| ())?;
+    let mut body = Map::from_iter([("status".to_owned(), json!("ok"))]);
+    let members = members.iter().cloned();
+    body.extend(members.map(|(name, value)| (name.to_owned(), value)));
+    Ok(json_response(200, &body))
+}
+
+fn failed(reason: &str, members: Value) -> Answer {
+    let mut body = json!({"status": "failed", "reason": reason});
+    if let (Some(body), Value::Object(members)) = (body.as_object_mut(), members) {
+        body.extend(members);
+    }
+    Err(Refusal::Unhealthy(body))
+}
+
+/// RabbitMQ makes a queue there and a message go through it. That the loop answers says as much, and
+/// leaves nothing behind (RabbitMQ 4 does not do it any more either).
+fn aliveness(call: &Call<'_>, vhost: &str) -> Answer {
+    call.only_get()?;
+    call.enter(vhost)?;
+    well(call, &[])
+}
+
+fn node(call: &Call<'_>, name: Option<&str>) -> Answer {
+    call.only_get()?;
+    let own = call.ask(|hub| hub.config.server.node_name.clone())?;
+    match name {
+        Some(name) if name != own => Err(Refusal::NotFound),
+        _ => well(call, &[]),
+    }
+}
+
+fn alarms(call: &Call<'_>, reason: &str) -> Answer {
+    let (alarm, node) = call.ask(|hub| {
+        let alarm = hub.alarm().map(str::to_owned);
+        (alarm, hub.config.server.node_name.clone())
+    })?;
+    let Some(alarm) = alarm else {
+        return well(call, &[]);
+    };
+    let known = ["memory", "disk"].into_iter();
+    let mut resources: Vec<_> = known.filter(|resource| alarm.contains(resource)).collect();
+    if resources.is_empty() {
+        resources.push(&alarm);
+    }
+    let alarms = resources
+        .iter()
+        .map(|resource| json!({"node": node, "resource": resource}));
+    failed(reason, json!({"alarms": alarms.collect::<Vec<_>>()}))
+}
+
+fn ready(call: &Call<'_>) -> Answer {
+    match call.ask(|hub| hub.is_accepting())? {
+        true => well(call, &[]),
+        false => failed("listeners are suspended", json!({})),
+    }
+}
+
+fn below_connection_limit(call: &Call<'_>) -> Answer {
+    let (open, limit) = call.ask(|hub| {
+        let limit = hub.config.limits.connections_max;
+        (hub.core.connection_count(), limit)
+    })?;
+    let shown = limit.map_or(json!("infinity"), |limit| json!(limit));
+    let members = json!({"connections": open, "limit": shown});
+    match limit.and_then(|limit| usize::try_from(limit).ok()) {
+        Some(limit) if open >= limit => failed("node connection limit is reached", members),
+        _ => well(call, &[("connections", json!(open)), ("limit", shown)]),
+    }
+}
+
+fn port_listener(call: &Call<'_>, port: &str) -> Answer {
+    let wanted = port.parse::<u16>();
+    let wanted = wanted.map_err(|_| Refusal::bad("Invalid port"))?;
+    let listeners = call.management.facts.listeners.iter();
+    let mut ports: Vec<_> = listeners.filter_map(|listener| listener.port).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    match ports.contains(&wanted) {
+        true => well(call, &[("port", json!(wanted))]),
+        false => {
+            let members = json!({"missing": wanted, "ports": ports});
+            failed("No active listener", members)
+        }
+    }
+}
+
+/// By any of the names that RabbitMQ takes.
+fn protocol_listener(call: &Call<'_>, wanted: &str) -> Answer {
+    let known = match wanted {
+        "amqp091" | "amqp0.9.1" | "amqp-0-9-1" | "amqp10" | "amqp1.0" | "amqp-1-0" => "amqp",
+        "amqps" | "amqp-ssl" | "tls" | "ssl" => "amqp/ssl",
+        "prometheus" => "http/prometheus",
+        "https" => "https",
+        other => other,
+    };
+    let listeners = call.management.facts.listeners.iter();
+    let mut protocols: Vec<_> = listeners.map(|listener| listener.protocol).collect();
+    protocols.sort_unstable();
+    protocols.dedup();
+    match protocols.contains(&known) {
+        true => well(call, &[("protocol", json!(known))]),
+        false => {
+            let members = json!({"missing": known, "protocols": protocols});
+            failed("No active listener", members)
+        }
+    }
+}
+
+/// Whether a certificate that is served expires soon. RabbitMQ's order of complaints.
+fn certificates(call: &Call<'_>, within: &str, unit: &str) -> Answer {
+    call.require(Right::Management)?;
+    if !["days", "weeks", "months", "years"].contains(&unit) {
+        let units = "Time unit not recognised. Supported units: days, weeks, months, years.";
+        return Err(Refusal::bad(units));
+    }
+    if within.parse::<u32>().is_err() {
+        return Err(Refusal::bad("Invalid expiration value."));
+    }
+    well(call, &[])
+}
