@@ -75,6 +75,8 @@ pub struct Facts {
 pub struct Vitals {
     /// Resident.
     pub memory_bytes: u64,
+    /// Of the machine.
+    pub memory_total_bytes: u64,
     pub files: u64,
     pub files_max: u64,
     /// On the file system of the data directory.

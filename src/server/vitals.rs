@@ -16,6 +16,7 @@ pub(super) fn measure(data_dir: Option<&PathBuf>) -> Vitals {
     let disk = statvfs(&directory).ok();
     Vitals {
         memory_bytes: number_behind(&status, "VmRSS:") * 1024,
+        memory_total_bytes: memory_total(),
         files: files as u64,
         files_max: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
         disk_free_bytes: disk.map_or(0, |disk| disk.f_bavail * disk.f_frsize),
@@ -23,6 +24,11 @@ pub(super) fn measure(data_dir: Option<&PathBuf>) -> Vitals {
             + number_behind(&status, "nonvoluntary_ctxt_switches:"),
         processors: std::thread::available_parallelism().map_or(1, usize::from) as u64,
     }
+}
+
+fn memory_total() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    number_behind(&text, "MemTotal:") * 1024
 }
 
 /// Of the line that begins like that.
