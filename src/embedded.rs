@@ -15,6 +15,7 @@ use crate::server::{Address, Command, Handle, Server};
 /// It installs no signal handlers, changes no limits of the process and logs through [`log`] only.
 pub struct Broker {
     addresses: Vec<Address>,
+    tls_addresses: Vec<Address>,
     http: Option<SocketAddr>,
     handle: Handle,
     /// `None` once joined.
@@ -25,8 +26,8 @@ impl Broker {
     /// Starts a broker and returns when its addresses are bound: peers can connect.
     ///
     /// # Errors
-    /// An address that cannot be bound, as `could not bind 0.0.0.0:5672: Address already in use`, or
-    /// no thread to run on.
+    /// An address that cannot be bound, as `could not bind 0.0.0.0:5672: Address already in use`,
+    /// certificates that cannot be used, or no thread to run on.
     pub fn start(config: Config) -> io::Result<Broker> {
         let (sender, started) = bounded(1);
         let thread = thread::Builder::new()
@@ -35,6 +36,7 @@ impl Broker {
         match started.recv() {
             Ok(started) => Ok(Broker {
                 addresses: started.addresses,
+                tls_addresses: started.tls_addresses,
                 http: started.http,
                 handle: started.handle,
                 thread: Some(thread),
@@ -50,12 +52,15 @@ impl Broker {
     /// The first TCP address it listens on, with the port that was chosen. An address like `[::]` is
     /// every address of this machine.
     pub fn amqp_address(&self) -> Option<SocketAddr> {
-        self.addresses.iter().find_map(|address| match address {
-            Address::Tcp(address) => Some(*address),
-            Address::Unix(_) => None,
-        })
+        first_tcp(&self.addresses)
     }
 
+    /// The same of AMQP over TLS.
+    pub fn amqps_address(&self) -> Option<SocketAddr> {
+        first_tcp(&self.tls_addresses)
+    }
+
+    /// All addresses it listens on without TLS, in the order of `config.bind`.
     /// The first TCP address of the management API, with the port that was chosen; `None` if it is off.
     pub fn http_address(&self) -> Option<SocketAddr> {
         self.http
@@ -98,25 +103,31 @@ impl Drop for Broker {
     }
 }
 
-/// What the loop's thread tells when peers can connect.
+/// What is known once a server is bound.
 struct Started {
     addresses: Vec<Address>,
+    tls_addresses: Vec<Address>,
     http: Option<SocketAddr>,
     handle: Handle,
 }
 
+fn first_tcp(addresses: &[Address]) -> Option<SocketAddr> {
+    addresses.iter().find_map(|address| match address {
+        Address::Tcp(address) => Some(*address),
+        Address::Unix(_) => None,
+    })
+}
+
 fn serve(config: Config, started: &Sender<Started>) -> io::Result<()> {
     let server = Server::bind(config)?;
-    let http = server.web_addresses().into_iter();
-    let mut http = http.filter_map(|(door, address)| match (door, address) {
-        (Door::Api, Address::Tcp(address)) => Some(address),
-        _ => None,
-    });
-    let addresses = server.addresses().to_vec();
+    let web = server.web_addresses().into_iter();
+    let web = web.filter(|(door, _)| *door == Door::Api);
+    let http: Vec<_> = web.map(|(_, address)| address).collect();
     // Nobody waits for this only if the starting thread has died.
     let _ = started.send(Started {
-        addresses,
-        http: http.next(),
+        addresses: server.addresses().to_vec(),
+        tls_addresses: server.tls_addresses().to_vec(),
+        http: first_tcp(&http),
         handle: server.handle(),
     });
     server.run()

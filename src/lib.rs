@@ -31,6 +31,7 @@
 pub mod broker;
 pub mod config;
 mod embedded;
+pub mod log_tap;
 pub mod management;
 pub mod protocol;
 pub mod server;

@@ -16,6 +16,7 @@ use arguments::Request;
 use detach::Outcome;
 use host::Program;
 use leveret::config::sources::Effective;
+use leveret::log_tap::LogTap;
 use leveret::management::http::Door;
 use leveret::server::{Address, Inherited, Notifier, Server, raise_file_limit};
 use leveret::store;
@@ -51,11 +52,14 @@ fn start(mut settings: Settings) -> ExitCode {
         settings = settings.detached();
     }
     with_configuration(&settings, |effective| {
-        if let Err(error) = logging::start(&effective.config) {
-            complain(&error.to_string());
-            return ExitCode::FAILURE;
-        }
-        match serve(&settings, effective) {
+        let tap = match logging::start(&effective.config) {
+            Ok(tap) => tap,
+            Err(error) => {
+                complain(&error.to_string());
+                return ExitCode::FAILURE;
+            }
+        };
+        match serve(&settings, effective, tap) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 log::error!("{error}");
@@ -68,7 +72,7 @@ fn start(mut settings: Settings) -> ExitCode {
     })
 }
 
-fn serve(settings: &Settings, effective: Effective) -> io::Result<()> {
+fn serve(settings: &Settings, effective: Effective, tap: LogTap) -> io::Result<()> {
     let printed = effective.print();
     let Effective {
         config, remarks, ..
@@ -85,6 +89,7 @@ fn serve(settings: &Settings, effective: Effective) -> io::Result<()> {
         .map(|path| path.display().to_string());
     let program = Program::new(printed, files.collect(), config.clone());
     server.live_in(Box::new(program));
+    server.publish_log(tap);
     server.notify(Notifier::from_environment());
     let pid_file = config.pid_file.as_deref().map(PidFile::write);
     let _pid_file = pid_file.transpose()?;
@@ -100,6 +105,10 @@ fn ready_line(server: &Server) -> String {
     let listed = |addresses: Vec<String>| addresses.join(",");
     let amqp = server.addresses().iter().map(Address::to_string);
     let mut line = format!("ready amqp={}", listed(amqp.collect()));
+    if !server.tls_addresses().is_empty() {
+        let tls = server.tls_addresses().iter().map(Address::to_string);
+        line.push_str(&format!(" amqps={}", listed(tls.collect())));
+    }
     for (door, name) in [(Door::Api, "http"), (Door::Metrics, "metrics")] {
         let web = server.web_addresses().into_iter();
         let web: Vec<_> = web

@@ -351,3 +351,55 @@ fn a_message_that_was_never_ready_expires_once_it_is_given_back() {
     world.turn();
     assert_eq!(world.hub.core.inventory().messages, 0);
 }
+
+/// A queue `q` whose messages all die at once, and whose dead letters nobody takes for now.
+fn client_with_stuck_queue(world: &mut World) -> usize {
+    let client = world.open(FRAME_MAX);
+    world.send_method(client, 1, &channel::Open::default());
+    let mut arguments = TableBuilder::new();
+    arguments
+        .put("x-max-length", 0)
+        .put("x-dead-letter-exchange", "missing")
+        .put("x-dead-letter-strategy", "at-least-once");
+    let declare = queue::Declare {
+        queue: b"q",
+        arguments: arguments.view(),
+        ..queue::Declare::default()
+    };
+    world.send_method(client, 1, &declare);
+    client
+}
+
+#[test]
+fn dead_letters_that_nobody_takes_are_tried_again_in_time_whatever_joins_them() {
+    let mut world = world();
+    let client = client_with_stuck_queue(&mut world);
+    let block = leveret::wire::amqp::properties::NO_PROPERTIES;
+    world.send(client, &publish(1, b"", b"q", &block, b"first"));
+    world.turn();
+    let due_ms = world.now.unix_ms + 1000;
+    world.now.unix_ms += 600;
+    world.turn();
+    world.send(client, &publish(1, b"", b"q", &block, b"second"));
+    world.turn();
+    assert_eq!(world.hub.core.inventory().messages, 2);
+    assert!(world.hub.next_deadline().is_some_and(|next| next <= due_ms));
+}
+
+#[test]
+fn dead_letters_that_nobody_takes_end_with_their_queue() {
+    let mut world = world();
+    let client = client_with_stuck_queue(&mut world);
+    let block = leveret::wire::amqp::properties::NO_PROPERTIES;
+    world.send(client, &publish(1, b"", b"q", &block, b"stuck"));
+    world.turn();
+    let delete = queue::Delete {
+        queue: b"q",
+        ..queue::Delete::default()
+    };
+    world.send_method(client, 1, &delete);
+    assert_eq!(world.hub.core.inventory().messages, 1);
+    world.now.unix_ms += 1000;
+    world.turn();
+    assert_eq!(world.hub.core.inventory().messages, 0);
+}

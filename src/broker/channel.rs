@@ -7,6 +7,7 @@ use crate::slots::Key;
 use super::ack_clock::AckClocks;
 use super::connection::ConnectionKey;
 use super::consumer::ConsumerKey;
+use super::counters::ChannelCounters;
 use super::name::Name;
 use super::outlet::SocketKey;
 use super::unacked::UnackedRing;
@@ -33,8 +34,23 @@ pub struct Channel {
     pub consumer_tags: BTreeMap<Name, ConsumerKey>,
     /// RabbitMQ: consumer timeout. Only where there is one.
     pub ack_clocks: Option<Box<AckClocks>>,
+    pub counters: ChannelCounters,
+    pub mode: ChannelMode,
+    /// Publishes and settlements that wait for `tx.commit`: only shown.
+    pub uncommitted: (u32, u32),
     /// RabbitMQ: direct reply-to. Set by consuming from `amq.rabbitmq.reply-to`.
     pub reply_consumer: Option<ReplyConsumer>,
+}
+
+/// What the channel's publishers were promised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChannelMode {
+    #[default]
+    Plain,
+    /// RabbitMQ: publisher confirms.
+    Confirm,
+    /// AMQP 0-9-1 §1.9.
+    Transaction,
 }
 
 /// The pseudo-consumer that gets the answers to a channel's requests.

@@ -38,6 +38,9 @@ impl Core {
         outlet: &mut impl Outlet,
     ) -> Published {
         self.counters.published += 1;
+        if let Some(source) = &route.source {
+            source.count(route.queues.len());
+        }
         self.refusals = 0;
         if route.is_empty() {
             return Published::Unroutable;
@@ -359,14 +362,34 @@ impl Core {
         let socket = self.traffic.channels[channel_key].socket;
         let entry = match self.next_unbarred(key, socket) {
             Ok(entry) => entry,
-            Err(instead) => return Ok(instead),
+            Err(instead) => {
+                if instead == Getting::Empty {
+                    self.traffic.queues[key].counters.get_empty += 1;
+                    self.traffic.channels[channel_key].counters.get_empty += 1;
+                }
+                return Ok(instead);
+            }
         };
         self.uncount_body(key, entry.message());
         let queue = &mut self.traffic.queues[key];
         queue.ready.pop();
-        queue.counters.delivered += 1;
+        let channel = &mut self.traffic.channels[channel_key];
+        match no_ack {
+            true => {
+                queue.counters.gotten_no_ack += 1;
+                channel.counters.gotten_no_ack += 1;
+            }
+            false => {
+                queue.counters.gotten += 1;
+                channel.counters.gotten += 1;
+            }
+        }
+        if entry.redelivered() {
+            queue.counters.redelivered += 1;
+            channel.counters.redelivered += 1;
+        }
         let (id, left) = (queue.id, queue.ready.len());
-        let delivery_tag = self.traffic.channels[channel_key].next_delivery_tag();
+        let delivery_tag = channel.next_delivery_tag();
         if let Some(message) = self.messages.get(entry.message()) {
             if !no_ack {
                 queue.lend_ready(entry, &message, queue.group_of(&message));
@@ -427,6 +450,7 @@ impl Core {
             return;
         }
         let tag: Name = consumer.tag.clone();
+        channel.counters.delivered_no_ack += 1;
         let delivery_tag = channel.next_delivery_tag();
         outlet.deliver(&Delivery {
             socket: channel.socket,

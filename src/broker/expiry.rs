@@ -59,10 +59,12 @@ impl Core {
                 .set(&mut queue.lease_due, Task::Lease(key), None);
         };
         queue.used_ms = now_ms;
-        if queue.lease_due.is_none() && queue.dispatch.is_empty() {
-            let due = Some(now_ms + expires_ms);
+        let due_ms = now_ms.saturating_add(expires_ms);
+        // One that comes earlier finds that it is too early; a policy may have made the lease shorter.
+        let is_late = queue.lease_due.is_none_or(|at_ms| at_ms > due_ms);
+        if is_late && queue.dispatch.is_empty() {
             self.schedule
-                .set(&mut queue.lease_due, Task::Lease(key), due);
+                .set(&mut queue.lease_due, Task::Lease(key), Some(due_ms));
         }
     }
 

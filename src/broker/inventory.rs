@@ -42,4 +42,9 @@ impl Core {
             messages_unacked: queues().map(|queue| queue.unacked).sum(),
         }
     }
+
+    /// Blocks of messages that only the store has at the moment, ascending.
+    pub fn paged_out_blocks(&self) -> Vec<u64> {
+        self.messages.paged_out_blocks()
+    }
 }

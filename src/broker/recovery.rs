@@ -12,6 +12,7 @@ use super::journal::{
     Definition, Journal, Note, NoteKind, QueueId, StoredBinding, StoredDestination, StoredExchange,
     StoredQueue,
 };
+use super::log_exchange::LOG_EXCHANGE;
 use super::message::{Attributes, MessageId};
 use super::queue::{Entry, Ids, PackedIds, Queue, QueueKey};
 use super::schedule::Task;
@@ -346,6 +347,10 @@ impl Core {
 
     fn recover_exchange(&mut self, exchange: &StoredExchange) -> Result<(), String> {
         let virtual_host = self.recovered_virtual_host(&exchange.virtual_host)?;
+        if *exchange.name == *LOG_EXCHANGE {
+            self.declare_log_exchange_in(virtual_host);
+            return Ok(());
+        }
         self.declare_exchange(&ExchangeDeclaration {
             virtual_host,
             name: &exchange.name,

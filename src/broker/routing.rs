@@ -1,8 +1,11 @@
 //! From an exchange to queues: through exchange to exchange bindings (cycles and all) and alternate
 //! exchanges, each queue once.
 
+use std::rc::Rc;
+
 use super::Core;
 use super::channel::ChannelKey;
+use super::counters::ExchangeCounters;
 use super::deduplication::Mark;
 use super::exchange::delay_of;
 use super::queue::QueueKey;
@@ -18,6 +21,8 @@ pub struct Route {
     pub generation: u64,
     pub queues: Vec<QueueKey>,
     pub asides: Vec<Aside>,
+    /// Where it begins, to count what goes along.
+    pub source: Option<Rc<ExchangeCounters>>,
 }
 
 /// Who gets a message beside the queues.
@@ -79,6 +84,7 @@ impl Core {
         route.generation = self.generation;
         route.queues.clear();
         route.asides.clear();
+        route.source = Some(Rc::clone(&self.exchanges[exchange].counters));
         scratch.visit(exchange, self);
         while let Some(exchange) = scratch.exchanges.pop() {
             self.route_one(exchange, keys, properties, &mut scratch, route);

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Core;
-use super::channel::{Channel, ChannelKey};
-use super::connection::{Connection, ConnectionKey};
+use super::channel::{Channel, ChannelKey, ChannelMode};
+use super::connection::{About, Connection, ConnectionKey, ConnectionState};
+use super::counters::ChannelCounters;
 use super::error::{Error, Result};
 use super::name::Name;
 use super::outlet::SocketKey;
@@ -39,10 +40,19 @@ impl Core {
             exclusive_queues: BTreeSet::new(),
             wants_cancel_notify,
             doom: None,
+            state: ConnectionState::Running,
+            about: Box::default(),
         });
         self.sockets.insert(socket, key);
         self.counters.connections_opened += 1;
         key
+    }
+
+    /// Notes what its protocol knows of a connection.
+    pub fn describe_connection(&mut self, key: ConnectionKey, about: About) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.about = Box::new(about);
+        }
     }
 
     /// Closes all channels of the connection and deletes its exclusive queues.
@@ -79,6 +89,9 @@ impl Core {
             consumers: BTreeSet::new(),
             consumer_tags: BTreeMap::new(),
             ack_clocks: None,
+            counters: ChannelCounters::default(),
+            mode: ChannelMode::Plain,
+            uncommitted: (0, 0),
             reply_consumer: None,
         });
         self.connections[connection].channels.push(key);
@@ -100,11 +113,58 @@ impl Core {
         while let Some(taken) = self.traffic.channels[key].unacked.take_oldest(u64::MAX) {
             self.finish(key, &taken, Settlement::Failed);
         }
-        self.traffic.channels.remove(key);
+        if let Some(channel) = self.traffic.channels.remove(key) {
+            self.counters.gone += channel.counters;
+        }
         if let Some(connection) = self.connections.get_mut(connection) {
             connection.channels.retain(|other| *other != key);
         }
         self.counters.channels_closed += 1;
+    }
+
+    /// What clients are promised of a channel's messages from here on.
+    pub fn set_channel_mode(&mut self, key: ChannelKey, mode: ChannelMode) {
+        if let Some(channel) = self.traffic.channels.get_mut(key) {
+            channel.mode = mode;
+            channel.counters.published_unconfirmed = channel.counters.published;
+        }
+    }
+
+    /// A client published a message by this channel.
+    #[inline]
+    pub fn count_published(&mut self, key: ChannelKey, size_bytes: usize) {
+        self.counters.sizes.count(size_bytes);
+        if let Some(channel) = self.traffic.channels.get_mut(key) {
+            channel.counters.published += 1;
+        }
+    }
+
+    /// No queue wanted a message, and it was sent back or dropped.
+    #[cold]
+    pub fn count_unroutable(&mut self, key: ChannelKey, is_returned: bool) {
+        if let Some(channel) = self.traffic.channels.get_mut(key) {
+            match is_returned {
+                true => channel.counters.returned += 1,
+                false => channel.counters.dropped += 1,
+            }
+        }
+    }
+
+    /// Confirms were sent.
+    #[inline]
+    pub fn count_confirmed(&mut self, key: ChannelKey, count: u64) {
+        if let Some(channel) = self.traffic.channels.get_mut(key) {
+            channel.counters.confirmed += count;
+        }
+    }
+
+    /// What went through all channels, those that are closed included. Walks over the open ones.
+    pub fn channel_totals(&self) -> ChannelCounters {
+        let mut totals = self.counters.gone;
+        for (_, channel) in self.traffic.channels.iter() {
+            totals += channel.counters;
+        }
+        totals
     }
 
     /// The socket has room again: its consumers may go on.

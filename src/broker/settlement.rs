@@ -114,7 +114,8 @@ impl Core {
                 self.let_go(id, taken.entry.message());
             }
         }
-        self.traffic.give_credit(channel, taken);
+        self.traffic
+            .give_credit(channel, taken, settlement == Settlement::Acked);
         if matches!(settlement, Settlement::Returned | Settlement::Failed) {
             self.traffic.list(taken.queue);
         }

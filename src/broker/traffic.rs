@@ -139,13 +139,14 @@ impl Traffic {
     }
 
     /// A delivery left its consumer's hands: counts go down, and who waited for credit may go on.
-    pub fn give_credit(&mut self, channel_key: ChannelKey, unacked: &Unacked) {
+    pub fn give_credit(&mut self, channel_key: ChannelKey, unacked: &Unacked, is_acked: bool) {
         if let Some(queue) = self.queues.get_mut(unacked.queue) {
             queue.unacked -= 1;
         }
         let Some(channel) = self.channels.get_mut(channel_key) else {
             return;
         };
+        channel.counters.acked += u64::from(is_acked);
         if let Some(clocks) = &mut channel.ack_clocks {
             clocks.stop(unacked);
         }
@@ -230,8 +231,16 @@ impl Hand<'_> {
             self.channel.consumer_unacked += 1;
             self.consumer.unacked += 1;
             self.queue.unacked += 1;
+            self.queue.counters.delivered += 1;
+            self.channel.counters.delivered += 1;
+        } else {
+            self.queue.counters.delivered_no_ack += 1;
+            self.channel.counters.delivered_no_ack += 1;
         }
-        self.queue.counters.delivered += 1;
+        if redelivered {
+            self.queue.counters.redelivered += 1;
+            self.channel.counters.redelivered += 1;
+        }
         self.queue.dispatch.rotate();
         outlet.deliver(&Delivery {
             socket: self.consumer.socket,

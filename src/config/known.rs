@@ -13,6 +13,11 @@ pub(super) fn reason(key: &str) -> Option<&'static str> {
         .map(|(why, _)| *why)
 }
 
+/// Whether somebody may believe to be safer by it than he is.
+pub(super) fn is_about_safety(key: &str) -> bool {
+    key.starts_with("ssl_options.")
+}
+
 /// A star stands for any end.
 const KNOWN: [(&str, &[&str]); 15] = [
     (
@@ -102,8 +107,6 @@ const KNOWN: [(&str, &[&str]); 15] = [
     (
         "the log goes to the console and a file; rotate the file from outside and send SIGHUP",
         &[
-            "log.exchange",
-            "log.exchange.*",
             "log.syslog",
             "log.syslog.*",
             "log.journald",
@@ -174,7 +177,6 @@ const KNOWN: [(&str, &[&str]); 15] = [
             "ssl_options.reuse_sessions",
             "ssl_options.secure_renegotiate",
             "ssl_allow_poodle_attack",
-            "ssl_cert_login_san_*",
             "definitions.*",
         ],
     ),
@@ -189,7 +191,6 @@ const KNOWN: [(&str, &[&str]); 15] = [
     (
         "it has no counterpart here",
         &[
-            "listeners.ssl",
             "ssl_options",
             "tcp_listen_options",
             "tcp_listen_options.fd",
@@ -235,7 +236,7 @@ mod tests {
             "deprecated_features.permit.queue_master_locator",
             "log.file.rotation.date",
             "ssl_options.honor_cipher_order",
-            "management.ssl.port",
+            "management.ssl.versions.1",
         ] {
             assert!(reason(key).is_some(), "{key}");
         }

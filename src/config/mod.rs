@@ -26,8 +26,8 @@ use std::path::PathBuf;
 
 pub use keys::{Change, Effect};
 pub use section::{
-    Access, CATEGORIES, Category, Format, Log, LoginFrom, TcpOptions, Tls, TlsOptions, TlsVersion,
-    Verify, Watermark, Watermarks,
+    Access, CATEGORIES, Category, Format, Https, Log, LoginFrom, Mechanism, TLS_PORT, TcpOptions,
+    Tls, TlsOptions, TlsVersion, Verify, Watermark, Watermarks,
 };
 
 /// What the broker is told before it starts.
@@ -45,7 +45,8 @@ pub struct Config {
     pub tls: Tls,
     /// Options of the sockets of clients.
     pub tcp: TcpOptions,
-    /// Connections begin with the proxy's header (PROXY protocol v1 and v2).
+    /// Connections over TCP begin with the proxy's header (PROXY protocol v1 and v2), and are refused
+    /// without one.
     pub proxy_protocol: bool,
     /// Where durable definitions and persistent messages live. Without, nothing survives the broker,
     /// and confirms wait for nothing.
@@ -56,6 +57,8 @@ pub struct Config {
     pub http_port: Option<u16>,
     /// Its address; without, all of them.
     pub http_ip: Option<String>,
+    /// The management API over TLS.
+    pub https: Https,
     /// Port of the metrics for Prometheus.
     pub prometheus_port: Option<u16>,
     /// Its address; without, all of them.
@@ -131,6 +134,16 @@ pub struct ServerIdentity {
     pub node_name: String,
 }
 
+impl Config {
+    /// What HTTPS is served with.
+    pub fn https_options(&self) -> &TlsOptions {
+        match self.https.options.certificate_file {
+            Some(_) => &self.https.options,
+            None => &self.tls.options,
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Config {
@@ -144,6 +157,7 @@ impl Default for Config {
             sync_interval_ms: 100,
             http_port: None,
             http_ip: None,
+            https: Https::default(),
             prometheus_port: None,
             prometheus_ip: None,
             load_definitions: None,

@@ -4,16 +4,68 @@ use std::path::PathBuf;
 
 use log::LevelFilter;
 
+use crate::wire::x509::NameKind;
+
 /// AMQP over TLS: `listeners.ssl.*` and `ssl_options.*`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Tls {
-    /// As [`Config::bind`](super::Config::bind). Empty: no TLS.
+    /// As [`Config::bind`](super::Config::bind). Empty: port [`TLS_PORT`] of all addresses, if there is
+    /// a certificate and a key.
     pub bind: Vec<String>,
+    /// Whether AMQP is served over TLS at all (`listeners.ssl = none`).
+    pub listen: bool,
     pub options: TlsOptions,
     /// What a client's certificate is known by when it logs in with EXTERNAL.
     pub login_from: LoginFrom,
-    /// A TLS handshake may take this long.
-    pub handshake_timeout_ms: Option<u64>,
+    /// Which kind of alternative name, with [`LoginFrom::SubjectAlternativeName`].
+    pub login_san_kind: NameKind,
+    /// Which of those, from 0.
+    pub login_san_index: usize,
+    /// A TLS handshake may take this long; a client that needs longer is dropped.
+    pub handshake_timeout_ms: u64,
+}
+
+/// AMQP over TLS, as registered with IANA.
+pub const TLS_PORT: u16 = 5671;
+
+impl Tls {
+    /// What to listen on, with [`TLS_PORT`] where an address names no port.
+    pub fn addresses(&self) -> Vec<String> {
+        let has_certificate =
+            self.options.certificate_file.is_some() && self.options.key_file.is_some();
+        if !self.listen {
+            Vec::new()
+        } else if self.bind.is_empty() && has_certificate {
+            vec![TLS_PORT.to_string()]
+        } else {
+            self.bind.clone()
+        }
+    }
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Tls {
+            bind: Vec::new(),
+            listen: true,
+            options: TlsOptions::default(),
+            login_from: LoginFrom::default(),
+            login_san_kind: NameKind::Dns,
+            login_san_index: 0,
+            handshake_timeout_ms: 5_000,
+        }
+    }
+}
+
+/// The management API over TLS: `management.ssl.*`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Https {
+    /// `None`: it is not served.
+    pub port: Option<u16>,
+    /// Without, all addresses.
+    pub ip: Option<String>,
+    /// Without a certificate, those of AMQP hold.
+    pub options: TlsOptions,
 }
 
 /// Certificates, and what is demanded of clients. All files are PEM.
@@ -24,13 +76,13 @@ pub struct TlsOptions {
     /// Our certificate, and the chain behind it.
     pub certificate_file: Option<PathBuf>,
     pub key_file: Option<PathBuf>,
-    /// Of the key file.
+    /// Of the key file. Encrypted keys are not read: a broker that has one does not start.
     pub key_password: Option<String>,
     /// Whether clients' certificates are looked at.
     pub verify: Verify,
     /// A client without a certificate is refused; only with [`Verify::Peer`].
     pub fail_if_no_peer_certificate: bool,
-    /// Most certificates between a client's and the authority's.
+    /// Most certificates that a client may show between its own and the authority's.
     pub depth: u8,
     /// Empty: all that we know.
     pub versions: Vec<TlsVersion>,
@@ -114,8 +166,40 @@ pub struct Access {
     pub default_read: String,
     /// Users who may come from this machine only.
     pub loopback_users: Vec<String>,
-    /// SASL mechanisms. Empty: all that we know.
-    pub mechanisms: Vec<String>,
+    /// SASL mechanisms. Empty: PLAIN and AMQPLAIN.
+    pub mechanisms: Vec<Mechanism>,
+}
+
+/// How a client may log in (SASL).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mechanism {
+    Plain,
+    AmqPlain,
+    /// By the certificate that it has shown (RabbitMQ: `rabbitmq_auth_mechanism_ssl`).
+    External,
+}
+
+impl Mechanism {
+    pub const ALL: [Mechanism; 3] = [Mechanism::Plain, Mechanism::AmqPlain, Mechanism::External];
+
+    /// As in `connection.start`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mechanism::Plain => "PLAIN",
+            Mechanism::AmqPlain => "AMQPLAIN",
+            Mechanism::External => "EXTERNAL",
+        }
+    }
+}
+
+impl Access {
+    /// The mechanisms that may be used.
+    pub fn mechanisms(&self) -> &[Mechanism] {
+        match &*self.mechanisms {
+            [] => &[Mechanism::Plain, Mechanism::AmqPlain],
+            some => some,
+        }
+    }
 }
 
 impl Default for Access {
@@ -148,11 +232,18 @@ pub struct Watermarks {
 pub enum Watermark {
     /// In bytes.
     Absolute(u64),
-    /// Of something that is looked up when the broker runs.
+    /// Of something that is looked up when the broker runs. Never NaN.
     Relative(f64),
 }
 
+impl Eq for Watermark {}
+
 impl Watermark {
+    /// A share of 0 or more; `None` if it is not.
+    pub fn relative(share: f64) -> Option<Watermark> {
+        (share.is_finite() && share >= 0.0).then_some(Watermark::Relative(share))
+    }
+
     /// The limit in bytes, if the whole has so many.
     pub fn bytes(self, whole: u64) -> u64 {
         match self {
@@ -187,6 +278,11 @@ pub struct Log {
     pub file_format: Format,
     /// Without: the data directory.
     pub dir: Option<PathBuf>,
+    /// To the exchange `amq.rabbitmq.log`.
+    pub exchange: bool,
+    /// The exchange gets nothing beyond.
+    pub exchange_level: Option<LevelFilter>,
+    pub exchange_format: Format,
     /// By [`Category`]; one without a level has that of [`Category::Default`].
     pub levels: [Option<LevelFilter>; CATEGORIES],
 }
@@ -263,17 +359,20 @@ impl Category {
 }
 
 /// Longer paths before those they begin with.
-const MODULES: [(&str, Category); 14] = [
+const MODULES: [(&str, Category); 17] = [
     ("leveret::protocol::amqp::channel", Category::Channel),
     ("leveret::protocol::amqp::publish", Category::Channel),
     ("leveret::protocol::amqp::consume", Category::Channel),
     ("leveret::protocol::amqp::content", Category::Channel),
     ("leveret::protocol::amqp::transaction", Category::Channel),
     ("leveret::protocol::amqp::topology", Category::Queue),
+    ("leveret::protocol::alarms", Category::Default),
     ("leveret::protocol::", Category::Connection),
     ("leveret::server::socket", Category::Connection),
     ("leveret::server::listener", Category::Connection),
     ("leveret::server::transport", Category::Connection),
+    ("leveret::server::tls", Category::Connection),
+    ("leveret::server::proxy", Category::Connection),
     ("leveret::server::store_link", Category::Store),
     ("leveret::broker::", Category::Queue),
     ("leveret::store", Category::Store),

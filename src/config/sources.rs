@@ -165,7 +165,10 @@ impl Effective {
         let Setting { key, source, .. } = setting;
         self.remarks.push(match known::reason(key) {
             Some(reason) => Remark {
-                level: Level::Info,
+                level: match known::is_about_safety(key) {
+                    true => Level::Warn,
+                    false => Level::Info,
+                },
                 text: format!("{source}: {key} has no effect: {reason}"),
             },
             None => Remark {
@@ -303,19 +306,17 @@ mod tests {
         let remarks: Vec<_> = effective.remarks.iter().map(|r| r.text.as_str()).collect();
         assert_eq!(
             remarks,
-            [
-                "a.conf:4: num_acceptors.tcp has no effect: one thread serves all connections",
-                "a.conf:7: vm_memory_high_watermark.absolute is accepted, but has no effect yet",
-            ]
+            ["a.conf:4: num_acceptors.tcp has no effect: one thread serves all connections",]
         );
     }
 
     #[test]
     fn impossible_values_are_all_named_with_what_is_wanted() {
         assert_eq!(
-            faults("heartbeat = soon\nframe_max = 100\ndefault_user = ''\nlisteners.ssl.1 = 5671"),
+            faults("heartbeat = soon\nframe_max = 100\ndefault_user = ''\nlisteners.ssl = 5671"),
             [
-                "a.conf:4: listeners.ssl.1 is not built in yet",
+                "a.conf:4: listeners.ssl = 5671 cannot be, it wants none; addresses are \
+                 listeners.ssl.1 and so on",
                 "a.conf:3: default_user =  cannot be, it wants some text",
                 "a.conf:1: heartbeat = soon cannot be, it wants a number from 0 to 65535",
                 "a.conf:2: frame_max = 100 cannot be, it wants a number from 4096 to 134217728",

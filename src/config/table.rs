@@ -4,9 +4,9 @@
 use super::keys::{Effect, Key};
 use super::section::Category;
 use super::values::{
-    ABSOLUTE, ANY_TEXT, FLAG, FORMAT, LEVEL, LISTENER, LOG_FILE, LOGIN_FROM, MISSING_FLAG,
-    MISSING_TEXT, PATH, PORT_OR_NONE, RELATIVE, TEXT, TLS_VERSION, VERIFY, missing_number, number,
-    optional_number, size,
+    ABSOLUTE, ANY_TEXT, FLAG, FORMAT, LEVEL, LISTENER, LOG_FILE, LOGIN_FROM, MECHANISM,
+    MISSING_FLAG, MISSING_TEXT, PATH, PORT_OR_NONE, RELATIVE, SAN_KIND, TEXT, TLS_VERSION, VERIFY,
+    missing_number, number, optional_number, size,
 };
 
 macro_rules! plain {
@@ -153,18 +153,37 @@ pub(super) static KEYS: &[Key] = &[
         copy: |to, from| to.listen_plain = from.listen_plain,
     },
     list!(
-        Refused,
+        Restart,
         "listeners.ssl.$",
         LISTENER,
         [tls.bind],
-        "As listeners.tcp.*, for AMQP over TLS."
+        "As listeners.tcp.*, for AMQP over TLS. Without, port 5671 as soon as there are a certfile and a\n\
+         keyfile."
     ),
+    Key {
+        name: "listeners.ssl",
+        doc: "none: no AMQP over TLS.",
+        effect: Effect::Restart,
+        secret: false,
+        wants: || "none; addresses are listeners.ssl.1 and so on".to_owned(),
+        clear: |_| {},
+        set: |config, _, text| {
+            config.tls.listen = false;
+            text == "none"
+        },
+        show: |config| {
+            let none = (!config.tls.listen).then(|| (String::new(), "none".to_owned()));
+            none.into_iter().collect()
+        },
+        copy: |to, from| to.tls.listen = from.tls.listen,
+    },
     plain!(
-        NotYet,
+        Restart,
         "proxy_protocol",
         FLAG,
         [proxy_protocol],
-        "Connections begin with a proxy's header (PROXY protocol)."
+        "Connections over TCP begin with a proxy's header (PROXY protocol 1 or 2), the address in it is\n\
+         the client's, and one without is refused."
     ),
     plain!(
         Restart,
@@ -203,64 +222,64 @@ pub(super) static KEYS: &[Key] = &[
     ),
     // TLS
     plain!(
-        NotYet,
+        Reload,
         "ssl_options.cacertfile",
         PATH,
         [tls.options.ca_file],
         "PEM file of the authorities whose signatures on clients' certificates are believed."
     ),
     plain!(
-        NotYet,
+        Reload,
         "ssl_options.certfile",
         PATH,
         [tls.options.certificate_file],
         "PEM file of the broker's certificate and the chain behind it."
     ),
     plain!(
-        NotYet,
+        Reload,
         "ssl_options.keyfile",
         PATH,
         [tls.options.key_file],
-        "PEM file of its key."
+        "PEM file of its key: PKCS#8, PKCS#1 or SEC1, not encrypted."
     ),
     plain!(
-        NotYet,
+        Reload,
         "ssl_options.password",
         MISSING_TEXT,
         [tls.options.key_password],
-        "Password of the key file.",
+        "Password of the key file. Encrypted keys cannot be read: the broker does not start with one.",
         true
     ),
     plain!(
-        NotYet,
+        Reload,
         "ssl_options.verify",
         VERIFY,
         [tls.options.verify],
-        "verify_peer: clients' certificates must be good."
+        "verify_peer: clients are asked for a certificate, and one that they show must be good."
     ),
     plain!(
-        NotYet,
+        Reload,
         "ssl_options.fail_if_no_peer_cert",
         FLAG,
         [tls.options.fail_if_no_peer_certificate],
-        "With verify_peer: clients must have a certificate."
+        "With verify_peer, and only then: clients must have a certificate."
     ),
     plain!(
-        NotYet,
+        Reload,
         "ssl_options.depth",
         number::<u8, 0, 255>(),
         [tls.options.depth],
-        "Most certificates between a client's and the authority's."
+        "Most certificates that a client may show between its own and the authority's."
     ),
     list!(
-        NotYet,
+        Reload,
         "ssl_options.versions.$",
         TLS_VERSION,
         [tls.options.versions],
         "tlsv1.2 or tlsv1.3; without, both."
     ),
     plain!(
-        NotYet,
+        Reload,
         "ssl_cert_login_from",
         LOGIN_FROM,
         [tls.login_from],
@@ -268,9 +287,23 @@ pub(super) static KEYS: &[Key] = &[
          subject_alternative_name."
     ),
     plain!(
-        NotYet,
+        Reload,
+        "ssl_cert_login_san_type",
+        SAN_KIND,
+        [tls.login_san_kind],
+        "Which kind of alternative name: dns, ip, email, uri or other_name."
+    ),
+    plain!(
+        Reload,
+        "ssl_cert_login_san_index",
+        number::<usize, 0, 1000>(),
+        [tls.login_san_index],
+        "Which of those, from 0."
+    ),
+    plain!(
+        Reload,
         "ssl_handshake_timeout",
-        missing_number::<u64, 1, 3_600_000>(),
+        number::<u64, 1, 3_600_000>(),
         [tls.handshake_timeout_ms],
         "A TLS handshake may take so many milliseconds."
     ),
@@ -288,6 +321,48 @@ pub(super) static KEYS: &[Key] = &[
         MISSING_TEXT,
         [http_ip],
         "Its address; without, that of AMQP if it has but one, else all of them."
+    ),
+    plain!(
+        Restart,
+        "management.ssl.port",
+        PORT_OR_NONE,
+        [https.port],
+        "Port of the management API over TLS (RabbitMQ: 15671)."
+    ),
+    plain!(
+        Restart,
+        "management.ssl.ip",
+        MISSING_TEXT,
+        [https.ip],
+        "Its address; without, all of them."
+    ),
+    plain!(
+        Restart,
+        "management.ssl.cacertfile",
+        PATH,
+        [https.options.ca_file],
+        "As ssl_options.cacertfile, for the management API."
+    ),
+    plain!(
+        Restart,
+        "management.ssl.certfile",
+        PATH,
+        [https.options.certificate_file],
+        "As ssl_options.certfile; without, the ssl_options hold here, too."
+    ),
+    plain!(
+        Restart,
+        "management.ssl.keyfile",
+        PATH,
+        [https.options.key_file],
+        "As ssl_options.keyfile."
+    ),
+    plain!(
+        Restart,
+        "management.ssl.verify",
+        VERIFY,
+        [https.options.verify],
+        "As ssl_options.verify."
     ),
     plain!(
         Restart,
@@ -366,11 +441,12 @@ pub(super) static KEYS: &[Key] = &[
         "Users who may come from this machine only: loopback_users.guest = true."
     ),
     list!(
-        NotYet,
+        Reload,
         "auth_mechanisms.$",
-        TEXT,
+        MECHANISM,
         [access.mechanisms],
-        "How clients may log in: PLAIN, AMQPLAIN, EXTERNAL. Without, all of them."
+        "How clients may log in: PLAIN, AMQPLAIN, EXTERNAL. Without, the first two. EXTERNAL is for those\n\
+         who have shown a good certificate."
     ),
     Key {
         name: "auth_backends.$",
@@ -463,28 +539,28 @@ pub(super) static KEYS: &[Key] = &[
     ),
     // Memory and disk
     plain!(
-        NotYet,
+        Reload,
         "vm_memory_high_watermark.absolute",
         ABSOLUTE,
         [watermarks.memory],
         "Publishers are blocked when the broker takes more memory than this."
     ),
     plain!(
-        NotYet,
+        Reload,
         "vm_memory_high_watermark.relative",
         RELATIVE,
         [watermarks.memory],
         "The same as a share of the memory it may have; wins over .absolute."
     ),
     plain!(
-        NotYet,
+        Reload,
         "disk_free_limit.absolute",
         ABSOLUTE,
         [watermarks.disk_free],
         "Publishers are blocked when less than this is free on the data directory's disk."
     ),
     plain!(
-        NotYet,
+        Reload,
         "disk_free_limit.relative",
         RELATIVE,
         [watermarks.disk_free],
@@ -631,6 +707,27 @@ pub(super) static KEYS: &[Key] = &[
         PATH,
         [log.dir],
         "Without, the data directory."
+    ),
+    plain!(
+        Reload,
+        "log.exchange",
+        FLAG,
+        [log.exchange],
+        "Whether to publish the log to the exchange amq.rabbitmq.log of the default virtual host."
+    ),
+    plain!(
+        Reload,
+        "log.exchange.level",
+        LEVEL,
+        [log.exchange_level],
+        "What the exchange gets at most; the level is the routing key."
+    ),
+    plain!(
+        Reload,
+        "log.exchange.formatter",
+        FORMAT,
+        [log.exchange_format],
+        "plaintext or json."
     ),
     plain!(
         Reload,

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use log::LevelFilter;
 
-use super::section::{Format, LoginFrom, TlsVersion, Verify, Watermark};
+use super::section::{Format, LoginFrom, Mechanism, TlsVersion, Verify, Watermark};
+use crate::wire::x509::NameKind;
 
 /// One kind, of values of a type. What `show` gives, `parse` takes.
 pub(super) struct Kind<T> {
@@ -222,6 +223,35 @@ pub(super) const LOGIN_FROM: Kind<LoginFrom> = Kind {
             LoginFrom::SubjectAlternativeName => "subject_alternative_name".to_owned(),
         })
     },
+};
+
+pub(super) const SAN_KIND: Kind<NameKind> = Kind {
+    wants: || "dns, ip, email, uri or other_name".to_owned(),
+    parse: |text| {
+        let kind = SAN_KINDS.iter().find(|(name, _)| *name == text);
+        kind.map(|(_, kind)| *kind)
+    },
+    show: |value| {
+        let kind = SAN_KINDS.iter().find(|(_, kind)| kind == value);
+        kind.map(|(name, _)| (*name).to_owned())
+    },
+};
+
+const SAN_KINDS: [(&str, NameKind); 5] = [
+    ("dns", NameKind::Dns),
+    ("ip", NameKind::Ip),
+    ("email", NameKind::Email),
+    ("uri", NameKind::Uri),
+    ("other_name", NameKind::Other),
+];
+
+pub(super) const MECHANISM: Kind<Mechanism> = Kind {
+    wants: || "PLAIN, AMQPLAIN or EXTERNAL".to_owned(),
+    parse: |text| {
+        let mut all = Mechanism::ALL.into_iter();
+        all.find(|mechanism| mechanism.name() == text)
+    },
+    show: |value| Some(value.name().to_owned()),
 };
 
 /// An amount of memory or disk, in bytes.

@@ -3,24 +3,27 @@
 //! and writes; ours is that they can be exchanged for others while the program runs.
 
 mod line;
+mod tap;
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use env_logger::fmt::Formatter;
 use env_logger::{Logger, Target};
 use leveret::Config;
 use leveret::config::{self, Category, Format};
+use leveret::log_tap::LogTap;
 use log::{LevelFilter, Log, Metadata, Record};
 
-/// Opens what the configuration names. From here on there is a log, and a panic is a line of it.
+/// Opens what the configuration names. From here on there is a log, and a panic is a line of it. The
+/// program can have its lines from the tap.
 ///
 /// # Errors
 /// The file cannot be opened.
-pub fn start(config: &Config) -> io::Result<()> {
+pub fn start(config: &Config) -> io::Result<LogTap> {
     change(config)?;
     // Fails only if there is a logger already.
     let _ = log::set_logger(&LOGGERS);
@@ -29,7 +32,7 @@ pub fn start(config: &Config) -> io::Result<()> {
         // The state is unknown: whatever thread it was, and whatever the profile says of unwinding.
         std::process::abort();
     }));
-    Ok(())
+    Ok(TAP.clone())
 }
 
 /// Opens it anew, also the file of before, which may have been moved away.
@@ -48,6 +51,8 @@ pub fn change(config: &Config) -> io::Result<()> {
 struct Loggers(RwLock<Option<Arc<Vec<Logger>>>>);
 
 static LOGGERS: Loggers = Loggers(RwLock::new(None));
+
+static TAP: LazyLock<LogTap> = LazyLock::new(LogTap::default);
 
 impl Loggers {
     /// The lock is let go before anything is formatted, as that can panic, and a panic is logged.
@@ -86,6 +91,7 @@ fn open(config: &Config) -> io::Result<Vec<Logger>> {
         let target = Target::Pipe(Box::new(file));
         loggers.push(logger(log, log.file_level, log.file_format, target));
     }
+    loggers.push(tap::logger(log, TAP.clone()));
     Ok(loggers)
 }
 
@@ -96,13 +102,17 @@ fn logger(
     format: Format,
     target: Target,
 ) -> Logger {
-    let of_libraries = log.level(Category::Default, own_level);
-    let mut builder = env_logger::Builder::new();
-    builder.filter_level(of_libraries.min(LevelFilter::Warn));
-    for &(module, category) in Category::OF_MODULES {
-        builder.filter_module(module, log.level(category, own_level));
-    }
+    let mut builder = filtered(|category| log.level(category, own_level));
     builder.format(self::format(format)).target(target).build()
+}
+
+fn filtered(level: impl Fn(Category) -> LevelFilter) -> env_logger::Builder {
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(level(Category::Default).min(LevelFilter::Warn));
+    for &(module, category) in Category::OF_MODULES {
+        builder.filter_module(module, level(category));
+    }
+    builder
 }
 
 fn format(format: Format) -> fn(&mut Formatter, &Record<'_>) -> io::Result<()> {
@@ -195,13 +205,14 @@ mod tests {
             data_dir: Some(folder.path().join("data")),
             ..Config::default()
         };
-        assert_eq!(open(&config).unwrap().len(), 1);
+        // The tap is always there.
+        assert_eq!(open(&config).unwrap().len(), 2);
         config.log.file = Some("leveret.log".into());
         let loggers = open(&config).unwrap();
-        assert_eq!(loggers.len(), 1);
+        assert_eq!(loggers.len(), 2);
         assert!(folder.path().join("data/leveret.log").exists());
         config.log.console = Some(true);
-        assert_eq!(open(&config).unwrap().len(), 2);
+        assert_eq!(open(&config).unwrap().len(), 3);
         config.log.file = Some("/dev/null/leveret.log".into());
         let error = open(&config).err().unwrap().to_string();
         assert!(error.starts_with("could not open the log file /dev/null/leveret.log: "));

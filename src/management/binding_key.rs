@@ -5,10 +5,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
+use super::erlang_hash::phash2;
 use crate::wire::amqp::field_table::{Table, TableBuilder};
 
-/// The order of the arguments makes no difference. The hash is not the one that RabbitMQ draws from
-/// Erlang's terms, so keys do not move from there; clients have them from a list or a `location`.
+/// The order of the arguments makes no difference. Numbers of one value and different types do: who sets
+/// a binding by JSON has longs, and an AMQP client what it likes (RabbitMQ).
 pub fn properties_key(routing_key: &[u8], arguments: Table<'_>) -> String {
     if arguments.is_empty() {
         return match routing_key {
@@ -22,7 +23,7 @@ pub fn properties_key(routing_key: &[u8], arguments: Table<'_>) -> String {
     for (name, value) in entries {
         sorted.put(name, value);
     }
-    let hash = crc32fast::hash(sorted.view().as_bytes());
+    let hash = phash2(sorted.view());
     format!(
         "{}~{}",
         quote(routing_key),
@@ -52,6 +53,9 @@ mod tests {
     #[test]
     fn keys_tell_bindings_apart_and_do_not_depend_on_order() {
         assert_eq!(properties_key(b"", Table::EMPTY), "~");
+        let mut flag = TableBuilder::new();
+        flag.put("foo", true);
+        assert_eq!(properties_key(b"", flag.view()), "~0PLoLg");
         let quoted = properties_key("ä~b /c".as_bytes(), Table::EMPTY);
         assert_eq!(quoted, "%C3%A4%7Eb+%2Fc");
         let (mut one, mut other) = (TableBuilder::new(), TableBuilder::new());

@@ -98,6 +98,11 @@ impl<'a> Call<'a> {
         self.user.is_operator || tags.any(|tag| sufficient.contains(&tag.as_str()))
     }
 
+    /// RabbitMQ's name for a broker.
+    pub fn node(&self) -> &'a str {
+        &self.management.facts.config.server.node_name
+    }
+
     /// Looks at the broker, or uses one of its doors. The loop waits meanwhile, so it must be short.
     ///
     /// # Errors

@@ -15,6 +15,7 @@
 //! binding_key  what a binding is called
 //! api/         RabbitMQ's resources, a file for each group of paths; ours under /api/leveret
 //! sessions     who is logged in on the page
+//! page/        the page itself
 //! definitions/ all that was declared and set, as a file
 //! ```
 
@@ -22,12 +23,16 @@ mod api;
 mod binding_key;
 mod call;
 pub mod definitions;
+mod erlang_hash;
 pub mod host;
 pub mod http;
 mod input;
 mod listing;
+mod page;
+mod rates;
 mod refusal;
 mod sessions;
+mod sight;
 mod terms;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,6 +42,7 @@ use crate::protocol::Now;
 use crate::protocol::errand::Loop;
 use call::Call;
 use http::{Caller, Door, Method, Request, Response};
+use rates::Rates;
 pub use refusal::Refusal;
 use sessions::Sessions;
 
@@ -45,6 +51,7 @@ pub struct Management {
     broker: Arc<dyn Loop>,
     facts: Facts,
     sessions: Mutex<Sessions>,
+    rates: Mutex<Rates>,
     entropy: Mutex<Entropy>,
 }
 
@@ -57,6 +64,23 @@ pub struct Facts {
     pub pid: u32,
     /// `None`: the broker runs inside another program.
     pub host: Option<Box<dyn host::Host>>,
+    /// What the process takes up at the moment. Takes a while, as it asks the operating system.
+    pub vitals: Box<dyn Fn() -> Vitals + Send + Sync>,
+}
+
+/// What the operating system says of the process; 0 where it does not say.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Vitals {
+    /// Resident.
+    pub memory_bytes: u64,
+    /// Of the machine.
+    pub memory_total_bytes: u64,
+    pub files: u64,
+    pub files_max: u64,
+    /// On the file system of the data directory.
+    pub disk_free_bytes: u64,
+    pub context_switches: u64,
+    pub processors: u64,
 }
 
 /// A listening socket, as the API shows it.
@@ -81,6 +105,7 @@ impl Management {
             broker,
             facts,
             sessions: Mutex::default(),
+            rates: Mutex::default(),
             entropy: Mutex::new(entropy),
         }
     }
@@ -91,9 +116,16 @@ impl Management {
         let answer = match (caller.door, path.as_slice()) {
             (Door::Metrics, _) => Err(Refusal::NotFound),
             (_, ["api", path @ ..]) => self.answer_api(request, path, caller, now),
-            _ => Err(Refusal::NotFound),
+            (Door::Api, path) => page::answer(request, path),
+            (Door::Control, _) => Err(Refusal::NotFound),
         };
-        answer.unwrap_or_else(Refusal::into_response)
+        let mut response = answer.unwrap_or_else(Refusal::into_response);
+        if sessions::is_from_page(request) {
+            // A browser that reads this asks for a password itself, over the page that does so.
+            let asks = |name: &str| name == "www-authenticate";
+            response.headers.retain(|(name, _)| !asks(name));
+        }
+        response
     }
 
     fn answer_api(&self, request: &Request, path: &[&str], caller: &Caller, now: Now) -> Answer {

@@ -14,8 +14,10 @@
 //!   where wants_close:         flush, close, Machine::on_disconnect
 //! ```
 
+mod alarms;
 pub mod amqp;
 pub mod errand;
+mod log_line;
 pub mod order;
 mod outbox;
 mod recovery;
@@ -30,9 +32,11 @@ use crate::broker::message::{MessageId, PageWork, Traits};
 use crate::broker::{Core, Effect, Message, Name, Published, Route};
 use crate::config::Config;
 use crate::wire::amqp::method::basic;
+use alarms::Alarms;
 
 pub use crate::broker::{Socket, SocketKey};
-pub use outbox::{IO_SLICES_MAX, Outboxes};
+pub use alarms::{Measured, Resources};
+pub use outbox::{IO_SLICES_MAX, Outboxes, SocketTraffic};
 
 /// The time as the turn began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +56,28 @@ pub struct Peer {
     pub local: String,
     /// Whether it is on this machine (for RabbitMQ's `loopback_users`).
     pub loopback: bool,
+    /// `None` without TLS.
+    pub tls: Option<Box<TlsPeer>>,
+}
+
+/// What is known of a peer that came over TLS.
+#[derive(Clone, Debug)]
+pub struct TlsPeer {
+    /// `tlsv1.2` or `tlsv1.3`.
+    pub version: &'static str,
+    /// As registered with IANA: `TLS13_AES_256_GCM_SHA384`.
+    pub cipher_suite: &'static str,
+    /// The one that it has shown, if it has; only good ones are let in.
+    pub certificate: Option<ClientCertificate>,
+}
+
+/// Whom a certificate was given to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// RFC 4514: `CN=client,O=Example`.
+    pub subject: String,
+    /// The user that it stands for (RabbitMQ: `ssl_cert_login_from`); none if it lacks that name.
+    pub user: Option<String>,
 }
 
 impl Peer {
@@ -59,6 +85,11 @@ impl Peer {
     fn host(&self) -> &str {
         let parts = self.address.rsplit_once(':');
         parts.map_or(&*self.address, |(host, _)| host)
+    }
+
+    /// The certificate that it has shown.
+    fn certificate(&self) -> Option<&ClientCertificate> {
+        self.tls.as_ref()?.certificate.as_ref()
     }
 }
 
@@ -71,10 +102,8 @@ pub struct Hub {
     pub outboxes: Outboxes,
     pub config: Config,
     entropy: Entropy,
-    /// Messages take up more memory than they may (RabbitMQ: memory alarm).
-    memory_alarm: bool,
-    /// The store cannot get more room on its disk (RabbitMQ: disk alarm).
-    disk_alarm: bool,
+    /// Whether memory and disk are low (RabbitMQ: resource alarms).
+    alarms: Alarms,
     /// Publishers are blocked for a reason that the hub does not see itself.
     outside_alarm: Option<String>,
     /// Sockets that wait for the alarm to end.
@@ -115,8 +144,7 @@ impl Hub {
             outboxes: Outboxes::new(config.limits.outbox_bytes_max),
             config,
             entropy,
-            memory_alarm: false,
-            disk_alarm: false,
+            alarms: Alarms::default(),
             outside_alarm: None,
             blocked: Vec::new(),
             alarms_ended: 1,
@@ -196,7 +224,7 @@ impl Hub {
         self.after_command();
         self.core.tidy();
         if self.has_store {
-            let budget = self.config.limits.messages_bytes_budget;
+            let budget = self.bounded(self.config.limits.messages_bytes_budget, 4);
             let unstored = self.unstored.front().map(|(_, first)| *first);
             let unstored = unstored.or_else(|| self.core.first_journaled());
             self.core.page_out(budget, unstored);
@@ -214,29 +242,17 @@ impl Hub {
         into.append(&mut self.woken);
     }
 
-    /// Blocks publishers for this reason, or no longer (RabbitMQ: resource alarms).
-    pub fn set_blocked(&mut self, reason: Option<&str>) {
-        self.outside_alarm = reason.map(str::to_owned);
-        self.wake_unblocked();
-    }
-
-    /// Why publishers are to be blocked, as `connection.blocked` says it.
-    pub fn alarm(&self) -> Option<&str> {
-        let own = match (self.memory_alarm, self.disk_alarm) {
-            (true, true) => Some("low on memory & disk"),
-            (true, false) => Some("low on memory"),
-            (false, true) => Some("low on disk"),
-            (false, false) => None,
-        };
-        self.outside_alarm.as_deref().or(own)
-    }
-
     /// Takes over what may change while the broker runs.
     pub fn reconfigure(&mut self, wanted: &Config) {
+        let watermarks = self.config.watermarks.clone();
         self.config.reload(wanted);
         self.core.consumer_timeout_ms = self.config.limits.consumer_timeout_ms;
         self.core
             .set_loopback_users(&self.config.access.loopback_users);
+        if self.config.watermarks != watermarks {
+            self.log_limits();
+            self.review_alarms();
+        }
     }
 
     /// All batches up to the first number are stored, those up to the second were given to the store.
@@ -286,12 +302,6 @@ impl Hub {
         self.after_command();
     }
 
-    /// The store ran out of disk, or has room again.
-    pub fn set_disk_alarm(&mut self, raised: bool) {
-        self.disk_alarm = raised;
-        self.wake_unblocked();
-    }
-
     /// The store cannot be given more for now, or can again.
     pub fn set_store_full(&mut self, full: bool) {
         let was_full = std::mem::replace(&mut self.store_is_full, full);
@@ -325,12 +335,12 @@ impl Hub {
 
     /// Publishers of what must be stored are faster than the disk: they are not read for a while.
     fn is_congested(&self) -> bool {
-        self.store_is_full && self.core.journal_bytes() > JOURNAL_BYTES_MAX
+        self.store_is_full && self.core.journal_bytes() > self.bounded(JOURNAL_BYTES_MAX, 16)
     }
 
     #[inline]
     fn holds_publishers(&self) -> bool {
-        self.memory_alarm || self.disk_alarm || self.outside_alarm.is_some() || self.is_congested()
+        self.alarms.any() || self.outside_alarm.is_some() || self.is_congested()
     }
 
     fn wake_when_stored(&mut self, socket: SocketKey) {
@@ -392,23 +402,6 @@ impl Hub {
         format!("{prefix}{}", base64_url((self.entropy)()))
     }
 
-    /// Raises the memory alarm over the limit and ends it under nine tenths of it.
-    fn watch_memory(&mut self) {
-        let held = self.core.message_bytes();
-        let max = self.config.limits.messages_bytes_max;
-        if self.memory_alarm && held <= max / 10 * 9 {
-            log::warn!("memory resource limit alarm cleared: messages take {held} bytes");
-            self.memory_alarm = false;
-            self.wake_unblocked();
-        } else if !self.memory_alarm && held > max {
-            log::warn!(
-                "memory resource limit alarm set: messages take {held} bytes of {max}. \
-                 Publishers will be blocked until this alarm clears"
-            );
-            self.memory_alarm = true;
-        }
-    }
-
     fn wake_unblocked(&mut self) {
         if self.alarm().is_none() {
             self.woken.append(&mut self.blocked);
@@ -446,6 +439,13 @@ pub enum Machine {
 impl Machine {
     pub fn new(socket: SocketKey, peer: Peer, hub: &Hub, now: Now) -> Self {
         Machine::Amqp(Box::new(amqp::Connection::new(socket, peer, hub, now)))
+    }
+
+    /// It was found out who the peer is, before its first byte.
+    pub fn introduce(&mut self, peer: Peer) {
+        match self {
+            Machine::Amqp(connection) => connection.introduce(peer),
+        }
     }
 
     /// Takes what is complete from the front of `input`; how many bytes. The rest is to be shown

@@ -8,9 +8,10 @@ use std::fmt;
 
 use crate::broker::access::{Limit, Limits, LoginRefusal, PasswordHash, Permissions, Refused};
 use crate::broker::{Metadata, VirtualHostKey};
-use crate::protocol::Hub;
+use crate::config::Watermark;
+use crate::protocol::{Hub, Resources};
 
-/// About users, virtual hosts, permissions and limits; by RabbitMQ's names of the commands.
+/// About users, virtual hosts, permissions and limits, and about the alarms; by RabbitMQ's names of the commands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
     AddUser {
@@ -96,6 +97,12 @@ pub enum Order {
         exchange: Option<String>,
     },
     ListTopicPermissions,
+    /// Until the configuration is read again.
+    SetVmMemoryHighWatermark(Watermark),
+    /// Until the configuration is read again.
+    SetDiskFreeLimit(Watermark),
+    /// Memory and disk as last measured, and the alarms (RabbitMQ: in `status`).
+    Resources,
 }
 
 /// A password that shows in no log.
@@ -115,6 +122,7 @@ pub enum Outcome {
     Vhosts(Vec<ListedVhost>),
     Permissions(Vec<ListedPermissions>),
     TopicPermissions(Vec<ListedTopicPermissions>),
+    Resources(Resources),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -252,6 +260,9 @@ impl Hub {
             Order::ListTopicPermissions => {
                 return Ok(Outcome::TopicPermissions(self.listed_topic_permissions()));
             }
+            Order::SetVmMemoryHighWatermark(watermark) => self.set_memory_watermark(watermark),
+            Order::SetDiskFreeLimit(watermark) => self.set_disk_free_limit(watermark),
+            Order::Resources => return Ok(Outcome::Resources(self.resources())),
         }
         Ok(Outcome::Done)
     }

@@ -54,6 +54,21 @@ struct Outbox {
     dirty: bool,
     /// Bytes ever put in: whether something was sent lately is seen by this moving.
     total: u64,
+    writes: u64,
+    /// Bytes that came from the peer, in so many reads.
+    received: u64,
+    reads: u64,
+}
+
+/// What went over a socket since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SocketTraffic {
+    pub received_bytes: u64,
+    pub reads: u64,
+    pub sent_bytes: u64,
+    pub writes: u64,
+    /// Bytes that wait to be written.
+    pub waiting_bytes: u64,
 }
 
 /// What lies behind `at` is written when the store has the batch.
@@ -166,6 +181,26 @@ impl Outboxes {
         self.boxes.get(key).map_or(0, |outbox| outbox.total)
     }
 
+    /// So much came from the peer, in so many reads.
+    pub fn count_received(&mut self, key: SocketKey, bytes: usize, reads: u64) {
+        if let Some(outbox) = self.boxes.get_mut(key) {
+            outbox.received += bytes as u64;
+            outbox.reads += reads;
+        }
+    }
+
+    /// What went over the socket; nothing if it is closed.
+    pub fn traffic(&self, key: SocketKey) -> SocketTraffic {
+        let of = |outbox: &Outbox| SocketTraffic {
+            received_bytes: outbox.received,
+            reads: outbox.reads,
+            sent_bytes: outbox.total - outbox.len() as u64,
+            writes: outbox.writes,
+            waiting_bytes: outbox.len() as u64,
+        };
+        self.boxes.get(key).map(of).unwrap_or_default()
+    }
+
     /// Whether the peer must read answers before more is read from it.
     pub fn is_overdue(&self, key: SocketKey) -> bool {
         self.boxes
@@ -225,12 +260,18 @@ impl Outboxes {
             .map_or(0, |outbox| outbox.io_slices(slices))
     }
 
+    /// All bytes that wait for the socket, those behind gates included.
+    pub fn unwritten(&self, key: SocketKey) -> Vec<u8> {
+        self.boxes.get(key).map_or_else(Vec::new, Outbox::unwritten)
+    }
+
     /// Takes out what was written. An emptied outbox gives its buffer back.
     pub fn advance(&mut self, key: SocketKey, written: usize) {
         let Some(outbox) = self.boxes.get_mut(key) else {
             return;
         };
         outbox.advance(written);
+        outbox.writes += 1;
         // Deliveries may wait behind them at all times, which is no reason not to read.
         if outbox.total - outbox.len() as u64 >= outbox.answers_end {
             outbox.answer_bytes = 0;
@@ -426,6 +467,18 @@ impl Outbox {
         }
         put(&self.bytes[from..end]);
         count
+    }
+
+    fn unwritten(&self) -> Vec<u8> {
+        let mut all = Vec::with_capacity(self.len());
+        let mut from = self.start;
+        for piece in &self.pieces {
+            all.extend_from_slice(&self.bytes[from..piece.at]);
+            all.extend_from_slice(&piece.slice);
+            from = piece.at;
+        }
+        all.extend_from_slice(&self.bytes[from..]);
+        all
     }
 
     fn advance(&mut self, mut written: usize) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::Waker;
 
+use super::tls;
 use crate::broker::access::Refused;
 use crate::config::Config;
 use crate::protocol::errand::{Errand, Loop};
@@ -26,6 +27,9 @@ pub enum Command {
     /// Take over what may change while the broker runs ([`Effect::Reload`](crate::config::Effect));
     /// the rest stays as it was.
     Reconfigure(Box<Config>),
+    /// Show new connections these certificates; those that are open stay. For nothing in a server that
+    /// was not bound with any.
+    RenewTls(tls::Context),
     /// Begin or end the tracing of a virtual host (RabbitMQ: firehose). One that does not exist is
     /// logged and left alone.
     Trace { virtual_host: String, on: bool },

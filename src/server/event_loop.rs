@@ -14,13 +14,16 @@ use mio::{Events, Poll, Waker};
 
 use super::Reload;
 use super::address::Address;
+use super::arrival::Arrival;
 use super::clock::Clock;
 use super::control::{COMMANDS_MAX, Command, Handle, Told};
 use super::definitions_file;
 use super::entropy;
 use super::inherited::Inherited;
 use super::input::SCRATCH_ROOM;
-use super::listener::Listeners;
+use super::listener::{Listeners, Newcomer};
+use super::log_feed::LogFeed;
+use super::monitor::Monitor;
 use super::notify::Notifier;
 use super::reloader::Reloader;
 use super::signal::{Signals, Wish};
@@ -33,8 +36,9 @@ use super::token::Source;
 use super::transport::Transport;
 use super::watchdog::Watchdog;
 use crate::config::{Config, Limits};
+use crate::log_tap::LogTap;
 use crate::protocol::errand::Tell;
-use crate::protocol::{Hub, Machine, Now, Peer, SocketKey};
+use crate::protocol::{Hub, Machine, Now, SocketKey};
 
 pub(super) struct EventLoop {
     poll: Poll,
@@ -54,12 +58,19 @@ pub(super) struct EventLoop {
     reloader: Option<Reloader>,
     notifier: Arc<Notifier>,
     watchdog: Watchdog,
+    monitor: Monitor,
+    /// None in a program that keeps its log to itself.
+    log_feed: Option<LogFeed>,
+    /// It has more.
+    feeds: bool,
     /// Another handle to ourselves, for those who work for us.
     handle: Handle,
     /// What every socket reads into.
     scratch: Box<[u8]>,
     /// Sockets with input, each once, served in turn.
     ready: VecDeque<SocketKey>,
+    /// Sockets of whom it is not known yet who comes, the same way.
+    arriving: VecDeque<SocketKey>,
     /// Machines that somebody else's act concerns.
     woken: Vec<SocketKey>,
     /// Sockets for the flush stage: with bytes to write, writable again, or closing.
@@ -73,15 +84,11 @@ pub(super) struct EventLoop {
 }
 
 impl EventLoop {
-    pub fn bind(
-        config: Config,
-        inherited: Inherited,
-    ) -> io::Result<(EventLoop, Handle, Vec<Address>)> {
+    pub fn bind(config: Config, inherited: Inherited) -> io::Result<(EventLoop, Handle)> {
         let mut listeners = Listeners::bind(&config, inherited)?;
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), Source::Waker.token())?;
         let (handle, told) = Handle::new(waker);
-        let addresses = listeners.addresses();
         let limits = config.limits.clone();
         let mut hub = Hub::new(config.clone(), Box::new(entropy::draw));
         let clock = Clock::start();
@@ -93,6 +100,7 @@ impl EventLoop {
             }
             None => None,
         };
+        let monitor = Monitor::start(config.data_dir.as_deref(), &mut hub, handle.clone())?;
         if let Some(path) = &config.load_definitions {
             definitions_file::load(path, &mut hub)?;
         }
@@ -114,15 +122,27 @@ impl EventLoop {
             reloader: None,
             notifier: Arc::default(),
             watchdog: Watchdog::default(),
+            monitor,
+            log_feed: None,
+            feeds: false,
             handle: handle.clone(),
             ready: VecDeque::new(),
+            arriving: VecDeque::new(),
             woken: Vec::new(),
             to_flush: Vec::new(),
             to_reap: Vec::new(),
             stop_by: None,
             turns: 0,
         };
-        Ok((event_loop, handle, addresses))
+        Ok((event_loop, handle))
+    }
+
+    /// Where it listens without TLS, and with it.
+    pub fn addresses(&self) -> (Vec<Address>, Vec<Address>) {
+        (
+            self.listeners.addresses(false),
+            self.listeners.addresses(true),
+        )
     }
 
     pub fn obey_signals(&mut self, reload: Reload) -> io::Result<()> {
@@ -134,6 +154,13 @@ impl EventLoop {
     pub fn notify(&mut self, notifier: Notifier) {
         self.notifier = Arc::new(notifier);
         self.watchdog = Watchdog::new(Arc::clone(&self.notifier), self.clock.monotonic_ms());
+    }
+
+    pub fn publish_log(&mut self, tap: LogTap) {
+        let mut feed = LogFeed::new(tap, self.handle.clone());
+        // What is logged from here on is published.
+        feed.serve(&mut self.hub, self.clock.now());
+        self.log_feed = Some(feed);
     }
 
     /// Turns until stopped.
@@ -164,6 +191,11 @@ impl EventLoop {
         self.answer();
         self.accept(now);
         self.read(now);
+        self.receive_arrivals(now);
+        self.monitor.serve(&mut self.hub, now.monotonic_ms);
+        if let Some(feed) = &mut self.log_feed {
+            self.feeds = feed.serve(&mut self.hub, now);
+        }
         self.hub.settle();
         self.fire_due(now);
         self.wake(now);
@@ -196,7 +228,10 @@ impl EventLoop {
                     };
                     socket.mark_ready(event);
                     if !std::mem::replace(&mut socket.listed, true) {
-                        self.ready.push_back(socket.key());
+                        match socket.is_arriving() {
+                            true => self.arriving.push_back(socket.key()),
+                            false => self.ready.push_back(socket.key()),
+                        }
                     }
                     if event.is_writable() {
                         self.to_flush.push(socket.key());
@@ -213,9 +248,11 @@ impl EventLoop {
         self.hub.outboxes.take_dirty(&mut self.to_flush);
         self.hub.take_woken(&mut self.woken);
         let has_more_work = !self.ready.is_empty()
+            || !self.arriving.is_empty()
             || !self.to_flush.is_empty()
             || !self.woken.is_empty()
             || self.listeners.is_pending()
+            || self.feeds
             || self.hub.has_more_work();
         if has_more_work {
             return Some(Duration::ZERO);
@@ -226,6 +263,7 @@ impl EventLoop {
             self.timers.next_due(),
             self.listeners.next_deadline(),
             self.watchdog.next_due(),
+            self.monitor.next_due(&self.hub),
             self.stop_by,
         ];
         let deadline = deadlines.into_iter().flatten().min()?;
@@ -242,7 +280,7 @@ impl EventLoop {
                 (Wish::Stop, Some(_)) => self.stop(0, now),
                 (Wish::Reload, _) => self.reload(),
                 (Wish::Describe, _) => {
-                    log_state(&self.hub, self.sockets.len(), now.monotonic_ms);
+                    log_state(&mut self.hub, self.sockets.len(), now.monotonic_ms);
                 }
             }
         }
@@ -270,6 +308,7 @@ impl EventLoop {
                     self.hub.reconfigure(&wanted);
                     self.limits = self.hub.config.limits.clone();
                 }
+                Command::RenewTls(context) => self.listeners.renew_tls(context),
                 Command::Trace { virtual_host, on } => self.trace(&virtual_host, on),
             }
         }
@@ -316,9 +355,7 @@ impl EventLoop {
     fn accept(&mut self, now: Now) {
         for _ in 0..ACCEPTS_PER_TURN {
             match self.listeners.accept(now.monotonic_ms) {
-                Some((transport, peer)) if self.hub.is_accepting() => {
-                    self.open(transport, peer, now);
-                }
+                Some(newcomer) if self.hub.is_accepting() => self.open(newcomer, now),
                 // Better than to be left waiting.
                 Some(_) => {}
                 None => return,
@@ -342,6 +379,29 @@ impl EventLoop {
             bytes_read += socket.read(&mut self.scratch, &mut self.hub, now);
             self.review(key, now);
             if bytes_read >= self.limits.turn_bytes_max || started.elapsed() >= READ_STAGE_MAX {
+                break;
+            }
+        }
+        self.monitor.on_input(bytes_read);
+    }
+
+    /// A step of a handshake cannot be divided, and one with a signature takes up to a millisecond. So
+    /// those who are in do not queue up behind two hundred of them, but behind one or two.
+    fn receive_arrivals(&mut self, now: Now) {
+        if self.arriving.is_empty() {
+            return;
+        }
+        let started = Instant::now();
+        for _ in 0..self.arriving.len().min(ARRIVALS_PER_TURN) {
+            let Some(key) = self.arriving.pop_front() else {
+                break;
+            };
+            if let Some(socket) = self.sockets.get_mut(key) {
+                socket.listed = false;
+                socket.read(&mut self.scratch, &mut self.hub, now);
+                self.review(key, now);
+            }
+            if started.elapsed() >= ARRIVAL_STAGE_MAX {
                 break;
             }
         }
@@ -423,7 +483,10 @@ impl EventLoop {
         };
         let wishes = socket.review(&self.hub, &self.limits, now);
         if wishes.read && !std::mem::replace(&mut socket.listed, true) {
-            self.ready.push_back(key);
+            match socket.is_arriving() {
+                true => self.arriving.push_back(key),
+                false => self.ready.push_back(key),
+            }
         }
         if wishes.flush {
             self.to_flush.push(key);
@@ -433,10 +496,15 @@ impl EventLoop {
         }
     }
 
-    fn open(&mut self, transport: Transport, peer: Peer, now: Now) {
+    fn open(&mut self, newcomer: Newcomer, now: Now) {
+        let Newcomer { transport, peer } = newcomer;
         let key = self.hub.outboxes.open();
+        let config = &self.hub.config;
+        let from_proxy = config.proxy_protocol && !matches!(transport, Transport::Unix(_));
+        let deadline = now.monotonic_ms + config.tls.handshake_timeout_ms;
+        let arrival = Arrival::expect(&peer, &transport, from_proxy, deadline);
         let machine = Machine::new(key, peer, &self.hub, now);
-        let mut socket = Socket::new(key, transport, machine);
+        let mut socket = Socket::new(key, transport, arrival, machine);
         let registered = socket.register(self.poll.registry());
         if let Err(error) = &registered {
             log::error!("socket {key:?}: could not be registered: {error}");
@@ -504,6 +572,12 @@ const FLUSHES_PER_TURN: usize = 256;
 
 /// The read stage ends after this, so that a turn is about a millisecond of work.
 const READ_STAGE_MAX: Duration = Duration::from_micros(700);
+
+/// Sockets per turn whose arrival goes on; the next does not begin after [`ARRIVAL_STAGE_MAX`].
+const ARRIVALS_PER_TURN: usize = 16;
+
+/// With RSA keys one signature is more than this, so there is one per turn.
+const ARRIVAL_STAGE_MAX: Duration = Duration::from_micros(300);
 
 /// A smaller setting would only cost system calls.
 const READ_BYTES_MIN: usize = 4096;

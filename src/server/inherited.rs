@@ -35,8 +35,4 @@ impl Inherited {
         }
         Ok(inherited)
     }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.tcp.is_empty() && self.unix.is_empty()
-    }
 }

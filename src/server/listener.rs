@@ -15,15 +15,19 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::address::{Address, Bind};
 use super::inherited::Inherited;
+use super::tls::{self, Acceptor};
 use super::token::{LISTENERS_MAX, Source};
 use super::transport::Transport;
 use super::unix_socket::SocketFile;
-use crate::config::{Config, TcpOptions};
+use crate::config::{Config, TLS_PORT, TcpOptions, TlsOptions};
 use crate::protocol::Peer;
 
 pub(super) struct Listeners {
+    /// Those without TLS first.
     all: Vec<Listener>,
     tcp: TcpOptions,
+    /// For those with TLS, if there are any.
+    acceptor: Option<Acceptor>,
     /// Whom to ask first, so that a storm on one address does not starve the others.
     next: usize,
     /// No descriptors left: no accepts before this (monotonic ms), unless a socket closes.
@@ -32,9 +36,16 @@ pub(super) struct Listeners {
     complained: bool,
 }
 
+/// One that has come.
+pub(super) struct Newcomer {
+    pub transport: Transport,
+    pub peer: Peer,
+}
+
 struct Listener {
     kind: Kind,
     address: Address,
+    tls: bool,
     /// The edge came, and `accept` has not said `WouldBlock` since.
     pending: bool,
 }
@@ -50,19 +61,20 @@ enum Kind {
 
 impl Listeners {
     /// # Errors
-    /// `could not bind 0.0.0.0:5672: Address already in use`, of the first address that fails.
+    /// `could not bind 0.0.0.0:5672: Address already in use`, of the first address that fails, or
+    /// certificates that cannot be used.
     pub fn bind(config: &Config, inherited: Inherited) -> io::Result<Listeners> {
-        let wanted = wanted(config, inherited.is_empty())?;
         let mut all = taken_over(inherited)?;
-        for bind in wanted {
-            bind_one(
-                &bind,
-                only_ipv6(config, &bind),
-                backlog(&config.tcp),
-                &mut all,
-            )
-            .map_err(|error| could_not_bind(&bind, &error))?;
-        }
+        let plain = wanted(config, all.is_empty())?;
+        bind_all(&plain, &config.tcp, false, &mut all)?;
+        let parse = |text: &String| Bind::parse(text, TLS_PORT);
+        let tls: Vec<_> = config
+            .tls
+            .addresses()
+            .iter()
+            .map(parse)
+            .collect::<Result<_, _>>()?;
+        bind_all(&tls, &config.tcp, true, &mut all)?;
         if all.is_empty() {
             let message = "nothing to listen on: listeners.tcp = none";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
@@ -71,43 +83,17 @@ impl Listeners {
             let message = format!("at most {LISTENERS_MAX} addresses to listen on");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        Ok(Listeners::of(all, &config.tcp))
-    }
-
-    /// One address, or all of this machine's.
-    ///
-    /// # Errors
-    /// As [`Listeners::bind`].
-    pub fn on(ip: Option<&str>, port: u16, tcp: &TcpOptions) -> io::Result<Listeners> {
-        let bind = match ip {
-            Some(ip) => Bind::parse(ip, port)?,
-            None => Bind::Everywhere(port),
+        let acceptor = match tls.is_empty() {
+            true => None,
+            false => Some(Acceptor::new(tls::Context::load(&config.tls.options)?)),
         };
-        let mut all = Vec::new();
-        bind_one(&bind, false, backlog(tcp), &mut all)
-            .map_err(|error| could_not_bind(&bind, &error))?;
-        Ok(Listeners::of(all, tcp))
+        Ok(Listeners::of(all, &config.tcp, acceptor))
     }
 
-    /// A Unix socket that only its owner may open.
-    ///
-    /// # Errors
-    /// As [`Listeners::bind`].
-    pub fn on_private_file(path: PathBuf, tcp: &TcpOptions) -> io::Result<Listeners> {
-        let bind = Bind::Unix(path.clone());
-        let listener = listen_unix(path, backlog(tcp)).and_then(|listener| {
-            if let Kind::Unix(_, Some(file)) = &listener.kind {
-                file.make_private()?;
-            }
-            Ok(listener)
-        });
-        let listener = listener.map_err(|error| could_not_bind(&bind, &error))?;
-        Ok(Listeners::of(vec![listener], tcp))
-    }
-
-    fn of(all: Vec<Listener>, tcp: &TcpOptions) -> Listeners {
+    fn of(all: Vec<Listener>, tcp: &TcpOptions, acceptor: Option<Acceptor>) -> Listeners {
         Listeners {
             all,
+            acceptor,
             tcp: tcp.clone(),
             next: 0,
             paused_until: None,
@@ -120,37 +106,21 @@ impl Listeners {
     /// # Errors
     /// Somebody else was faster on the same port.
     pub fn listen(&mut self, registry: &Registry) -> io::Result<()> {
-        self.listen_as(registry, |index| Source::Listener(index).token())
+        let token = |index| Source::Listener(index).token();
+        listen(&mut self.all, &self.tcp, registry, token)
     }
 
-    /// The same, in a poll where listeners have other tokens.
-    ///
-    /// # Errors
-    /// As [`Listeners::listen`].
-    pub fn listen_as(
-        &mut self,
-        registry: &Registry,
-        token: impl Fn(usize) -> Token,
-    ) -> io::Result<()> {
-        let backlog = backlog(&self.tcp);
-        for (index, listener) in self.all.iter_mut().enumerate() {
-            let token = token(index);
-            match &mut listener.kind {
-                Kind::Tcp(l) => {
-                    SockRef::from(&*l)
-                        .listen(backlog)
-                        .map_err(|error| could_not_bind(&listener.address, &error))?;
-                    registry.register(l, token, Interest::READABLE)?;
-                }
-                Kind::Unix(l, _) => registry.register(l, token, Interest::READABLE)?,
-            }
-            log::info!("listening on {}", listener.address);
+    /// Those with TLS, or those without.
+    pub fn addresses(&self, tls: bool) -> Vec<Address> {
+        let these = self.all.iter().filter(|listener| listener.tls == tls);
+        these.map(|listener| listener.address.clone()).collect()
+    }
+
+    /// Shows who comes from now on these certificates.
+    pub fn renew_tls(&mut self, context: tls::Context) {
+        if let Some(acceptor) = &mut self.acceptor {
+            acceptor.renew(context);
         }
-        Ok(())
-    }
-
-    pub fn addresses(&self) -> Vec<Address> {
-        self.all.iter().map(|l| l.address.clone()).collect()
     }
 
     /// Somebody knocks.
@@ -167,7 +137,7 @@ impl Listeners {
     }
 
     /// The next peer, from one listener after the other. `None`: nobody waits, or no descriptors.
-    pub fn accept(&mut self, now_ms: u64) -> Option<(Transport, Peer)> {
+    pub fn accept(&mut self, now_ms: u64) -> Option<Newcomer> {
         if self.paused_until.is_some_and(|until| now_ms < until) {
             return None;
         }
@@ -178,7 +148,7 @@ impl Listeners {
             if !listener.pending {
                 continue;
             }
-            match listener.accept(&self.tcp) {
+            match listener.accept(&self.tcp, self.acceptor.as_ref()) {
                 Ok(Some(accepted)) => return Some(accepted),
                 Ok(None) => {}
                 Err(error) => {
@@ -214,11 +184,112 @@ impl Listeners {
     }
 }
 
+/// Sockets that are bound and not served yet, on whichever thread that will be.
+pub(super) struct Bound {
+    all: Vec<Listener>,
+    tcp: TcpOptions,
+    tls: Option<tls::Context>,
+}
+
+impl Bound {
+    /// One address, or all of this machine's; with TLS if there are options for it.
+    ///
+    /// # Errors
+    /// As [`Listeners::bind`].
+    pub fn on(
+        ip: Option<&str>,
+        port: u16,
+        tcp: &TcpOptions,
+        tls: Option<&TlsOptions>,
+    ) -> io::Result<Bound> {
+        let bind = match ip {
+            Some(ip) => Bind::parse(ip, port)?,
+            None => Bind::Everywhere(port),
+        };
+        let mut all = Vec::new();
+        bind_all(&[bind], tcp, tls.is_some(), &mut all)?;
+        Ok(Bound {
+            all,
+            tcp: tcp.clone(),
+            tls: tls.map(tls::Context::load).transpose()?,
+        })
+    }
+
+    /// A Unix socket that only its owner may open.
+    ///
+    /// # Errors
+    /// As [`Listeners::bind`].
+    pub fn on_private_file(path: PathBuf, tcp: &TcpOptions) -> io::Result<Bound> {
+        let bind = Bind::Unix(path.clone());
+        let listener = listen_unix(path, backlog(tcp)).and_then(|listener| {
+            if let Kind::Unix(_, Some(file)) = &listener.kind {
+                file.make_private()?;
+            }
+            Ok(listener)
+        });
+        Ok(Bound {
+            all: vec![listener.map_err(|error| could_not_bind(&bind, &error))?],
+            tcp: tcp.clone(),
+            tls: None,
+        })
+    }
+
+    pub fn addresses(&self) -> Vec<Address> {
+        let addresses = self.all.iter().map(|listener| listener.address.clone());
+        addresses.collect()
+    }
+
+    /// As [`Listeners::listen`], in a poll where listeners have other tokens.
+    ///
+    /// # Errors
+    /// Those of [`Listeners::listen`].
+    pub fn listen(
+        &mut self,
+        registry: &Registry,
+        token: impl Fn(usize) -> Token,
+    ) -> io::Result<()> {
+        listen(&mut self.all, &self.tcp, registry, token)
+    }
+
+    /// To be served on this thread.
+    pub fn into_listeners(self) -> Listeners {
+        let acceptor = self.tls.map(Acceptor::new);
+        Listeners::of(self.all, &self.tcp, acceptor)
+    }
+}
+
+fn listen(
+    all: &mut [Listener],
+    tcp: &TcpOptions,
+    registry: &Registry,
+    token: impl Fn(usize) -> Token,
+) -> io::Result<()> {
+    for (index, listener) in all.iter_mut().enumerate() {
+        let token = token(index);
+        match &mut listener.kind {
+            Kind::Tcp(l) => {
+                SockRef::from(&*l)
+                    .listen(backlog(tcp))
+                    .map_err(|error| could_not_bind(&listener.address, &error))?;
+                registry.register(l, token, Interest::READABLE)?;
+            }
+            Kind::Unix(l, _) => registry.register(l, token, Interest::READABLE)?,
+        }
+        let over = if listener.tls { " (TLS)" } else { "" };
+        log::info!("listening on {}{over}", listener.address);
+    }
+    Ok(())
+}
+
 impl Listener {
     /// `Ok(None)`: the backlog is empty. An error: accepting again now would fail again.
-    fn accept(&mut self, options: &TcpOptions) -> io::Result<Option<(Transport, Peer)>> {
+    fn accept(
+        &mut self,
+        options: &TcpOptions,
+        acceptor: Option<&Acceptor>,
+    ) -> io::Result<Option<Newcomer>> {
         loop {
-            let error = match self.accept_once(options) {
+            let error = match self.accept_once(options, acceptor) {
                 Ok(accepted) => return Ok(Some(accepted)),
                 Err(error) => error,
             };
@@ -239,7 +310,11 @@ impl Listener {
         }
     }
 
-    fn accept_once(&mut self, options: &TcpOptions) -> io::Result<(Transport, Peer)> {
+    fn accept_once(
+        &mut self,
+        options: &TcpOptions,
+        acceptor: Option<&Acceptor>,
+    ) -> io::Result<Newcomer> {
         match &self.kind {
             Kind::Tcp(listener) => {
                 let (stream, remote) = listener.accept()?;
@@ -253,8 +328,13 @@ impl Listener {
                     address: remote.to_string(),
                     local: local.map_or_else(|_| self.address.to_string(), |a| a.to_string()),
                     loopback: remote.ip().is_loopback(),
+                    tls: None,
                 };
-                Ok((Transport::Tcp(stream), peer))
+                let transport = match acceptor.filter(|_| self.tls) {
+                    Some(acceptor) => Transport::Tls(Box::new(acceptor.accept(stream)?)),
+                    None => Transport::Tcp(stream),
+                };
+                Ok(Newcomer { transport, peer })
             }
             Kind::Unix(listener, _) => {
                 let (stream, _) = listener.accept()?;
@@ -262,8 +342,10 @@ impl Listener {
                     address: "unix".to_owned(),
                     local: self.address.to_string(),
                     loopback: true,
+                    tls: None,
                 };
-                Ok((Transport::Unix(stream), peer))
+                let transport = Transport::Unix(stream);
+                Ok(Newcomer { transport, peer })
             }
         }
     }
@@ -316,6 +398,7 @@ fn taken_over(inherited: Inherited) -> io::Result<Vec<Listener>> {
         all.push(Listener {
             address: Address::Tcp(listener.local_addr()?),
             kind: Kind::Tcp(TcpListener::from_std(listener)),
+            tls: false,
             pending: false,
         });
     }
@@ -325,6 +408,7 @@ fn taken_over(inherited: Inherited) -> io::Result<Vec<Listener>> {
         all.push(Listener {
             address: Address::Unix(path.unwrap_or_default()),
             kind: Kind::Unix(UnixListener::from_std(listener), None),
+            tls: false,
             pending: false,
         });
     }
@@ -352,13 +436,30 @@ fn backlog(options: &TcpOptions) -> i32 {
     i32::try_from(options.backlog).unwrap_or(i32::MAX)
 }
 
-/// `::` takes IPv4 along, unless IPv4 has addresses of its own: the two would collide.
-fn only_ipv6(config: &Config, bind: &Bind) -> bool {
-    matches!(bind, Bind::Ip(_) | Bind::Host(..))
-        && config.bind.iter().any(|text| {
-            Bind::parse(text, config.port)
-                .is_ok_and(|bind| matches!(bind, Bind::Ip(SocketAddr::V4(_)) | Bind::Host(..)))
-        })
+fn bind_all(
+    binds: &[Bind],
+    options: &TcpOptions,
+    tls: bool,
+    all: &mut Vec<Listener>,
+) -> io::Result<()> {
+    // `::` takes IPv4 along, unless IPv4 has addresses of its own: the two would collide.
+    let has_ipv4 = binds
+        .iter()
+        .any(|bind| matches!(bind, Bind::Ip(SocketAddr::V4(_)) | Bind::Host(..)));
+    let first = all.len();
+    for bind in binds {
+        if tls && matches!(bind, Bind::Unix(_)) {
+            let message = format!("listeners.ssl: {bind}: TLS is for TCP only");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        let only_ipv6 = has_ipv4 && matches!(bind, Bind::Ip(_) | Bind::Host(..));
+        bind_one(bind, only_ipv6, backlog(options), all)
+            .map_err(|error| could_not_bind(bind, &error))?;
+    }
+    for listener in &mut all[first..] {
+        listener.tls = tls;
+    }
+    Ok(())
 }
 
 /// A name may have an IPv6 address on a machine without IPv6, so one of several addresses is enough,
@@ -400,6 +501,7 @@ fn listen_tcp(address: SocketAddr, only_ipv6: bool) -> io::Result<Listener> {
     Ok(Listener {
         address: Address::Tcp(listener.local_addr()?),
         kind: Kind::Tcp(listener),
+        tls: false,
         pending: false,
     })
 }
@@ -409,6 +511,7 @@ fn listen_unix(path: PathBuf, backlog: i32) -> io::Result<Listener> {
     Ok(Listener {
         kind: Kind::Unix(UnixListener::from_std(listener), Some(file)),
         address: Address::Unix(path),
+        tls: false,
         pending: false,
     })
 }

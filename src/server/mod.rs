@@ -7,15 +7,21 @@
 //! event_loop   poll, the stages of a turn, what wakes it
 //! socket       one descriptor and its machine: reading, writing, closing
 //! input        the shared read buffer, and what a partial frame leaves behind
-//! transport    plain TCP or Unix stream
+//! transport    plain TCP, Unix stream or TLS
+//! arrival      before the first byte: a proxy's header, the TLS handshake
+//! tls, proxy   what they are made of; tls serves any stream
 //! listener     where peers knock; unix_socket, address: how and where
 //! timer        one deadline per socket, coarse enough to be cheap
 //! control      commands from other threads; signal: from the operating system
+//! log_feed     from the log to its exchange
+//! monitor      when memory and disk are measured; measure, allocator: how
 //! definitions_file  what is set before anybody is let in
 //! notify       word to the service manager; inherited: the sockets it opened for us
 //! ```
 
 mod address;
+mod allocator;
+mod arrival;
 mod clock;
 mod control;
 mod definitions_file;
@@ -25,7 +31,11 @@ mod file_limit;
 mod inherited;
 mod input;
 mod listener;
+mod log_feed;
+mod measure;
+mod monitor;
 mod notify;
+mod proxy;
 mod reloader;
 mod signal;
 mod socket;
@@ -33,9 +43,11 @@ mod socket_table;
 mod state_dump;
 mod store_link;
 mod timer;
+pub mod tls;
 mod token;
 mod transport;
 mod unix_socket;
+mod vitals;
 mod watchdog;
 mod web;
 
@@ -49,6 +61,7 @@ pub use inherited::Inherited;
 pub use notify::Notifier;
 
 use crate::config::Config;
+use crate::log_tap::LogTap;
 use crate::management::host::Host;
 use crate::management::http::Door;
 use crate::management::{Facts, ListenerFacts, Management};
@@ -67,17 +80,19 @@ pub struct Server {
     event_loop: EventLoop,
     handle: Handle,
     addresses: Vec<Address>,
+    tls_addresses: Vec<Address>,
     web: Option<Web>,
     config: Config,
     host: Option<Box<dyn Host>>,
 }
 
 impl Server {
-    /// Binds every address of `config.bind`. From here on the operating system queues the peers that
+    /// Binds every address of `config.bind` and `config.tls`, and reads certificates. From here on the operating system queues the peers that
     /// connect.
     ///
     /// # Errors
-    /// An address that cannot be bound, as `could not bind 0.0.0.0:5672: Address already in use`.
+    /// An address that cannot be bound, as `could not bind 0.0.0.0:5672: Address already in use`, or
+    /// certificates that cannot be used.
     pub fn bind(config: Config) -> io::Result<Server> {
         Server::adopt(config, Inherited::default())
     }
@@ -90,11 +105,13 @@ impl Server {
     pub fn adopt(config: Config, inherited: Inherited) -> io::Result<Server> {
         // Every port is taken before the data directory is touched.
         let web = Web::bind(&config)?;
-        let (event_loop, handle, addresses) = EventLoop::bind(config.clone(), inherited)?;
+        let (event_loop, handle) = EventLoop::bind(config.clone(), inherited)?;
+        let (addresses, tls_addresses) = event_loop.addresses();
         let mut server = Server {
             event_loop,
             handle,
             addresses,
+            tls_addresses,
             web,
             config,
             host: None,
@@ -110,6 +127,11 @@ impl Server {
         &self.addresses
     }
 
+    /// As [`Server::addresses`], those of AMQP over TLS, in the order of `config.tls.bind`.
+    pub fn tls_addresses(&self) -> &[Address] {
+        &self.tls_addresses
+    }
+
     /// Where HTTP is served: what each address is for, with the port that was chosen.
     pub fn web_addresses(&self) -> Vec<(Door, Address)> {
         self.web.as_ref().map(Web::addresses).unwrap_or_default()
@@ -121,7 +143,8 @@ impl Server {
     }
 
     /// SIGTERM and SIGINT stop this server gracefully, the second of them at once. SIGHUP calls
-    /// `reload` on a thread of its own and takes over what it returns ([`Command::Reconfigure`]).
+    /// `reload` on a thread of its own and takes over what it returns ([`Command::Reconfigure`]), with
+    /// certificates that are read anew ([`Command::RenewTls`]).
     /// SIGUSR1 writes the state into the log. For a program that is the broker; an embedded broker
     /// leaves the signals to its host.
     ///
@@ -139,6 +162,12 @@ impl Server {
     /// Keeps the service manager informed from here on.
     pub fn notify(&mut self, notifier: Notifier) {
         self.event_loop.notify(notifier);
+    }
+
+    /// Publishes the lines of this tap to the exchange `amq.rabbitmq.log` while the configuration says
+    /// so (RabbitMQ: `log.exchange`). For a program whose log it is.
+    pub fn publish_log(&mut self, tap: LogTap) {
+        self.event_loop.publish_log(tap);
     }
 
     /// Serves until it is told to stop.
@@ -179,12 +208,14 @@ impl Server {
                 port: None,
             },
         });
+        let data_dir = self.config.data_dir.clone();
         let facts = Facts {
             config: self.config.clone(),
             listeners: listeners.collect(),
             started: Clock::start().now(),
             pid: std::process::id(),
             host,
+            vitals: Box::new(move || vitals::measure(data_dir.as_ref())),
         };
         let broker = Arc::new(self.handle.clone());
         web.start(Management::new(broker, facts, Box::new(entropy::draw)))

@@ -8,6 +8,8 @@ use std::thread;
 use super::Reload;
 use super::control::{Command, Handle};
 use super::notify::Notifier;
+use super::tls;
+use crate::config::Config;
 
 pub(super) struct Reloader {
     /// Held by the one thread that reads; the next waits for it, and reads what is newer.
@@ -35,6 +37,7 @@ impl Reloader {
             notifier.reloading();
             let mut reload = reload.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(config) = reload() {
+                renew_certificates(&config, &handle);
                 // It does not matter to a loop that has ended.
                 handle.send(Command::Reconfigure(Box::new(config)));
             }
@@ -47,6 +50,20 @@ impl Reloader {
             self.threads.fetch_sub(1, Ordering::Relaxed);
             log::error!("the configuration was not read again: {error}");
         }
+    }
+}
+
+/// The files may have been replaced even if their names have not.
+fn renew_certificates(config: &Config, handle: &Handle) {
+    if config.tls.addresses().is_empty() {
+        return;
+    }
+    match tls::Context::load(&config.tls.options) {
+        Ok(context) => {
+            log::info!("TLS certificates were read again");
+            handle.send(Command::RenewTls(context));
+        }
+        Err(error) => log::error!("{error}; TLS goes on with the certificates that it has"),
     }
 }
 

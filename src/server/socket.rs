@@ -1,12 +1,18 @@
 //! One descriptor and the machine behind it.
 //!
 //! ```text
-//!          machine.wants_close         all is written
+//!            no TLS, or a stranger
+//! Arriving -----------------------+
+//!   | it is known who comes       v
+//!   v      machine.wants_close         all is written
 //! Open ------------------------> Flushing ----------> Lingering ---> Dead
 //!   |                                |  deadline          |  end of stream,
 //!   |  end of stream, error          |                    |  error, deadline
 //!   +--------------------------------+--------------------+---------> Dead
 //! ```
+//!
+//! Arriving: a PROXY header or a TLS handshake comes before the first byte for the machine, which has no
+//! part in it but its deadline. Others begin with Open.
 //!
 //! Lingering: the peer has been told that nothing more comes, and what it still sends is thrown away.
 //! Closing at once would answer its unread bytes with a reset, and a reset makes its kernel throw away
@@ -17,15 +23,18 @@ use std::io::{self, IoSlice};
 use mio::event::Event;
 use mio::{Interest, Registry};
 
+use super::arrival::{Arrival, Step};
 use super::input::{Fill, Input, SCRATCH_ROOM};
 use super::token::Source;
-use super::transport::Transport;
+use super::transport::{Transport, Written};
 use crate::config::Limits;
 use crate::protocol::{Hub, IO_SLICES_MAX, Machine, Now, Outboxes, SocketKey};
 
 pub(super) struct Socket {
     key: SocketKey,
     transport: Transport,
+    /// While it arrives.
+    arrival: Option<Box<Arrival>>,
     machine: Machine,
     input: Input,
     phase: Phase,
@@ -43,6 +52,8 @@ pub(super) struct Socket {
     held_back: bool,
     /// No `WouldBlock` since the last edge.
     writable: bool,
+    /// The transport has something to write of its own, since the last review.
+    transport_speaks: bool,
     /// The turn of the last write: a socket that is listed twice writes once.
     written_in_turn: u64,
     /// Registered for WRITABLE, too.
@@ -55,6 +66,8 @@ pub(super) struct Socket {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Phase {
+    /// Bytes are for the [`Arrival`].
+    Arriving,
     /// Bytes go to the machine and come from it.
     Open,
     /// The machine is done; input is thrown away, the outbox is written.
@@ -96,19 +109,29 @@ impl Socket {
         registry.register(&mut self.transport, token, Interest::READABLE)
     }
 
-    pub fn new(key: SocketKey, transport: Transport, machine: Machine) -> Self {
+    pub fn new(
+        key: SocketKey,
+        transport: Transport,
+        arrival: Option<Box<Arrival>>,
+        machine: Machine,
+    ) -> Self {
         Socket {
             key,
             transport,
             machine,
             input: Input::default(),
-            phase: Phase::Open,
+            phase: match arrival {
+                Some(_) => Phase::Arriving,
+                None => Phase::Open,
+            },
+            arrival,
             readable: false,
             read_closed: false,
             ended: false,
             peer_gone: false,
             held_back: false,
             writable: true,
+            transport_speaks: false,
             written_in_turn: 0,
             awaits_writable: false,
             released: false,
@@ -118,6 +141,11 @@ impl Socket {
 
     pub fn key(&self) -> SocketKey {
         self.key
+    }
+
+    /// Whether it is still unknown who comes. Finding out may take long.
+    pub fn is_arriving(&self) -> bool {
+        self.phase == Phase::Arriving
     }
 
     pub fn mark_ready(&mut self, event: &Event) {
@@ -134,6 +162,7 @@ impl Socket {
     /// Returns the bytes read.
     pub fn read(&mut self, scratch: &mut [u8], hub: &mut Hub, now: Now) -> usize {
         match self.phase {
+            Phase::Arriving => self.arrive(hub),
             Phase::Open => self.read_for_machine(scratch, hub, now),
             Phase::Flushing { .. } | Phase::Lingering { .. } => self.read_and_discard(scratch),
             Phase::Dead => 0,
@@ -151,6 +180,12 @@ impl Socket {
     pub fn on_timer(&mut self, hub: &mut Hub, now: Now) {
         let is_due = |deadline| deadline <= now.monotonic_ms;
         match self.phase {
+            Phase::Arriving if self.arrival.as_ref().is_some_and(|a| is_due(a.deadline)) => {
+                self.turn_away(&io::ErrorKind::TimedOut.into());
+            }
+            Phase::Arriving if self.machine.next_deadline(hub).is_some_and(is_due) => {
+                self.machine.on_timeout(hub, now);
+            }
             Phase::Open if self.machine.next_deadline(hub).is_some_and(is_due) => {
                 self.machine.on_timeout(hub, now);
             }
@@ -162,15 +197,26 @@ impl Socket {
     }
 
     pub fn begin_shutdown(&mut self, hub: &mut Hub, now: Now, reason: &str) {
-        if self.phase == Phase::Open {
-            self.machine.begin_shutdown(hub, now, reason);
+        match self.phase {
+            Phase::Arriving => self.give_up(),
+            Phase::Open => self.machine.begin_shutdown(hub, now, reason),
+            _ => {}
         }
     }
 
     /// Follows the machine into its closing, and says what is to be done next.
     pub fn review(&mut self, hub: &Hub, limits: &Limits, now: Now) -> Wishes {
         let before = self.phase;
-        if self.phase == Phase::Open {
+        if self.phase == Phase::Arriving {
+            let is_refused = self.arrival.as_ref().is_none_or(|a| a.is_refused);
+            if self.peer_gone || self.machine.wants_close() {
+                self.phase = Phase::Dead;
+            } else if is_refused {
+                // It may be told why.
+                let deadline = now.monotonic_ms + LINGER_MS;
+                self.phase = Phase::Flushing { deadline };
+            }
+        } else if self.phase == Phase::Open {
             if self.machine.wants_close() {
                 self.input.clear();
                 let deadline = now.monotonic_ms + limits.closing_timeout_ms;
@@ -183,6 +229,13 @@ impl Socket {
         }
         let has_input = self.readable || (self.held_back && !self.input.is_empty());
         let (read, deadline) = match self.phase {
+            Phase::Arriving => {
+                let deadlines = [
+                    self.arrival.as_ref().map(|arrival| arrival.deadline),
+                    self.machine.next_deadline(hub),
+                ];
+                (self.readable, deadlines.into_iter().flatten().min())
+            }
             Phase::Open => (
                 has_input && self.machine.wants_read(hub),
                 self.machine.next_deadline(hub),
@@ -194,7 +247,9 @@ impl Socket {
         };
         Wishes {
             read,
-            flush: self.phase != before || self.phase == Phase::Dead,
+            flush: self.phase != before
+                || self.phase == Phase::Dead
+                || std::mem::take(&mut self.transport_speaks),
             deadline,
         }
     }
@@ -203,18 +258,22 @@ impl Socket {
     pub fn flush(&mut self, outboxes: &mut Outboxes, registry: &Registry, turn: u64) -> Flushed {
         if self.peer_gone || matches!(self.phase, Phase::Lingering { .. }) {
             outboxes.discard(self.key);
+            if self.peer_gone {
+                self.transport.forget_unsent();
+            }
         }
         let waiting = outboxes.len(self.key);
-        let may_write = waiting > 0 && self.writable && self.written_in_turn != turn;
+        let has_words = waiting > 0 || self.transport.has_unsent();
+        let may_write = has_words && self.writable && self.written_in_turn != turn;
         if may_write {
             self.written_in_turn = turn;
-            let result = self.write_once(outboxes, waiting);
+            let result = self.write_once(outboxes);
             if let Err(error) = result.and_then(|()| self.watch_writable(outboxes, registry)) {
                 log::debug!("socket {:?}: writing failed: {error}", self.key);
                 self.fail_writing(outboxes);
             }
         }
-        let is_empty = outboxes.is_empty(self.key);
+        let is_empty = outboxes.is_empty(self.key) && !self.transport.has_unsent();
         match self.phase {
             Phase::Dead => Flushed::Finished,
             Phase::Flushing { .. } if is_empty => Flushed::Finished,
@@ -252,6 +311,36 @@ impl Socket {
         self.phase != Phase::Dead
     }
 
+    /// One step of the arrival.
+    fn arrive(&mut self, hub: &mut Hub) -> usize {
+        let Some(arrival) = &mut self.arrival else {
+            return 0;
+        };
+        match arrival.step(&mut self.transport, &hub.config.tls) {
+            Ok(Step::Goes) => {}
+            // Where the rest does not come, the end of the stream shows in no other way.
+            Ok(Step::Waits) if self.read_closed => {
+                self.turn_away(&io::ErrorKind::UnexpectedEof.into());
+            }
+            Ok(Step::Waits) => self.readable = false,
+            Ok(Step::Done) => {
+                if let Some(arrival) = self.arrival.take() {
+                    self.machine.introduce(arrival.peer);
+                }
+                self.phase = Phase::Open;
+            }
+            Err(why) => self.turn_away(&why),
+        }
+        self.transport_speaks = self.transport.has_unsent();
+        0
+    }
+
+    fn turn_away(&mut self, why: &io::Error) {
+        if let Some(arrival) = &mut self.arrival {
+            arrival.refuse(why);
+        }
+    }
+
     fn read_for_machine(&mut self, scratch: &mut [u8], hub: &mut Hub, now: Now) -> usize {
         if !self.machine.wants_read(hub) {
             return 0;
@@ -262,7 +351,7 @@ impl Socket {
                 .present(|bytes| machine.on_bytes(bytes, hub, now));
         }
         let bytes_max = scratch.len() - SCRATCH_ROOM;
-        let mut bytes_read = 0;
+        let (mut bytes_read, mut reads) = (0, 0);
         while self.readable
             && bytes_read < bytes_max
             && !self.machine.wants_close()
@@ -274,28 +363,39 @@ impl Socket {
                 .read_from(&mut self.transport, scratch, bytes_max, |bytes| {
                     machine.on_bytes(bytes, hub, now)
                 });
-            bytes_read += self.after_read(result);
+            let result = result.map(|fill| Fill {
+                short: self.transport.is_drained(fill.short),
+                ..fill
+            });
+            reads += 1;
+            match self.after_read(result) {
+                Some(count) => bytes_read += count,
+                None => break,
+            }
         }
+        hub.outboxes.count_received(self.key, bytes_read, reads);
         self.held_back = !self.input.is_empty() && !self.machine.wants_read(hub);
+        self.transport_speaks = self.transport.has_unsent();
         self.machine.on_turn_end(hub);
         bytes_read
     }
 
     fn read_and_discard(&mut self, scratch: &mut [u8]) -> usize {
-        let bytes_max = scratch.len() - SCRATCH_ROOM;
-        let result = self
-            .input
-            .read_from(&mut self.transport, scratch, bytes_max, <[u8]>::len);
-        self.after_read(result)
+        let result = self.transport.discard(scratch).map(|count| Fill {
+            count,
+            short: count < scratch.len(),
+        });
+        self.after_read(result).unwrap_or(0)
     }
 
-    /// Notes what a read says about the descriptor; returns the bytes it brought.
-    fn after_read(&mut self, result: io::Result<Fill>) -> usize {
+    /// Notes what a read says about the descriptor; returns the bytes it brought, or `None` if there is
+    /// no sense in another one now.
+    fn after_read(&mut self, result: io::Result<Fill>) -> Option<usize> {
         match result {
             Ok(Fill { count: 0, .. }) => self.end_of_stream(),
             Ok(Fill { count, short }) => {
                 self.readable = !short || self.read_closed;
-                return count;
+                return Some(count);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -305,7 +405,7 @@ impl Socket {
                 self.end_of_stream();
             }
         }
-        0
+        None
     }
 
     /// A peer that shuts down its side is gone, as for RabbitMQ. One that we are saying goodbye to
@@ -313,22 +413,25 @@ impl Socket {
     fn end_of_stream(&mut self) {
         self.readable = false;
         self.ended = true;
+        if self.phase == Phase::Open
+            && !self.peer_gone
+            && let Err(error) = self.transport.say_goodbye()
+        {
+            log::debug!("socket {:?}: writing failed: {error}", self.key);
+        }
         if !matches!(self.phase, Phase::Flushing { .. }) || self.peer_gone {
             self.phase = Phase::Dead;
         }
     }
 
-    fn write_once(&mut self, outboxes: &mut Outboxes, waiting: usize) -> io::Result<()> {
+    fn write_once(&mut self, outboxes: &mut Outboxes) -> io::Result<()> {
         let mut slices = [IoSlice::new(&[]); IO_SLICES_MAX];
         let count = outboxes.io_slices(self.key, &mut slices);
-        let offered: usize = slices[..count].iter().map(|slice| slice.len()).sum();
-        debug_assert!(offered > 0 && offered <= waiting);
+        debug_assert!(count > 0 || self.transport.has_unsent());
         match self.transport.write_vectored(&slices[..count]) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => {
-                outboxes.advance(self.key, written);
-                // Less than offered: the buffer of the operating system is full, as good as WouldBlock.
-                self.writable = written == offered;
+            Ok(Written { count, full }) => {
+                outboxes.advance(self.key, count);
+                self.writable = !full;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -341,7 +444,7 @@ impl Socket {
     fn watch_writable(&mut self, outboxes: &Outboxes, registry: &Registry) -> io::Result<()> {
         let interest = if !self.writable && !self.awaits_writable {
             Interest::READABLE | Interest::WRITABLE
-        } else if self.awaits_writable && outboxes.len(self.key) == 0 {
+        } else if self.awaits_writable && self.writable && outboxes.len(self.key) == 0 {
             Interest::READABLE
         } else {
             return Ok(());

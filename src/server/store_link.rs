@@ -84,7 +84,7 @@ impl StoreLink {
         let waiting: usize = self.waiting.iter().map(|(_, bytes)| bytes).sum();
         let heavy = batch.is_heavy().then(|| (batch.number, batch.bytes()));
         let submitted = match heavy {
-            Some(_) if waiting > WAITING_BYTES_MAX => Err(batch),
+            Some(_) if waiting > hub.bounded(WAITING_BYTES_MAX, 8) => Err(batch),
             _ => self.store.submit(batch),
         };
         match submitted {

@@ -2,12 +2,15 @@
 //!
 //! Everything a peer sent is read through [`reader::Reader`], whose every step is checked: short or
 //! wrong input is a [`Malformed`] value, never a panic. Values borrow from the bytes they were read
-//! from; nothing here allocates on decoding. Which reply code a fault becomes is decided above.
+//! from; nothing on the way of a message allocates on decoding. Which reply code a fault becomes is
+//! decided above.
 
 pub mod amqp;
 pub mod number;
+pub mod proxy;
 pub mod reader;
 pub mod writer;
+pub mod x509;
 
 use std::fmt;
 
@@ -40,6 +43,10 @@ pub enum Malformed {
     UnknownFrameType(u8),
     /// No such class, or no such method in it.
     UnknownMethod { class: u16, method: u16 },
+    /// No certificate, or not one that can be made sense of; why.
+    BadCertificate(&'static str),
+    /// No header of the PROXY protocol; why.
+    BadProxyHeader(&'static str),
 }
 
 impl fmt::Display for Malformed {
@@ -70,6 +77,7 @@ impl fmt::Display for Malformed {
             Malformed::UnknownMethod { class, method } => {
                 write!(f, "unknown method {method} of class {class}")
             }
+            Malformed::BadCertificate(why) | Malformed::BadProxyHeader(why) => f.write_str(why),
         }
     }
 }

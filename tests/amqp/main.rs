@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod alarms;
 mod bindings;
 mod blocked;
 mod channels;

@@ -28,6 +28,7 @@ mod full_disk;
 mod groups;
 mod killed;
 mod ledger;
+mod little_memory;
 mod load;
 mod paged_gets;
 mod peer;

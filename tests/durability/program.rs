@@ -27,15 +27,22 @@ impl Home {
     pub fn new() -> Home {
         let place = tempfile::tempdir().unwrap();
         let data = place.path().join("data");
-        Home { place, data }
+        let home = Home { place, data };
+        // The disks of some tests are smaller than the default.
+        home.configure("disk_free_limit.absolute = 1\n");
+        home
     }
 
     /// With the data directory somewhere else.
     pub fn with_data(data: PathBuf) -> Home {
-        Home {
-            data,
-            ..Home::new()
-        }
+        let mut home = Home::new();
+        home.data = data;
+        home
+    }
+
+    /// What the configuration file says from now on.
+    pub fn configure(&self, text: &str) {
+        fs::write(self.place.path().join("conf"), text).unwrap();
     }
 
     pub fn data(&self) -> &Path {
@@ -50,7 +57,20 @@ impl Home {
     /// Starts a broker and waits until it is ready.
     #[track_caller]
     pub fn start(&self) -> Program {
-        let mut child = self.spawn();
+        self.await_ready(self.spawn())
+    }
+
+    /// The same, with so many KiB of address space.
+    #[track_caller]
+    pub fn start_with_memory(&self, kib: u32) -> Program {
+        let mut shell = Command::new("sh");
+        let script = format!("ulimit -v {kib}; exec \"$0\" \"$@\"");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_leveret")]);
+        self.await_ready(self.spawn_as(shell))
+    }
+
+    #[track_caller]
+    fn await_ready(&self, mut child: Child) -> Program {
         let mut ready = String::new();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         stdout.read_line(&mut ready).unwrap();
@@ -90,11 +110,16 @@ impl Home {
     }
 
     fn spawn(&self) -> Child {
+        self.spawn_as(Command::new(env!("CARGO_BIN_EXE_leveret")))
+    }
+
+    fn spawn_as(&self, mut leveret: Command) -> Child {
         let _turn = SPAWNING.lock();
-        Command::new(env!("CARGO_BIN_EXE_leveret"))
+        leveret
             .args(["--bind", "127.0.0.1", "--port", "0", "--data-dir"])
             .arg(&self.data)
-            .args(["--log-level", "warn"])
+            .args(["--log-level", "warn", "--config"])
+            .arg(self.place.path().join("conf"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(self.log_file())

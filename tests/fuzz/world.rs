@@ -91,6 +91,7 @@ impl World {
             address: "127.0.0.1:54321".to_owned(),
             local: "127.0.0.1:5672".to_owned(),
             loopback: true,
+            tls: None,
         };
         let machine = Machine::new(key, peer, &self.hub, self.now);
         self.clients.push(Client {

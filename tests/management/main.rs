@@ -5,12 +5,19 @@
 mod support;
 
 mod asking;
+mod bindings;
+mod connections;
 mod definitions;
+mod exchanges;
 mod health;
 mod messages;
+mod overview;
 mod permissions;
 mod policies;
+mod queues;
 mod session;
+mod session;
+mod sight;
 mod topology;
 mod users;
 mod virtual_hosts;

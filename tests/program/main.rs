@@ -6,6 +6,7 @@ mod support;
 
 mod background;
 mod configuration;
+mod log_exchange;
 mod process;
 mod reload;
 mod service_manager;

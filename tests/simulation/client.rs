@@ -4,6 +4,7 @@
 //! answer. So its commands can be out of date when they arrive, as those of real clients.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 
 use leveret::wire::amqp::frame;
 use leveret::wire::amqp::{
@@ -14,6 +15,7 @@ use leveret::wire::amqp::{
 use crate::commands::Binding;
 use crate::event::Event;
 use crate::random::Random;
+use crate::wares::Wares;
 
 pub struct Client {
     pub random: Random,
@@ -40,6 +42,9 @@ pub struct Habits {
     /// How often it does what; see `commands.rs`.
     pub weights: Vec<usize>,
     pub body_max: usize,
+    /// How many messages it publishes at once, at most.
+    pub flood: usize,
+    pub wares: Rc<Wares>,
     pub heartbeat_seconds: u16,
     pub wants_cancels: bool,
     pub wants_blocked: bool,

@@ -9,6 +9,7 @@ use leveret::wire::amqp::{
 use crate::client::{Channel, Client, Mode};
 use crate::message;
 use crate::random::Random;
+use crate::wares::TIMEOUTS;
 
 /// How often a client does what, in the order of [`Client::command`].
 pub const PUBLISHER: [usize; 16] = [3, 2, 3, 60, 2, 2, 2, 1, 4, 1, 1, 1, 1, 1, 1, 2];
@@ -81,6 +82,7 @@ impl Client {
         let name = self.queue();
         let odd = self.random.percent(3);
         let passive = self.random.percent(12);
+        let wares = self.habits.wares.clone();
         let declare = queue::Declare {
             queue: name.as_bytes(),
             passive,
@@ -88,6 +90,7 @@ impl Client {
             exclusive: name.is_empty() || name == "x",
             auto_delete: matches!(name, "q3" | "q5"),
             no_wait: !name.is_empty() && self.random.percent(10),
+            arguments: wares.arguments(name).view(),
             ..queue::Declare::default()
         };
         self.send(number, &declare);
@@ -104,6 +107,16 @@ impl Client {
         if let Some(alternate) = alternate {
             arguments.put("alternate-exchange", alternate);
         }
+        match name {
+            "late" => drop(arguments.put("x-delayed-type", "topic")),
+            "later" => drop(arguments.put("x-delayed-type", "fanout")),
+            "once" => drop(
+                arguments
+                    .put("x-message-deduplication", true)
+                    .put("x-cache-size", 3),
+            ),
+            _ => {}
+        }
         if name == "colours" {
             arguments.put("hash-header", "colour");
         }
@@ -111,6 +124,10 @@ impl Client {
             exchange: name.as_bytes(),
             kind: kind.as_bytes(),
             passive: self.random.percent(10),
+            durable: matches!(
+                name,
+                "direct" | "topic" | "hub" | "internal" | "late" | "once"
+            ),
             auto_delete,
             internal: name == "internal",
             no_wait: self.random.percent(10),
@@ -178,13 +195,16 @@ impl Client {
     /// Several messages the same way, or one with everything in it.
     fn publish(&mut self, number: u16, with_others: bool) {
         let (exchange, routing_key) = self.way();
-        for _ in 0..*self.random.pick(&[1, 1, 1, 2, 3, 8]) {
+        let flood = self.habits.flood;
+        for _ in 0..*self.random.pick(&[1, 1, 1, 2, 3, flood]) {
             self.publish_one(number, exchange, routing_key, with_others);
         }
     }
 
     fn way(&mut self) -> (&'static str, &'static str) {
-        if self.random.percent(50) {
+        if self.random.percent(self.habits.wares.delays / 2) {
+            ("late", *self.random.pick(&KEYS))
+        } else if self.random.percent(50) {
             ("", *self.random.pick(&QUEUES))
         } else {
             (self.exchange(), *self.random.pick(&KEYS))
@@ -255,6 +275,12 @@ impl Client {
         for (name, value) in some_headers(&mut self.random) {
             headers.put(name, value);
         }
+        if self.random.percent(self.habits.wares.delays) {
+            headers.put("x-delay", *self.random.pick(&DELAYS));
+        }
+        if self.random.percent(self.habits.wares.repeats) {
+            headers.put("x-deduplication-header", *self.random.pick(&KEYS));
+        }
         for name in ["CC", "BCC"] {
             match self.random.below(60) {
                 0..10 => {
@@ -282,15 +308,22 @@ impl Client {
             false => self.random.percent(1),
         };
         let unsuitable = self.random.below(80);
+        let (expirations, priorities) =
+            (self.habits.wares.expirations, self.habits.wares.priorities);
+        let expires = self.random.percent(expirations);
+        let expiration = *self.random.pick(&["0", "1", "20", "50", "200", "1000"]);
+        let is_urgent = self.random.percent(priorities);
+        let priority = *self.random.pick(&[0, 1, 1, 3, 4, 5, 9, 255]);
         let message = message.to_string();
         let properties = Properties {
             content_type: self.random.percent(30).then_some(b"text/plain"),
             headers: self.random.percent(80).then_some(headers.view()),
             delivery_mode: self.random.percent(50).then_some(2),
             reply_to: asks.then_some(b"amq.rabbitmq.reply-to"),
+            priority: is_urgent.then_some(priority),
             expiration: match unsuitable {
                 0 => Some(b"tomorrow"),
-                _ => None,
+                _ => expires.then_some(expiration.as_bytes()),
             },
             message_id: Some(message.as_bytes()),
             user_id: match unsuitable {
@@ -323,6 +356,9 @@ impl Client {
         let mut arguments = TableBuilder::new();
         if self.random.percent(25) {
             arguments.put("x-priority", *self.random.pick(&[-1, 1, 5]));
+        }
+        if self.random.percent(self.habits.wares.timeouts) {
+            arguments.put("x-consumer-timeout", *self.random.pick(&TIMEOUTS));
         }
         let no_wait = !tag.is_empty() && self.random.percent(10);
         match tag {
@@ -660,10 +696,10 @@ fn some_headers(random: &mut Random) -> Vec<(&'static str, Value<'static>)> {
     headers
 }
 
-const QUEUES: [&str; 7] = ["q0", "q1", "q2", "q3", "q4", "q5", "x"];
+pub const QUEUES: [&str; 7] = ["q0", "q1", "q2", "q3", "q4", "q5", "x"];
 
 /// Name, type, auto-delete, alternate exchange.
-const EXCHANGES: [(&str, &str, bool, Option<&str>); 12] = [
+pub const EXCHANGES: [(&str, &str, bool, Option<&str>); 15] = [
     ("direct", "direct", false, None),
     ("fanout", "fanout", false, None),
     ("topic", "topic", false, None),
@@ -676,7 +712,13 @@ const EXCHANGES: [(&str, &str, bool, Option<&str>); 12] = [
     ("hash", "x-consistent-hash", false, None),
     ("colours", "x-consistent-hash", false, Some("fanout")),
     ("modulus", "x-modulus-hash", true, None),
+    ("once", "fanout", false, None),
+    ("late", "x-delayed-message", false, None),
+    ("later", "x-delayed-message", true, Some("fanout")),
 ];
+
+/// No message expires after such a time.
+const DELAYS: [i32; 8] = [-5, 0, 3, 15, 30, 250, 900, 2500];
 
 const KEYS: [&str; 8] = ["a", "b", "a.b", "a.b.c", "b.c", "", "q0", ".a."];
 

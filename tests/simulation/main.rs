@@ -10,6 +10,10 @@
 //! - every answer to the byte, every count exact, every exception with its code and method;
 //! - delivery tags, prefetch limits, priorities, nobody passed over, nobody waiting in vain;
 //! - each publish confirmed once, in order, after its return; transactions whole or not at all;
+//! - times to live, leases, limits, delivery limits and delayed retries to the millisecond and the
+//!   message; dead letters with all that is written on them, to where they belong;
+//! - what is confirmed or committed is stored; a restart loses nothing of it, and brings back neither
+//!   what was done with nor notes of what is gone;
 //! - what belongs to a connection goes with it; nothing is left over in the end;
 //! - bounds: a full outbox gets no delivery, a memory alarm blocks publishers and lets them go again;
 //! - heartbeats: the dead are given up, the living are not.
@@ -17,9 +21,10 @@
 //! ```text
 //!   world   turns, network, clock, transcript        client, commands   what clients do
 //!   socket  a connection and the bytes of it         model/             what the broker should do
+//!   store   the real one on a simulated disk         wares              what queues are told
 //! ```
 //!
-//! There is no store behind this broker: what must survive is checked elsewhere.
+//! Where the broker may do one thing or another, and what follows depends on it, a run ends early.
 //!
 //! `scripts/simulate SEED` tells one run step by step. `LEVERET_SEEDS` sets how many are run here.
 //!
@@ -47,9 +52,14 @@ mod commands;
 mod event;
 mod message;
 mod model;
+mod order;
 mod random;
 mod socket;
+mod store;
+#[path = "../store_support/mod.rs"]
+mod store_support;
 mod temper;
+mod wares;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -73,7 +83,7 @@ macro_rules! ensure {
 fn every_seed_keeps_the_promises() {
     let count = number("LEVERET_SEEDS").unwrap_or(SEEDS);
     let first = number("LEVERET_SEED").unwrap_or(0);
-    let next = AtomicU64::new(first);
+    let (next, given_up) = (AtomicU64::new(first), AtomicU64::new(0));
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let failures: Vec<(u64, String)> = std::thread::scope(|scope| {
         let work = || {
@@ -83,7 +93,9 @@ fn every_seed_keeps_the_promises() {
                 if seed >= first + count {
                     return failures;
                 }
-                failures.extend(outcome(seed, false).result.err().map(|error| (seed, error)));
+                let outcome = outcome(seed, false);
+                given_up.fetch_add(outcome.is_given_up.into(), Ordering::Relaxed);
+                failures.extend(outcome.result.err().map(|error| (seed, error)));
             }
         };
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
@@ -92,6 +104,8 @@ fn every_seed_keeps_the_promises() {
             .flat_map(|w| w.join().expect("it catches panics"))
             .collect()
     });
+    let given_up = given_up.into_inner();
+    println!("{given_up} of {count} runs ended early");
     for (seed, error) in failures.iter().take(10) {
         eprintln!("seed {seed}: {error}\n    scripts/simulate {seed}");
     }
@@ -100,6 +114,7 @@ fn every_seed_keeps_the_promises() {
         "{} of {count} seeds failed",
         failures.len()
     );
+    assert!(given_up * 100 <= count * GIVEN_UP_PERCENT_MAX + 100);
 }
 
 #[test]
@@ -134,6 +149,7 @@ fn outcome(seed: u64, with_transcript: bool) -> Outcome {
             hash: 0,
             transcript: Vec::new(),
             result: Err(format!("panic: {}", text.unwrap_or_default())),
+            is_given_up: false,
         }
     })
 }
@@ -142,5 +158,7 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
+/// Of so many the end may stay unknown.
+const GIVEN_UP_PERCENT_MAX: u64 = 10;
 /// How many seeds are run when nobody says otherwise: about 25 seconds on two cores.
 const SEEDS: u64 = 10_000;

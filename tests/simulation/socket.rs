@@ -85,8 +85,8 @@ impl Socket {
         }
     }
 
-    /// The network carries on.
-    pub fn carry(&mut self, random: &mut Random, turn: usize) {
+    /// The network carries on. Channels whose clients heard that their commit is done, in order.
+    pub fn carry(&mut self, random: &mut Random, turn: usize) -> Vec<u16> {
         self.underway.append(&mut self.client.out);
         let arrived = match random.percent(self.pace.moves) {
             true => self
@@ -103,30 +103,27 @@ impl Socket {
             let most = random.between(1, self.pace.bytes_max) as u64;
             self.received += most.min(self.written - self.received);
         }
+        let mut committed = Vec::new();
         while let Some((end, _)) = self.events.front()
             && *end <= self.received
         {
             let (_, event) = self.events.pop_front().expect("it was looked at");
             if !self.is_cut {
+                if event.payload.starts_with(&[0, 90, 0, 21]) {
+                    committed.push(event.channel);
+                }
                 self.client.receive(&event);
             }
         }
+        committed
     }
 
     /// The bytes that went into the outbox since last asked.
     pub fn take_generated(&mut self, outboxes: &Outboxes) -> Check<Vec<u8>> {
         let total = outboxes.total(self.key);
         let fresh = (total - self.generated) as usize;
-        let skip = outboxes.waiting(self.key) - fresh;
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        let count = outboxes.io_slices(self.key, &mut slices);
-        let mut bytes = Vec::with_capacity(fresh);
-        let mut at = 0;
-        for slice in &slices[..count] {
-            let start = skip.saturating_sub(at).min(slice.len());
-            bytes.extend_from_slice(&slice[start..]);
-            at += slice.len();
-        }
+        let mut bytes = outboxes.unwritten(self.key);
+        bytes.drain(..bytes.len() - fresh);
         ensure!(
             bytes.len() == fresh,
             "{fresh} bytes went in, {} are there",

@@ -1,11 +1,14 @@
 //! What kind of run a seed gives: who comes, how the network treats them, which bounds are near.
 
+use std::rc::Rc;
+
 use leveret::config::Limits;
 
 use crate::client::{Habits, Mistake};
 use crate::commands::{CONSUMER, EVERYTHING, ORGANIZER, PUBLISHER};
 use crate::random::Random;
 use crate::socket::Pace;
+use crate::wares::Wares;
 
 /// What kind of run it is.
 pub struct Temper {
@@ -19,22 +22,42 @@ pub struct Temper {
     pub leap_ms: usize,
     /// Percentage of turns in which publishers are blocked from outside, or no longer.
     pub outside_alarms: usize,
+    /// Percentage of turns in which a policy is set or cleared.
+    pub policies: usize,
     pub wakings_per_turn: usize,
     pub body_max: usize,
+    pub flood: usize,
+    pub wares: Rc<Wares>,
+    /// Percentage of turns that begin when something is due, or just before or after.
+    pub punctuality: usize,
+    /// There is a store.
+    pub is_kept: bool,
+    /// Turns in which the broker ends and starts again.
+    pub restarts: Vec<usize>,
 }
 
 impl Temper {
     pub fn new(random: &mut Random) -> Self {
+        let turns = *random.pick(&[40, 80, 120, 160]);
+        let is_kept = random.percent(45);
+        let restarts = *random.pick(&[0, 0, 0, 1, 2]);
+        let restarts = if is_kept { restarts } else { 0 };
         Temper {
-            turns: *random.pick(&[40, 80, 120, 200]),
+            turns,
             clients: random.between(2, 6),
             clients_max: random.between(6, 12),
             cuts: *random.pick(&[0, 1, 3]),
             leaps: *random.pick(&[0, 2, 10]),
             leap_ms: *random.pick(&[500, 3000, 30_000, 90_000]),
             outside_alarms: *random.pick(&[0, 0, 2, 30]),
+            policies: *random.pick(&[0, 0, 0, 2, 10]),
             wakings_per_turn: *random.pick(&[1, 2, 100]),
             body_max: *random.pick(&[1000, 6000, 40_000, 300_000]),
+            flood: *random.pick(&[8, 8, 8, 60]),
+            wares: Rc::new(Wares::new(random)),
+            punctuality: *random.pick(&[0, 20, 60]),
+            is_kept,
+            restarts: (0..restarts).map(|_| random.between(1, turns)).collect(),
         }
     }
 }
@@ -56,12 +79,14 @@ pub fn limits(random: &mut Random) -> Limits {
     Limits {
         outbox_bytes_max: *random.pick(&[2 << 10, 4 << 10, 16 << 10, 64 << 10]),
         messages_bytes_max: *random.pick(&[200 << 10, 600 << 10, 2 << 20, 1 << 30, 1 << 30]),
+        messages_bytes_budget: *random.pick(&[0, 20 << 10, 200 << 10, 32 << 20]),
         message_size_max_bytes: *random.pick(&[3000, 25_000, 128 << 20, 128 << 20]),
+        consumer_timeout_ms: *random.pick(&[None, None, None, None, None, None, Some(400)]),
         ..Limits::default()
     }
 }
 
-pub fn habits(random: &mut Random, body_max: usize) -> Habits {
+pub fn habits(random: &mut Random, temper: &Temper) -> Habits {
     let kinds = [PUBLISHER, CONSUMER, ORGANIZER, EVERYTHING];
     let mistakes = [
         Mistake::Password,
@@ -71,7 +96,9 @@ pub fn habits(random: &mut Random, body_max: usize) -> Habits {
     ];
     Habits {
         weights: random.pick(&kinds).to_vec(),
-        body_max,
+        body_max: temper.body_max,
+        flood: temper.flood,
+        wares: temper.wares.clone(),
         heartbeat_seconds: *random.pick(&[0, 1, 5, 60]),
         wants_cancels: random.percent(70),
         wants_blocked: random.percent(70),

@@ -6,22 +6,28 @@
 
 use std::collections::BTreeMap;
 
+use leveret::broker::DEFAULT_VIRTUAL_HOST;
 use leveret::config::Config;
 use leveret::protocol::{Hub, Machine, Now, Peer, SocketKey};
 use leveret::wire::amqp::frame::{self, Frame};
-use leveret::wire::amqp::{exchange, queue};
+use leveret::wire::amqp::{Method, exchange, queue};
 
 use crate::client::Client;
 use crate::event::{self, Event, describe};
-use crate::model::{Model, State};
+use crate::model::{Model, Queue, Restart, State};
+use crate::order::Order;
 use crate::random::Random;
 use crate::socket::{Pace, Phase, Socket};
+use crate::store::SlowStore;
 use crate::temper::{Temper, habits, limits};
 use crate::{Check, ensure};
 
 pub struct World {
     random: Random,
     hub: Hub,
+    config: Config,
+    seed: u64,
+    store: Option<SlowStore>,
     model: Model,
     /// By number of the connection.
     sockets: Vec<Socket>,
@@ -35,6 +41,8 @@ pub struct World {
     memory_alarm: bool,
     /// Somebody outside blocks publishers.
     outside_alarm: bool,
+    /// A policy that is set, or cleared, before the turn ends.
+    order: Option<Order>,
     /// Longest step of the clock so far.
     step_ms: u64,
     /// Of every byte that the broker said.
@@ -47,6 +55,8 @@ pub struct Outcome {
     pub hash: u64,
     pub transcript: Vec<String>,
     pub result: Check,
+    /// It ended early, where the model knows no further.
+    pub is_given_up: bool,
 }
 
 /// Runs one seed from the first client to an empty broker.
@@ -55,6 +65,7 @@ pub fn run(seed: u64, with_transcript: bool) -> Outcome {
     let result = world.live();
     Outcome {
         hash: world.hash,
+        is_given_up: world.model.is_beyond,
         transcript: world.transcript.unwrap_or_default(),
         result: result.map_err(|error| format!("turn {}: {error}", world.turn)),
     }
@@ -69,14 +80,12 @@ impl World {
             limits: limits.clone(),
             ..Config::default()
         };
-        let mut names = Random::new(seed ^ 0x6e61_6d65);
-        let entropy = move || {
-            let halves = [names.bits().to_le_bytes(), names.bits().to_le_bytes()];
-            std::array::from_fn(|at| halves[at / 8][at % 8])
-        };
         World {
             random,
-            hub: Hub::new(config, Box::new(entropy)),
+            hub: new_hub(&config, seed),
+            config,
+            seed,
+            store: None,
             model: Model::new(limits),
             sockets: Vec::new(),
             by_key: BTreeMap::new(),
@@ -87,6 +96,7 @@ impl World {
             temper,
             memory_alarm: false,
             outside_alarm: false,
+            order: None,
             step_ms: 0,
             hash: 0,
             transcript: with_transcript.then(Vec::new),
@@ -94,6 +104,22 @@ impl World {
     }
 
     fn live(&mut self) -> Check {
+        self.hub.begin_turn(self.now());
+        self.model.now_ms = self.now().unix_ms;
+        if self.temper.is_kept {
+            let (store, recovered) = SlowStore::start(&mut self.random)?;
+            self.store = Some(store);
+            self.model.stored.is_kept = true;
+            self.hub.recover(recovered);
+        }
+        match self.go_through() {
+            // What the model would say from there on is guesswork.
+            _ if self.model.is_beyond => Ok(()),
+            result => result,
+        }
+    }
+
+    fn go_through(&mut self) -> Check {
         for _ in 0..self.temper.clients {
             self.accept();
         }
@@ -115,6 +141,9 @@ impl World {
                 self.sockets[victim].is_cut = true;
             }
             self.turn()?;
+            if self.temper.restarts.contains(&self.turn) {
+                self.restart()?;
+            }
         }
         self.say_goodbye()?;
         self.clear_away()
@@ -167,7 +196,8 @@ impl World {
         }
         let client = &mut self.sockets[last].client;
         client.send(1, &leveret::wire::amqp::channel::Open::default());
-        for name in self.model.queues.keys() {
+        let clients = |(_, queue): &(&String, &Queue)| queue.delays_for.is_none();
+        for (name, _) in self.model.queues.iter().filter(clients) {
             let queue = name.as_bytes();
             client.send(
                 1,
@@ -190,7 +220,8 @@ impl World {
         }
         client.say_goodbye();
         for _ in 0..GOODBYE_TURNS {
-            if self.sockets[last].phase == Phase::Gone && !self.hub.has_more_work() {
+            let is_over = !self.hub.has_more_work() && !self.model.has_dead_letters();
+            if self.sockets[last].phase == Phase::Gone && is_over {
                 break;
             }
             self.turn()?;
@@ -228,10 +259,11 @@ impl World {
             address: format!("client {number}"),
             local: "simulation".to_owned(),
             loopback: true,
+            tls: None,
         };
         let key = self.hub.outboxes.open();
         let machine = Machine::new(key, peer, &self.hub, self.now());
-        let habits = habits(&mut self.random, self.temper.body_max);
+        let habits = habits(&mut self.random, &self.temper);
         let client = Client::new(Random::new(self.random.bits()), habits, number);
         let pace = Pace::new(&mut self.random);
         self.sockets.push(Socket::new(key, machine, client, pace));
@@ -241,37 +273,158 @@ impl World {
 
     fn turn(&mut self) -> Check {
         self.turn += 1;
-        let step = match self.random.percent(self.temper.leaps) {
-            true => self.random.between(1, self.temper.leap_ms),
-            false => self.random.between(0, 20),
-        };
-        self.now_ms += step as u64;
-        self.hub.begin_turn(self.now());
-        self.step_ms = self.step_ms.max(step as u64);
+        let step = self.next_step();
+        self.now_ms += step;
+        self.step_ms = self.step_ms.max(step);
         self.log_turn();
+        self.hub.begin_turn(self.now());
+        self.model.now_ms = self.now().unix_ms;
+        self.hear_from_store()?;
         for number in 0..self.sockets.len() {
             let socket = &mut self.sockets[number];
             if socket.phase != Phase::Gone {
-                socket.carry(&mut self.random, self.turn);
+                for channel in socket.carry(&mut self.random, self.turn) {
+                    self.model.commit_heard((number, channel))?;
+                }
             }
         }
         if self.random.percent(self.temper.outside_alarms) {
             self.block(!self.outside_alarm);
+        }
+        let is_due = |at_ms| at_ms <= self.now().unix_ms;
+        if self.hub.next_deadline().is_some_and(is_due) {
+            self.settle()?;
         }
         for number in self.shuffled() {
             if self.sockets[number].phase == Phase::Open {
                 self.read(number)?;
             }
         }
+        if self.random.percent(self.temper.policies) {
+            let order = Order::some(&mut self.random);
+            self.carry_out(&order)?;
+            self.order = Some(order);
+        }
         self.settle()?;
         self.fire_due()?;
         self.wake()?;
+        if let Some(store) = &mut self.store {
+            store.submit(&mut self.hub, &mut self.model, self.turn, &mut self.random);
+        }
         for number in self.shuffled() {
             if self.sockets[number].phase != Phase::Gone {
                 self.flush(number)?;
             }
         }
         Ok(())
+    }
+
+    /// How far the clock moves: mostly a little, now and then to when something is due, or just before
+    /// or after.
+    fn next_step(&mut self) -> u64 {
+        let unix_ms = self.now().unix_ms;
+        let due_ms = self.hub.next_deadline().unwrap_or(0);
+        let is_near = (unix_ms..unix_ms + NEAR_MS).contains(&due_ms);
+        if is_near && self.random.percent(self.temper.punctuality) {
+            let at_ms = due_ms + *self.random.pick(&[0, 0, 1, 2]);
+            return at_ms.saturating_sub(unix_ms + 1);
+        }
+        let step = match self.random.percent(self.temper.leaps) {
+            true => self.random.between(1, self.temper.leap_ms),
+            false => self.random.between(0, 20),
+        };
+        step as u64
+    }
+
+    fn hear_from_store(&mut self) -> Check {
+        let Some(store) = &mut self.store else {
+            return Ok(());
+        };
+        let stored = store.store_due(&mut self.model, self.turn, &mut self.random)?;
+        if let Some(up_to) = stored {
+            self.hub.on_stored(up_to);
+        }
+        while let Some((block, page)) = self.store.as_mut().and_then(|it| it.take_page(self.turn)) {
+            self.log(|| format!("block {block} is read back"));
+            self.hub.on_page(block, &page);
+            let paged = self.hub.core.paged_out_blocks();
+            self.observe(None, |model| {
+                model.note_paged(paged);
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The broker ends in one way or another, and starts again.
+    fn restart(&mut self) -> Check {
+        let ways = [
+            Restart::Crash,
+            Restart::Crash,
+            Restart::IdleCrash,
+            Restart::Clean,
+        ];
+        let how = *self.random.pick(&ways);
+        self.log(|| format!("--- restart: {how:?}"));
+        if how == Restart::Clean {
+            for number in 0..self.sockets.len() {
+                if self.sockets[number].phase != Phase::Gone {
+                    self.let_go(number)?;
+                }
+            }
+        }
+        if how != Restart::Crash {
+            self.catch_up()?;
+        }
+        let mut store = self.store.take().expect("only with a store");
+        if how == Restart::Clean {
+            store.stop(&self.hub)?;
+        }
+        for socket in &mut self.sockets {
+            if socket.phase != Phase::Gone {
+                socket.machine.on_disconnect(&mut self.hub);
+                socket.phase = Phase::Gone;
+            }
+        }
+        let (store, recovered) = store.restart()?;
+        self.store = Some(store);
+        self.model.restart(how, &recovered)?;
+        self.hub = new_hub(&self.config, self.seed ^ self.turn as u64);
+        self.hub.begin_turn(self.now());
+        self.hub.recover(recovered);
+        self.model.note_paged(self.hub.core.paged_out_blocks());
+        self.by_key.clear();
+        self.woken.clear();
+        self.memory_alarm = false;
+        self.block(self.outside_alarm);
+        Ok(())
+    }
+
+    /// Somebody sets a policy, or clears it.
+    fn carry_out(&mut self, order: &Order) -> Check {
+        let core = &mut self.hub.core;
+        let host = core.virtual_host(DEFAULT_VIRTUAL_HOST.as_bytes());
+        order.give(core, host.map_err(|error| error.to_string())?)?;
+        // Whoever asked is answered when it is stored.
+        if core.take_redefined() {
+            core.await_journal();
+        }
+        self.log(|| format!("{order:?}"));
+        Ok(())
+    }
+
+    /// Until everything is stored, and nothing waits for a page.
+    fn catch_up(&mut self) -> Check {
+        for _ in 0..CATCH_UP_TURNS {
+            let store = self.store.as_mut().expect("only with a store");
+            store.submit(&mut self.hub, &mut self.model, self.turn, &mut self.random);
+            if store.is_idle() {
+                return Ok(());
+            }
+            self.turn += 1;
+            self.hear_from_store()?;
+        }
+        Err("the broker does not come to rest".to_owned())
     }
 
     /// Blocks publishers from outside, or no longer.
@@ -326,10 +479,23 @@ impl World {
                 Ok(())
             });
         }
+        self.note_get(number, &shown[taken..]);
         self.log_taken(number, &shown[..taken], state);
         self.observe(Some(number), |model| {
             take(model, number, &shown[..taken], state, now_ms)
         })
+    }
+
+    /// What is left lying may be a `basic.get` that waits for its message to be read back.
+    fn note_get(&mut self, number: usize, left: &[u8]) {
+        let is_held = !self.sockets[number].machine.wants_read(&self.hub);
+        if is_held
+            && let Ok(Some((frame, _))) = Frame::decode(left, 0)
+            && frame.kind == frame::METHOD
+            && let Ok(Method::BasicGet(get)) = Method::decode(frame.payload)
+        {
+            self.model.note_get((number, frame.channel), get.queue);
+        }
     }
 
     fn settle(&mut self) -> Check {
@@ -344,7 +510,16 @@ impl World {
         for (number, relieved) in relieved.into_iter().enumerate() {
             self.model.connections[number].stalled &= !relieved;
         }
-        self.observe(None, |_| Ok(()))?;
+        let order = self.order.take();
+        self.observe(None, |model| {
+            if let Some(order) = order {
+                order.tell(model);
+            }
+            model.pass_time();
+            Ok(())
+        })?;
+        self.model.note_paged(self.hub.core.paged_out_blocks());
+        self.model.check_deadline(self.hub.next_deadline())?;
 
         let held = self.hub.core.message_bytes();
         let max = self.model.limits.messages_bytes_max;
@@ -359,7 +534,11 @@ impl World {
         if !self.hub.has_more_work() {
             self.model.check_quiescent(&self.hub.core.inventory())?;
             let bodies = self.model.body_bytes();
-            ensure!(bodies <= held, "{bodies} bytes of bodies in {held}");
+            let is_in_memory = self.store.is_none();
+            ensure!(
+                !is_in_memory || bodies <= held,
+                "{bodies} bytes of bodies in {held}"
+            );
         }
         Ok(())
     }
@@ -378,6 +557,8 @@ impl World {
             if deadline.is_some_and(|due| due <= now.monotonic_ms) && !socket.machine.wants_close()
             {
                 let overdue = !socket.machine.wants_read(&self.hub);
+                // Who is not read from may have settled everything, for all the broker knows.
+                let is_held = overdue && !self.hub.outboxes.is_overdue(socket.key);
                 socket.machine.on_timeout(&mut self.hub, now);
                 let hung_up = socket.machine.wants_close();
                 self.log(|| {
@@ -386,10 +567,19 @@ impl World {
                         if hung_up { ", hung up" } else { "" }
                     )
                 });
-                self.observe(Some(number), |model| match hung_up {
-                    true => model.timed_out(number, now.monotonic_ms, overdue),
-                    false => Ok(()),
+                self.observe(Some(number), |model| {
+                    if !is_held {
+                        model.time_out_deliveries(number);
+                    }
+                    match hung_up {
+                        true => model.timed_out(number, now.monotonic_ms, overdue),
+                        false => Ok(()),
+                    }
                 })?;
+            }
+            let socket = &self.sockets[number];
+            if socket.machine.wants_read(&self.hub) {
+                self.model.check_held(number)?;
             }
             let socket = &self.sockets[number];
             if self.hub.outboxes.is_empty(socket.key) && !socket.is_cut {
@@ -417,6 +607,10 @@ impl World {
             }
         }
         let blocked = |number: &usize| self.model.connections[*number].blocked;
+        let is_idle = self.store.as_ref().is_none_or(SlowStore::is_idle);
+        if is_idle && self.woken.is_empty() && !self.hub.core.has_journal() {
+            self.model.check_confirmed()?;
+        }
         let stuck = (0..self.sockets.len()).find(blocked);
         ensure!(
             self.model.alarm || !self.woken.is_empty() || stuck.is_none(),
@@ -444,17 +638,23 @@ impl World {
             }
             Phase::Gone => false,
         };
-        if is_over {
-            socket.machine.on_disconnect(&mut self.hub);
-            socket.phase = Phase::Gone;
-            let key = socket.key;
-            self.log(|| format!("{number} is gone"));
-            self.observe(Some(number), |model| {
-                model.disconnected(number);
-                Ok(())
-            })?;
-            self.hub.outboxes.close(key);
+        match is_over {
+            true => self.let_go(number),
+            false => Ok(()),
         }
+    }
+
+    fn let_go(&mut self, number: usize) -> Check {
+        let socket = &mut self.sockets[number];
+        socket.machine.on_disconnect(&mut self.hub);
+        socket.phase = Phase::Gone;
+        let key = socket.key;
+        self.log(|| format!("{number} is gone"));
+        self.observe(Some(number), |model| {
+            model.disconnected(number);
+            Ok(())
+        })?;
+        self.hub.outboxes.close(key);
         Ok(())
     }
 
@@ -469,6 +669,7 @@ impl World {
         self.model.begin(number, outputs);
         taken(&mut self.model)?;
         let outputs = self.model.end()?;
+        ensure!(!self.model.is_beyond, "beyond what the model knows");
         for (number, events) in outputs {
             self.sockets[number].expect(events);
         }
@@ -554,6 +755,16 @@ impl World {
     }
 }
 
+/// A broker with names of its own.
+fn new_hub(config: &Config, seed: u64) -> Hub {
+    let mut names = Random::new(seed ^ 0x6e61_6d65);
+    let entropy = move || {
+        let halves = [names.bits().to_le_bytes(), names.bits().to_le_bytes()];
+        std::array::from_fn(|at| halves[at / 8][at % 8])
+    };
+    Hub::new(config.clone(), Box::new(entropy))
+}
+
 /// Tells the model what the machine took.
 fn take(model: &mut Model, number: usize, bytes: &[u8], state: State, now_ms: u64) -> Check {
     if state == State::Header && !bytes.is_empty() {
@@ -589,5 +800,9 @@ const READ_BYTES_MAX: usize = 128 << 10;
 /// Turns in which nobody says anything new.
 const QUIET_TURNS: usize = 20;
 const GOODBYE_TURNS: usize = 400;
+/// Turns after which a broker that nobody uses has given everything to its store.
+const CATCH_UP_TURNS: usize = 1000;
+/// What is due within this time may be waited for in one step.
+const NEAR_MS: u64 = 5000;
 /// What the store of messages may keep for the next one.
 const EMPTY_BYTES_MAX: usize = 160 << 10;

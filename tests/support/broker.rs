@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use leveret::broker::Metadata;
 use leveret::broker::access::Refused;
+use leveret::protocol::Resources;
 use leveret::protocol::order::{Order, Outcome};
 use leveret::server::Command;
 use leveret::{Broker, Config};
@@ -48,6 +49,11 @@ impl TestBroker {
 
     pub fn address(&self) -> SocketAddr {
         self.broker.amqp_address().unwrap()
+    }
+
+    /// Where AMQP is served over TLS.
+    pub fn tls_address(&self) -> SocketAddr {
+        self.broker.amqps_address().unwrap()
     }
 
     /// An open connection with an open channel, number 1.
@@ -96,6 +102,14 @@ impl TestBroker {
     #[track_caller]
     pub fn obey(&self, order: Order) {
         assert_eq!(self.order(order), Ok(Outcome::Done));
+    }
+
+    /// Memory, disk and alarms as the broker knows them.
+    pub fn resources(&self) -> Resources {
+        match self.order(Order::Resources) {
+            Ok(Outcome::Resources(resources)) => resources,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Adds a user whose password is the name.

@@ -1,10 +1,12 @@
 //! What the client asks for in one line: a method, and the answer to it.
 
+use std::io::{Read, Write};
+
 use leveret::wire::amqp::{Method, basic, channel, confirm, connection, exchange, queue, tx};
 
 use super::{Delivery, RawClient, Received};
 
-impl RawClient {
+impl<S: Read + Write> RawClient<S> {
     /// Sends the method and expects its `-ok`.
     pub fn call<'a>(&mut self, method: impl Into<Method<'a>>) -> Received {
         let method = method.into();

@@ -15,8 +15,8 @@ use super::{Delivery, Received, Returned};
 
 /// One connection to a broker. It speaks on one channel at a time: number 1, or the one that it was
 /// last switched to. Whatever is waited for must come within [`PATIENCE`].
-pub struct RawClient {
-    pub stream: TcpStream,
+pub struct RawClient<S = TcpStream> {
+    pub stream: S,
     /// Came, and was not looked at yet.
     input: Vec<u8>,
     /// Where it speaks and listens.
@@ -58,13 +58,31 @@ impl Default for Login<'_> {
     }
 }
 
-/// The socket and the handshake.
+/// The socket.
 impl RawClient {
     pub fn connect(address: SocketAddr) -> RawClient {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        RawClient::over(connect_to(address))
+    }
+
+    /// No more will be sent; what comes is still read.
+    pub fn shut_down_writing(&mut self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+}
+
+/// A socket with the usual patience.
+pub fn connect_to(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// The handshake.
+impl<S: Read + Write> RawClient<S> {
+    /// Over whatever carries bytes both ways.
+    pub fn over(stream: S) -> RawClient<S> {
         RawClient {
             stream,
             input: Vec::new(),
@@ -120,15 +138,10 @@ impl RawClient {
         while !self.receive().is(0, "connection.close-ok") {}
         self.expect_end();
     }
-
-    /// No more will be sent; what comes is still read.
-    pub fn shut_down_writing(&mut self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
-    }
 }
 
 /// Sending.
-impl RawClient {
+impl<S: Read + Write> RawClient<S> {
     pub fn send_bytes(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
     }
@@ -205,7 +218,7 @@ impl RawClient {
 }
 
 /// Receiving.
-impl RawClient {
+impl<S: Read + Write> RawClient<S> {
     /// The next bytes, whatever they mean.
     pub fn receive_bytes(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = std::mem::take(&mut self.input);

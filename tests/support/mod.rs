@@ -17,7 +17,7 @@ mod told;
 
 pub use broker::TestBroker;
 pub use calls::{consume_from, publish_to};
-pub use client::{Login, PATIENCE, RawClient, eventually, raw_frame};
+pub use client::{Login, PATIENCE, RawClient, connect_to, eventually, raw_frame};
 pub use http::{HttpClient, Reply};
 pub use message::{Delivery, Returned};
 pub use received::Received;

@@ -84,6 +84,8 @@ pub enum Purpose {
 /// A message on its way out of its queue. It is still held for it.
 pub(super) struct Death {
     origin: Rc<Origin>,
+    /// Its queue, which may be gone by now.
+    left: QueueKey,
     /// Whom the store must take it from.
     queue: Option<QueueId>,
     entry: Entry,
@@ -147,6 +149,7 @@ impl Core {
         match &self.traffic.queues[key].origin {
             Some(origin) => self.morgue.dying.push_back(Death {
                 origin: Rc::clone(origin),
+                left: key,
                 queue: id,
                 entry,
                 reason,
@@ -199,12 +202,17 @@ impl Core {
                 at_least_once,
             } => self.publish_dead_letter(&death, routing_key.as_deref(), outlet) || !at_least_once,
         };
-        if done {
+        // Nobody waits for the dead letters of a queue that is gone.
+        if done || !self.traffic.queues.contains(death.left) {
             self.let_go(death.queue, death.entry.message());
             return;
         }
         self.morgue.stuck.push(death);
-        let due = self.now_ms + STUCK_RETRY_MS;
+        // Others that come to them do not put the next try off.
+        let due = self
+            .morgue
+            .stuck_due
+            .unwrap_or(self.now_ms + STUCK_RETRY_MS);
         self.schedule
             .set(&mut self.morgue.stuck_due, Task::Stuck, Some(due));
     }

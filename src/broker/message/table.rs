@@ -175,6 +175,13 @@ impl Messages {
         self.paged.contains_key(&id.block())
     }
 
+    /// Numbers of the blocks that were paged out, ascending.
+    pub fn paged_out_blocks(&self) -> Vec<u64> {
+        let mut blocks: Vec<u64> = self.paged.keys().copied().collect();
+        blocks.sort_unstable();
+        blocks
+    }
+
     /// Asks for the block of a message that was paged out, and a few behind it, since whoever needs
     /// one will likely need the next.
     pub fn request(&mut self, id: MessageId) {

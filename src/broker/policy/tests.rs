@@ -423,6 +423,18 @@ fn a_policy_that_makes_no_sense_changes_nothing() {
 }
 
 #[test]
+fn a_shorter_lease_ends_at_its_own_time() {
+    let mut bench = Bench::new();
+    bench.core.set_time(1000);
+    let queue = bench.declare("q", &[("x-expires", LONG(5000))]);
+    bench.set("short", "q", &[("expires", LONG(100))]);
+    assert_eq!(bench.core.next_deadline(), Some(1100));
+    bench.core.set_time(1100);
+    bench.core.fire_due();
+    assert!(bench.core.traffic.queues.get(queue).is_none());
+}
+
+#[test]
 fn a_change_reaches_many_queues_in_pieces_and_each_in_the_end() {
     let mut bench = Bench::new();
     let queues: Vec<_> = (0..4_000)

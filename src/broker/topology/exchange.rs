@@ -1,6 +1,9 @@
 //! Exchanges: declare, delete, and what RabbitMQ says when it will not.
 
+use std::rc::Rc;
+
 use crate::broker::Core;
+use crate::broker::counters::ExchangeCounters;
 use crate::broker::deduplication::{self, Window};
 use crate::broker::error::{Error, Result, named};
 use crate::broker::exchange::{Refused, Router};
@@ -48,6 +51,7 @@ pub struct Exchange {
     pub incoming: BindingSet,
     /// The last routing pass that came by, so that none comes by twice.
     pub visited: u64,
+    pub counters: Rc<ExchangeCounters>,
 }
 
 /// What `exchange.declare` asks for.
@@ -169,6 +173,18 @@ impl Core {
         }
     }
 
+    /// Declares an exchange of the broker's own that lasts like those of clients. None of that name may
+    /// be there.
+    pub(in crate::broker) fn declare_own_exchange(
+        &mut self,
+        declaration: &ExchangeDeclaration<'_>,
+    ) {
+        let router = self.new_router(declaration).expect("a core type");
+        let key = self.add_exchange(declaration, router, None);
+        let stored = self.stored_exchange(&self.exchanges[key]);
+        self.define(Definition::ExchangeDeclared(stored));
+    }
+
     fn new_router(
         &self,
         declaration: &ExchangeDeclaration<'_>,
@@ -204,6 +220,7 @@ impl Core {
             outgoing: BindingSet::default(),
             incoming: BindingSet::default(),
             visited: 0,
+            counters: Rc::default(),
         });
         self.virtual_hosts[declaration.virtual_host]
             .exchanges

@@ -43,6 +43,7 @@ impl Core {
     /// # Errors
     /// Reserved name; belongs to another connection; inequivalent to what exists; bad arguments.
     pub fn declare_queue(&mut self, declaration: &QueueDeclaration<'_>) -> Result<QueueCounts> {
+        self.counters.queues_declared += 1;
         refuse_reserved_queue(declaration)?;
         let virtual_host = &self.virtual_hosts[declaration.virtual_host];
         if let Some(&existing) = virtual_host.queues.get(declaration.name) {
@@ -203,7 +204,7 @@ impl Core {
             self.connections[owner].exclusive_queues.insert(key);
         }
         self.generation += 1;
-        self.counters.queues_declared += 1;
+        self.counters.queues_created += 1;
         if declaration.durable && !declaration.exclusive && self.journal.is_some() {
             self.store_queue(key);
         }

@@ -1,13 +1,21 @@
 //! RabbitMQ's resources under `/api`, a file for each group of paths. Each is asked in turn whether a path
 //! is its own; it answers `None` if not.
 
+mod bindings;
+mod channels;
+mod connections;
+mod consumers;
 mod definitions;
+mod exchanges;
 mod health;
 mod leveret;
 mod messages;
+mod nodes;
+mod overview;
 pub(super) mod parameters;
 pub(super) mod permissions;
 pub(super) mod policies;
+mod queues;
 mod topology;
 pub(super) mod users;
 pub(super) mod virtual_hosts;
@@ -30,6 +38,14 @@ pub fn answer(call: &Call<'_>, path: &[&str]) -> Answer {
         definitions::route,
         health::route,
         leveret::route,
+        overview::route,
+        nodes::route,
+        connections::route,
+        channels::route,
+        consumers::route,
+        exchanges::route,
+        queues::route,
+        bindings::route,
     ];
     let mut answers = groups.iter().filter_map(|route| route(call, path));
     answers.next().unwrap_or(Err(Refusal::NotFound))

@@ -1,10 +1,14 @@
 //! `/vhosts` and `/vhost-limits`.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::overview::{MeasuredHost, virtual_host_totals};
 use super::users::{limit_value, shown_limits};
 use crate::broker::access::{Limit, Limits, Refused};
+use crate::broker::survey::VirtualHostTotals;
 use crate::broker::{Metadata, VirtualHost, VirtualHostKey};
 use crate::management::call::{Call, Right, virtual_host};
 use crate::management::http::{Method, Response};
@@ -24,6 +28,8 @@ struct ShownVhost {
     tracing: bool,
     protected_from_deletion: bool,
     cluster_state: Map<String, Value>,
+    #[serde(flatten)]
+    figures: Option<MeasuredHost>,
 }
 
 #[derive(Serialize)]
@@ -74,7 +80,14 @@ impl ShownVhost {
             tracing: host.traced,
             protected_from_deletion: *is_protected,
             cluster_state: Map::from_iter([(node.to_owned(), json!("running"))]),
+            figures: None,
         }
+    }
+
+    fn measure(&mut self, call: &Call<'_>, totals: &BTreeMap<String, VirtualHostTotals>) {
+        let none = VirtualHostTotals::default();
+        let totals = totals.get(&self.name).unwrap_or(&none);
+        self.figures = Some(MeasuredHost::new(call, &self.name, totals));
     }
 }
 
@@ -167,13 +180,17 @@ fn metadata(hub: &Hub, key: VirtualHostKey) -> Metadata {
 fn vhosts(call: &Call<'_>) -> Answer {
     call.only_get()?;
     let visible = call.visible_virtual_hosts()?;
-    let shown = call.ask(move |hub| {
+    let mut shown = call.ask(move |hub| {
         let node = &hub.config.server.node_name;
         let hosts = hub.core.virtual_hosts().into_iter();
         let seen = hosts.filter(|(_, host)| visible.contains(&host.name.to_string()));
         seen.map(|(_, host)| ShownVhost::new(host, node))
             .collect::<Vec<_>>()
     })?;
+    let totals = virtual_host_totals(call)?;
+    for host in &mut shown {
+        host.measure(call, &totals);
+    }
     list(call, shown)
 }
 
@@ -189,7 +206,9 @@ fn vhost(call: &Call<'_>, name: &str) -> Answer {
                     .find(|(_, host)| *host.name == *wanted.as_bytes());
                 found.map(|(_, host)| ShownVhost::new(host, &hub.config.server.node_name))
             })?;
-            one(call, &shown.ok_or(Refusal::NotFound)?)
+            let mut shown = shown.ok_or(Refusal::NotFound)?;
+            shown.measure(call, &virtual_host_totals(call)?);
+            one(call, &shown)
         }
         Method::Put => put_vhost(call, name),
         Method::Delete => {

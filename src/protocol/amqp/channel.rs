@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::broker::{ChannelKey, Published, SocketKey};
+use crate::broker::{ChannelKey, ChannelMode, Published, SocketKey};
 use crate::protocol::Hub;
 use crate::wire::amqp::ReplyCode;
 use crate::wire::amqp::frame::{self, Frame};
@@ -227,6 +227,8 @@ impl Channel {
         let waits = confirms.listed;
         while let Some((delivery_tag, is_refused)) = confirms.next_stretch(upto) {
             let multiple = delivery_tag > confirms.confirmed + 1;
+            let count = delivery_tag - confirms.confirmed;
+            hub.core.count_confirmed(self.key, count);
             confirms.confirmed = delivery_tag;
             if is_refused {
                 let nack = basic::Nack {
@@ -334,7 +336,10 @@ impl Channel {
                     "cannot switch from tx to confirm mode",
                 ));
             }
-            Mode::Plain => self.mode = Mode::Confirm(Confirms::default()),
+            Mode::Plain => {
+                self.mode = Mode::Confirm(Confirms::default());
+                hub.core.set_channel_mode(self.key, ChannelMode::Confirm);
+            }
             Mode::Confirm(_) | Mode::Watched(_) => {}
         }
         self.reply(hub, select.no_wait, &confirm::SelectOk {});

@@ -12,11 +12,13 @@
 //! while before it hangs up, so that guessing passwords takes time (RabbitMQ).
 
 use crate::broker::access::{Resource, Right};
-use crate::broker::{ConnectionKey, Name, OverdueChannel, SocketKey, VirtualHostKey};
+use crate::broker::{
+    ConnectionKey, ConnectionState, Name, OverdueChannel, SocketKey, VirtualHostKey,
+};
 use crate::protocol::{Hub, Now, Peer};
 use crate::wire::amqp::frame::{self, ContentHeader, Frame};
 use crate::wire::amqp::method::{Method, basic, channel as channel_class, connection as class};
-use crate::wire::amqp::{PROTOCOL_HEADER, ReplyCode};
+use crate::wire::amqp::{OwnedTable, PROTOCOL_HEADER, ReplyCode};
 use crate::wire::reader::Reader;
 
 use super::channel::Channel;
@@ -83,6 +85,10 @@ pub(super) struct Client {
     /// The user-provided name (RabbitMQ: `connection_name`).
     pub name: Option<String>,
     pub capabilities: Capabilities,
+    /// All that it said.
+    pub properties: OwnedTable,
+    /// How it logs in.
+    pub mechanism: String,
 }
 
 /// RabbitMQ: client capabilities.
@@ -130,6 +136,10 @@ impl Connection {
         }
     }
 
+    pub fn introduce(&mut self, peer: Peer) {
+        self.peer = peer;
+    }
+
     pub fn on_bytes(&mut self, input: &[u8], hub: &mut Hub, now: Now) -> usize {
         if let Some(heartbeat) = &mut self.heartbeat {
             heartbeat.on_received(now.monotonic_ms);
@@ -166,7 +176,9 @@ impl Connection {
 
     pub fn on_woken(&mut self, hub: &mut Hub, now: Now) {
         self.awaits_page = false;
-        self.awaits_store = false;
+        if std::mem::take(&mut self.awaits_store) {
+            self.show_state(hub);
+        }
         self.listens_to_store = false;
         self.on_turn_end(hub);
         if self.close_doomed(hub, now) {
@@ -181,6 +193,7 @@ impl Connection {
             return;
         }
         self.blocked = false;
+        self.show_state(hub);
         if let Some(heartbeat) = &mut self.heartbeat {
             // It was not listened to, so its silence means nothing (RabbitMQ).
             heartbeat.on_received(now.monotonic_ms);
@@ -390,7 +403,7 @@ impl Connection {
             (State::TuneOk, Method::ConnectionTuneOk(tune_ok)) => {
                 self.on_tune_ok(tune_ok, hub, now)
             }
-            (State::Open, Method::ConnectionOpen(open)) => self.on_open(open, hub),
+            (State::Open, Method::ConnectionOpen(open)) => self.on_open(open, hub, now),
             (State::Running, Method::ConnectionUpdateSecret(_)) => {
                 // Nothing here is bought with a token that could run out: there is nothing to renew.
                 hub.outboxes.send(self.socket, 0, &class::UpdateSecretOk {});
@@ -573,6 +586,19 @@ impl Connection {
             self.listen_to_store(hub);
         }
         self.block(hub);
+        self.show_state(hub);
+    }
+
+    /// Lets management see whether it is read.
+    fn show_state(&self, hub: &mut Hub) {
+        let state = match (self.blocked, self.awaits_store) {
+            (true, _) => ConnectionState::Blocked,
+            (false, true) => ConnectionState::Flow,
+            (false, false) => ConnectionState::Running,
+        };
+        if let Some(session) = &self.session {
+            hub.core.set_connection_state(session.connection, state);
+        }
     }
 
     /// Asks to be woken when more is stored.

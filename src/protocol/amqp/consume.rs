@@ -155,6 +155,7 @@ impl Channel {
             hub.core
                 .take_unacked(self.key, delivery_tag, multiple, &mut taken)?;
             transaction.settle(settlement, taken);
+            hub.core.set_uncommitted(self.key, transaction.counts());
             return Ok(());
         }
         hub.core

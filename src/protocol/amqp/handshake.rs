@@ -1,11 +1,12 @@
 //! From the first byte to an open connection (AMQP 0-9-1 §2.2.4): who is it, what are the limits, and
 //! which virtual host.
 
-use crate::broker::Name;
 use crate::broker::access::LoginRefusal;
-use crate::protocol::{Hub, Now};
+use crate::broker::{About, Endpoint, Name};
+use crate::config::Mechanism;
+use crate::protocol::{Hub, Now, Peer};
 use crate::wire::amqp::ReplyCode;
-use crate::wire::amqp::field_table::{Table, TableBuilder, Value};
+use crate::wire::amqp::field_table::{OwnedTable, Table, TableBuilder, Value};
 use crate::wire::amqp::method::connection as class;
 
 use super::connection::{Capabilities, Client, Connection, Session, State};
@@ -15,11 +16,12 @@ use super::heartbeat::Heartbeat;
 impl Connection {
     pub(super) fn send_start(&mut self, hub: &mut Hub) {
         let properties = server_properties(hub);
+        let mechanisms = offered_mechanisms(hub, &self.peer);
         let start = class::Start {
             version_major: 0,
             version_minor: 9,
             server_properties: properties.view(),
-            mechanisms: MECHANISMS,
+            mechanisms: mechanisms.as_bytes(),
             locales: b"en_US",
         };
         hub.outboxes.send(self.socket, 0, &start);
@@ -33,33 +35,65 @@ impl Connection {
     ) -> Result<()> {
         self.client = Client::from_properties(start_ok.client_properties);
         let mechanism = String::from_utf8_lossy(start_ok.mechanism);
-        let credentials = match start_ok.mechanism {
-            b"PLAIN" => plain_credentials(start_ok.response),
-            b"AMQPLAIN" => amqplain_credentials(start_ok.response),
-            _ => {
+        self.client.mechanism = mechanism.clone().into_owned();
+        let mut enabled = hub.config.access.mechanisms().iter().copied();
+        let chosen = enabled.find(|known| known.name().as_bytes() == start_ok.mechanism);
+        let login = match chosen {
+            Some(Mechanism::Plain) => {
+                let credentials = plain_credentials(start_ok.response);
+                self.log_in_with(credentials, &mechanism, hub)
+            }
+            Some(Mechanism::AmqPlain) => {
+                let credentials = amqplain_credentials(start_ok.response);
+                self.log_in_with(credentials, &mechanism, hub)
+            }
+            Some(Mechanism::External) => self.log_in_by_certificate(hub),
+            None => {
                 let text = format!("unknown authentication mechanism '{mechanism}'");
                 return Err(Exception::new(ReplyCode::CommandInvalid, text));
             }
         };
-        let login = credentials
-            .ok_or(LoginRefusal::InvalidCredentials)
-            .and_then(|(user, password)| {
-                let peer = &self.peer;
-                hub.core
-                    .authenticate(user, password, peer.host(), peer.loopback)
-                    .inspect_err(|refusal| self.log_refusal(&mechanism, user, *refusal))
-            });
         match login {
-            Ok(user) => {
+            Some(user) => {
                 self.client.user = Some(user);
                 self.send_tune(hub);
-                Ok(())
             }
-            Err(_) => {
-                self.refuse_login(&mechanism, hub, now);
-                Ok(())
-            }
+            None => self.refuse_login(&mechanism, hub, now),
         }
+        Ok(())
+    }
+
+    fn log_in_with(
+        &self,
+        credentials: Option<(&[u8], &[u8])>,
+        mechanism: &str,
+        hub: &mut Hub,
+    ) -> Option<Name> {
+        let (user, password) = credentials?;
+        let peer = &self.peer;
+        hub.core
+            .authenticate(user, password, peer.host(), peer.loopback)
+            .inspect_err(|refusal| self.log_refusal(mechanism, user, *refusal))
+            .ok()
+    }
+
+    /// SASL EXTERNAL (RFC 4422, appendix A): who it is was found out by TLS, whatever the client says.
+    fn log_in_by_certificate(&self, hub: &mut Hub) -> Option<Name> {
+        let address = &self.peer.address;
+        let Some(certificate) = self.peer.certificate() else {
+            log::warn!("{address}: EXTERNAL login refused: no peer certificate");
+            return None;
+        };
+        let Some(user) = &certificate.user else {
+            let subject = &certificate.subject;
+            log::warn!("{address}: EXTERNAL login refused: no name of a user in '{subject}'");
+            return None;
+        };
+        let peer = &self.peer;
+        hub.core
+            .authenticate_certified(user.as_bytes(), peer.host(), peer.loopback)
+            .inspect_err(|refusal| self.log_refusal("EXTERNAL", user.as_bytes(), *refusal))
+            .ok()
     }
 
     /// Clients that announced it are told; others see the connection end after a while, as they do
@@ -125,7 +159,12 @@ impl Connection {
         Ok(())
     }
 
-    pub(super) fn on_open(&mut self, open: &class::Open<'_>, hub: &mut Hub) -> Result<()> {
+    pub(super) fn on_open(
+        &mut self,
+        open: &class::Open<'_>,
+        hub: &mut Hub,
+        now: Now,
+    ) -> Result<()> {
         let virtual_host = hub.core.virtual_host(open.virtual_host)?;
         let user = self.client.user.clone().expect("logged in before tuning");
         hub.core.check_open(virtual_host, &user)?;
@@ -136,6 +175,7 @@ impl Connection {
             Name::from(format!("{} -> {}", self.peer.address, self.peer.local).as_str()),
             self.client.capabilities.consumer_cancel_notify,
         );
+        hub.core.describe_connection(connection, self.about(now));
         log::info!(
             "{} -> {}{}: user '{user}' authenticated and granted access to vhost '{}'",
             self.peer.address,
@@ -151,6 +191,22 @@ impl Connection {
         });
         hub.outboxes.send(self.socket, 0, &class::OpenOk::default());
         Ok(())
+    }
+
+    /// What management shows of it.
+    fn about(&mut self, now: Now) -> About {
+        let heartbeat = self.heartbeat.as_ref();
+        About {
+            client_properties: std::mem::take(&mut self.client.properties),
+            mechanism: std::mem::take(&mut self.client.mechanism),
+            peer: Endpoint::parse(&self.peer.address),
+            local: Endpoint::parse(&self.peer.local),
+            frame_max: self.frame_max,
+            channel_max: self.channel_max,
+            heartbeat_seconds: heartbeat.map_or(0, Heartbeat::interval_seconds),
+            connected_ms: now.unix_ms,
+            ssl: false,
+        }
     }
 }
 
@@ -168,6 +224,8 @@ impl Client {
         Client {
             user: None,
             name: name.and_then(|name| Some(name.as_str()?.to_owned())),
+            properties: OwnedTable::from(properties),
+            mechanism: String::new(),
             capabilities: Capabilities {
                 consumer_cancel_notify: has("consumer_cancel_notify"),
                 connection_blocked: has("connection.blocked"),
@@ -200,6 +258,18 @@ fn server_properties(hub: &Hub) -> TableBuilder {
         .put("product", server.product.as_str())
         .put("version", server.version.as_str());
     properties
+}
+
+/// Those that are enabled, EXTERNAL only for whom has shown a certificate: the others could do nothing
+/// with it, and some clients take the first that they know.
+fn offered_mechanisms(hub: &Hub, peer: &Peer) -> String {
+    let enabled = hub.config.access.mechanisms().iter();
+    let offered = enabled.filter(|mechanism| match mechanism {
+        Mechanism::External => peer.certificate().is_some(),
+        Mechanism::Plain | Mechanism::AmqPlain => true,
+    });
+    let names: Vec<_> = offered.map(|mechanism| mechanism.name()).collect();
+    names.join(" ")
 }
 
 /// SASL PLAIN (RFC 4616): authorization id, user, password, with a zero before the last two. Nobody may
@@ -238,7 +308,6 @@ fn check_negotiated(name: &str, min: u32, max: u32, value: u32) -> Result<()> {
     ))
 }
 
-const MECHANISMS: &[u8] = b"PLAIN AMQPLAIN";
 const INFORMATION: &str = concat!(
     "This is leveret ",
     env!("CARGO_PKG_VERSION"),

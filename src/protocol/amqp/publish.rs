@@ -195,11 +195,13 @@ impl Channel {
         let route = &self.route.route;
         if let Mode::Transaction(transaction) = &mut self.mode {
             transaction.add(mandatory, *traits, route, message);
+            hub.core.set_uncommitted(self.key, transaction.counts());
             return;
         }
         let published = hub.publish(route, message, traits);
-        if published == Published::Unroutable && mandatory {
-            self.return_message(message, hub);
+        hub.core.count_published(self.key, message.body.len());
+        if published == Published::Unroutable {
+            self.on_unroutable(mandatory, message, hub);
         }
         match &mut self.mode {
             Mode::Confirm(confirms) => match published {
@@ -213,7 +215,12 @@ impl Channel {
     }
 
     /// Sends a mandatory message back that no queue wanted (AMQP 0-9-1 §1.8.3.8).
-    pub(super) fn return_message(&self, message: &Message<'_>, hub: &mut Hub) {
+    #[cold]
+    pub(super) fn on_unroutable(&self, mandatory: bool, message: &Message<'_>, hub: &mut Hub) {
+        hub.core.count_unroutable(self.key, mandatory);
+        if !mandatory {
+            return;
+        }
         let method = basic::Return {
             reply_code: ReplyCode::NoRoute.code(),
             reply_text: ReplyCode::NoRoute.name().as_bytes(),

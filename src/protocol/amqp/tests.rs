@@ -44,6 +44,7 @@ impl Client {
             address: "test".to_owned(),
             local: "test".to_owned(),
             loopback: true,
+            tls: None,
         };
         let key = hub.outboxes.open();
         let machine = Machine::new(key, peer, hub, now(0));

@@ -1,7 +1,7 @@
 //! Transactions (AMQP 0-9-1 §1.9): publishes and acks of one channel, carried out together. As in
 //! RabbitMQ there is no isolation, and what a broken connection leaves uncommitted is forgotten.
 
-use crate::broker::{Published, Settlement, Unacked};
+use crate::broker::{ChannelMode, Published, Settlement, Unacked};
 use crate::protocol::Hub;
 use crate::wire::amqp::ReplyCode;
 use crate::wire::amqp::method::tx;
@@ -33,6 +33,11 @@ impl Transaction {
         self.publications.push(publication);
     }
 
+    /// Publishes and settlements in it.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.publications.len(), self.settlements.len())
+    }
+
     pub(super) fn settle(&mut self, settlement: Settlement, taken: Vec<Unacked>) {
         self.settlements
             .extend(taken.into_iter().map(|unacked| (settlement, unacked)));
@@ -48,7 +53,11 @@ impl Channel {
                     "cannot switch from confirm to tx mode",
                 ));
             }
-            Mode::Plain => self.mode = Mode::Transaction(Transaction::default()),
+            Mode::Plain => {
+                self.mode = Mode::Transaction(Transaction::default());
+                hub.core
+                    .set_channel_mode(self.key, ChannelMode::Transaction);
+            }
             Mode::Transaction(_) | Mode::Watched(_) => {}
         }
         self.send(hub, &tx::SelectOk {});
@@ -57,13 +66,15 @@ impl Channel {
 
     pub(super) fn on_tx_commit(&mut self, hub: &mut Hub) -> Result<()> {
         let transaction = self.take_transaction()?;
+        hub.core.set_uncommitted(self.key, (0, 0));
         let mut is_refused = false;
         for publication in &transaction.publications {
             let message = publication.message();
             let published = hub.publish(&publication.route, &message, &publication.traits);
+            hub.core.count_published(self.key, message.body.len());
             is_refused |= published == Published::Refused;
-            if published == Published::Unroutable && publication.mandatory {
-                self.return_message(&message, hub);
+            if published == Published::Unroutable {
+                self.on_unroutable(publication.mandatory, &message, hub);
             }
         }
         for (settlement, unacked) in &transaction.settlements {
@@ -85,6 +96,7 @@ impl Channel {
 
     pub(super) fn on_tx_rollback(&mut self, hub: &mut Hub) -> Result<()> {
         let transaction = self.take_transaction()?;
+        hub.core.set_uncommitted(self.key, (0, 0));
         let taken = transaction.settlements.into_iter();
         hub.core
             .restore_unacked(self.key, taken.map(|(_, unacked)| unacked).collect());

@@ -24,17 +24,17 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 
 use super::address::Address;
-use super::listener::Listeners;
+use super::listener::{Bound, Listeners, Newcomer};
 use crate::config::Config;
 use crate::management::Management;
-use crate::management::http::{Caller, Door, Response};
+use crate::management::http::{Door, Response};
 use socket::{Socket, Wish};
 use workers::{Job, Workers};
 
 /// Bound, and not served yet.
 pub(super) struct Web {
     poll: Poll,
-    doors: Vec<(Door, Listeners)>,
+    doors: Vec<(Door, Bound)>,
 }
 
 /// The running thread; stopped when dropped.
@@ -74,12 +74,24 @@ impl Web {
     pub fn bind(config: &Config) -> io::Result<Option<Web>> {
         let mut doors = Vec::new();
         let ports = [
-            (Door::Api, config.http_port, &config.http_ip),
-            (Door::Metrics, config.prometheus_port, &config.prometheus_ip),
+            (Door::Api, config.http_port, &config.http_ip, None),
+            (
+                Door::Api,
+                config.https.port,
+                &config.https.ip,
+                Some(config.https_options()),
+            ),
+            (
+                Door::Metrics,
+                config.prometheus_port,
+                &config.prometheus_ip,
+                None,
+            ),
         ];
-        for (door, port, ip) in ports {
+        for (door, port, ip, tls) in ports {
             if let Some(port) = port {
-                doors.push((door, Listeners::on(ip.as_deref(), port, &config.tcp)?));
+                let bound = Bound::on(ip.as_deref(), port, &config.tcp, tls)?;
+                doors.push((door, bound));
             }
         }
         let poll = Poll::new()?;
@@ -90,16 +102,16 @@ impl Web {
     pub fn bind_control(&mut self, config: &Config) -> io::Result<()> {
         if let Some(directory) = &config.data_dir {
             let path = directory.join(CONTROL_SOCKET);
-            let listeners = Listeners::on_private_file(path, &config.tcp)?;
-            self.doors.push((Door::Control, listeners));
+            let bound = Bound::on_private_file(path, &config.tcp)?;
+            self.doors.push((Door::Control, bound));
         }
         Ok(())
     }
 
     pub fn addresses(&self) -> Vec<(Door, Address)> {
         let all = self.doors.iter();
-        all.flat_map(|(door, listeners)| {
-            let addresses = listeners.addresses().into_iter();
+        all.flat_map(|(door, bound)| {
+            let addresses = bound.addresses().into_iter();
             addresses.map(|address| (*door, address))
         })
         .collect()
@@ -111,26 +123,32 @@ impl Web {
     /// No thread, or somebody else was faster on the same port.
     pub fn start(mut self, management: Management) -> io::Result<WebThread> {
         let mut first = 0;
-        for (_, listeners) in &mut self.doors {
-            listeners.listen_as(self.poll.registry(), |index| Token(first + index))?;
+        for (_, bound) in &mut self.doors {
+            bound.listen(self.poll.registry(), |index| Token(first + index))?;
             first += LISTENERS_PER_DOOR;
         }
         let waker = Arc::new(Waker::new(self.poll.registry(), WAKER)?);
         let (sender, news) = bounded(NEWS_MAX);
         let workers = Workers::new(Arc::new(management), sender.clone(), Arc::clone(&waker));
-        let running = Loop {
-            poll: self.poll,
-            doors: self.doors,
-            sockets: Slab::new(),
-            workers,
-            news,
-            started: Instant::now(),
-            scratch: vec![0; READ_BYTES].into(),
+        let serve = move || {
+            let doors = self.doors.into_iter();
+            let running = Loop {
+                poll: self.poll,
+                doors: doors
+                    .map(|(door, bound)| (door, bound.into_listeners()))
+                    .collect(),
+                sockets: Slab::new(),
+                workers,
+                news,
+                started: Instant::now(),
+                scratch: vec![0; READ_BYTES].into(),
+            };
+            running.run();
         };
         let thread = thread::Builder::new()
             .name("management".to_owned())
             .stack_size(STACK_BYTES)
-            .spawn(move || running.run())?;
+            .spawn(serve)?;
         Ok(WebThread {
             news: sender,
             waker,
@@ -238,18 +256,12 @@ impl Loop {
                 {
                     return;
                 }
-                let Some((transport, peer)) = listeners.accept(now) else {
+                let Some(Newcomer { transport, peer }) = listeners.accept(now) else {
                     break;
-                };
-                let caller = Caller {
-                    encrypted: *door == Door::Control,
-                    address: peer.address,
-                    loopback: peer.loopback,
-                    door: *door,
                 };
                 let entry = self.sockets.vacant_entry();
                 let token = Token(FIRST_SOCKET + entry.key());
-                let mut socket = Socket::new(transport, caller, now);
+                let mut socket = Socket::new(transport, peer, *door, now);
                 let both = Interest::READABLE | Interest::WRITABLE;
                 match socket.register(self.poll.registry(), token, both) {
                     Ok(()) => drop(entry.insert(socket)),

@@ -1,8 +1,8 @@
 //! One HTTP connection.
 //!
 //! ```text
-//! Reading --> Working --> Writing --> Reading (keep-alive), or closed
-//!                            \-----> Streaming, until either side has enough
+//! Arriving (TLS) --> Reading --> Working --> Writing --> Reading (keep-alive), or closed
+//!                                               \-----> Streaming, until either side has enough
 //! ```
 
 use std::io::{self, IoSlice, Read};
@@ -11,8 +11,11 @@ use crossbeam_channel::{Receiver, TryRecvError};
 use mio::event::{Event, Source};
 use mio::{Interest, Registry, Token};
 
-use crate::management::http::{Body, Caller, Reader, Request, Response, Step};
-use crate::server::transport::Transport;
+use crate::config::Tls;
+use crate::management::http::{Body, Caller, Door, Method, Reader, Request, Response, Step};
+use crate::protocol::Peer;
+use crate::server::arrival::{self, Arrival};
+use crate::server::transport::{Transport, Written};
 
 pub(super) struct Socket {
     transport: Transport,
@@ -37,6 +40,8 @@ pub(super) struct Socket {
 }
 
 enum Phase {
+    /// It is not encrypted yet.
+    Arriving(Box<Arrival>),
     Reading,
     /// A worker has the request.
     Working,
@@ -64,12 +69,19 @@ pub(super) enum Wish {
 }
 
 impl Socket {
-    pub fn new(transport: Transport, caller: Caller, now_ms: u64) -> Socket {
+    pub fn new(transport: Transport, peer: Peer, door: Door, now_ms: u64) -> Socket {
+        let deadline_ms = now_ms + REQUEST_MS_MAX;
+        let arrival = Arrival::expect(&peer, &transport, false, deadline_ms);
         Socket {
+            caller: Caller {
+                encrypted: arrival.is_some() || door == Door::Control,
+                address: peer.address,
+                loopback: peer.loopback,
+                door,
+            },
             transport,
-            caller,
             reader: Reader::new(BODY_BYTES_MAX),
-            phase: Phase::Reading,
+            phase: arrival.map_or(Phase::Reading, Phase::Arriving),
             out: Outgoing::default(),
             closes: false,
             head_only: false,
@@ -78,7 +90,7 @@ impl Socket {
             writable: true,
             ended: false,
             broken: false,
-            deadline_ms: now_ms + REQUEST_MS_MAX,
+            deadline_ms,
         }
     }
 
@@ -104,7 +116,7 @@ impl Socket {
     /// Whether it has something to do that no event will announce.
     pub fn has_work(&self) -> bool {
         match self.phase {
-            Phase::Reading => self.broken || self.readable,
+            Phase::Arriving(_) | Phase::Reading => self.broken || self.readable,
             Phase::Working => false,
             Phase::Writing => self.broken || self.writable,
             Phase::Streaming(_) => self.broken,
@@ -116,7 +128,7 @@ impl Socket {
         match self.phase {
             Phase::Working => u64::MAX,
             Phase::Streaming(_) => now_ms + STREAM_POLL_MS,
-            Phase::Reading | Phase::Writing => self.deadline_ms,
+            Phase::Arriving(_) | Phase::Reading | Phase::Writing => self.deadline_ms,
         }
     }
 
@@ -166,6 +178,10 @@ impl Socket {
                 // Its slot is kept for the worker's answer.
                 Phase::Working => return Wish::Nothing,
                 _ if self.broken => return Wish::Close,
+                Phase::Arriving(_) => match self.arrive(now_ms) {
+                    Some(wish) => return wish,
+                    None => continue,
+                },
                 Phase::Reading => match self.next_request(scratch, crowded, now_ms) {
                     Some(wish) => return wish,
                     None => continue,
@@ -189,6 +205,46 @@ impl Socket {
         }
     }
 
+    /// `None`: something has come of it.
+    fn arrive(&mut self, now_ms: u64) -> Option<Wish> {
+        let Phase::Arriving(arrival) = &mut self.phase else {
+            return None;
+        };
+        if now_ms >= self.deadline_ms {
+            return Some(Wish::Close);
+        }
+        if !self.readable {
+            return Some(Wish::Nothing);
+        }
+        // Logins are by password here: what a certificate says of its owner is not asked.
+        let step = arrival.step(&mut self.transport, &Tls::default());
+        let is_done = matches!(step, Ok(arrival::Step::Done));
+        match step {
+            Ok(arrival::Step::Goes | arrival::Step::Done) => {}
+            Ok(arrival::Step::Waits) => self.readable = false,
+            Err(why) => {
+                arrival.refuse(&why);
+                self.flush();
+                return Some(Wish::Close);
+            }
+        }
+        self.flush();
+        if is_done {
+            self.phase = Phase::Reading;
+        }
+        None
+    }
+
+    /// What the transport has to say beside what it is given.
+    fn flush(&mut self) {
+        if self.transport.has_unsent()
+            && let Err(error) = self.transport.write_vectored(&[])
+            && error.kind() != io::ErrorKind::WouldBlock
+        {
+            self.broken = true;
+        }
+    }
+
     /// `None`: an answer is there to be written.
     fn next_request(&mut self, scratch: &mut [u8], crowded: bool, now_ms: u64) -> Option<Wish> {
         loop {
@@ -196,7 +252,7 @@ impl Socket {
             match self.reader.step() {
                 Step::Request(request) => {
                     self.closes = !request.keep_alive;
-                    self.head_only = request.method == crate::management::http::Method::Head;
+                    self.head_only = request.method == Method::Head;
                     self.phase = Phase::Working;
                     return Some(Wish::Work(request));
                 }
@@ -240,6 +296,7 @@ impl Socket {
             Ok(0) => self.ended = true,
             Ok(count) => {
                 self.reader.on_bytes(&scratch[..count]);
+                self.flush();
                 return true;
             }
             Err(error) => match error.kind() {
@@ -255,13 +312,15 @@ impl Socket {
     fn write(&mut self, now_ms: u64) -> bool {
         while self.writable {
             let slices = self.out.rest();
-            if slices.iter().all(|slice| slice.is_empty()) {
+            let is_empty = slices.iter().all(|slice| slice.is_empty());
+            if is_empty && !self.transport.has_unsent() {
                 self.out = Outgoing::default();
                 return true;
             }
             match self.transport.write_vectored(&slices) {
-                Ok(count) => {
+                Ok(Written { count, full }) => {
                     self.out.written += count;
+                    self.writable = !full;
                     self.deadline_ms = now_ms + WRITE_MS_MAX;
                 }
                 Err(error) => match error.kind() {

@@ -327,7 +327,7 @@ impl Model {
     /// A client that says goodbye first hears of all that it published.
     fn confirms_are_due(&mut self) {
         for owed in self.step.owed.values_mut() {
-            owed.due = true;
+            owed.due = !self.stored.is_kept;
         }
     }
 
@@ -349,7 +349,7 @@ impl Model {
         });
     }
 
-    fn channel_exception(&mut self, at: At, code: u16, method: (u16, u16)) {
+    pub(super) fn channel_exception(&mut self, at: At, code: u16, method: (u16, u16)) {
         self.close_channel(at);
         let mut closing = Channel::new();
         closing.closing = true;
@@ -403,22 +403,27 @@ impl Model {
         }
         let channel = self.channel(at);
         channel.reply_consumer = None;
-        let held: Vec<Unacked> = channel.held().cloned().collect();
+        let mut held: Vec<Unacked> = channel.held().cloned().collect();
+        held.sort_by_key(|unacked| unacked.delivery_tag);
         channel.unacked.clear();
         if let Mode::Confirm {
             published,
             confirmed,
+            refused,
+            holders,
         } = std::mem::take(&mut channel.mode)
         {
             let owed = Owed {
                 published,
                 confirmed,
+                refused,
+                holders,
                 due: false,
             };
             self.step.owed.insert(at, owed);
         }
         for unacked in held {
-            self.settle_one(unacked, Settlement::Requeued);
+            self.settle_one(unacked, Settlement::Failed, at.1.into());
         }
     }
 

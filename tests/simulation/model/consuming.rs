@@ -24,11 +24,18 @@ impl Model {
                 self.settle(at, ack.delivery_tag, ack.multiple, Settlement::Acked)
             }
             Method::BasicNack(nack) => {
-                let settlement = refusal(nack.requeue);
+                let settlement = match nack.requeue {
+                    true => Settlement::Returned,
+                    false => Settlement::Rejected,
+                };
                 self.settle(at, nack.delivery_tag, nack.multiple, settlement)
             }
             Method::BasicReject(reject) => {
-                self.settle(at, reject.delivery_tag, false, refusal(reject.requeue))
+                let settlement = match reject.requeue {
+                    true => Settlement::Failed,
+                    false => Settlement::Rejected,
+                };
+                self.settle(at, reject.delivery_tag, false, settlement)
             }
             Method::BasicRecover(recover) => self.recover(at, recover.requeue, true),
             Method::BasicRecoverAsync(recover) => self.recover(at, recover.requeue, false),
@@ -67,10 +74,14 @@ impl Model {
             };
             self.check_tag(at, &tag)?;
             self.check_access(at.0, &name)?;
+            let own_timeout_ms = consume.arguments.get("x-consumer-timeout");
+            let own_timeout_ms = own_timeout_ms.and_then(|it| Some(it.as_integer()? as u64));
+            let timeout_ms = self.timeout_of(own_timeout_ms, &self.queues[&name].rules);
             let prefetch = self.channel(at).consumer_prefetch;
             let queue = self.queues.get_mut(&name).expect("access was checked");
             let taken = queue.consumers.iter().any(|consumer| consumer.exclusive);
-            if taken || (consume.exclusive && !queue.consumers.is_empty()) {
+            let is_single = queue.rules.single_active;
+            if taken || (consume.exclusive && (is_single || !queue.consumers.is_empty())) {
                 return Err(403);
             }
             queue.consumers.push(Consumer {
@@ -81,9 +92,13 @@ impl Model {
                 exclusive: consume.exclusive,
                 priority,
                 prefetch,
+                own_timeout_ms,
+                timeout_ms,
+                is_active: !is_single || queue.consumers.is_empty(),
                 served: None,
                 able_since: None,
             });
+            self.renew_lease(&name);
         }
         if !consume.no_wait {
             let consumer_tag = tag.as_bytes();
@@ -113,20 +128,26 @@ impl Model {
     fn get(&mut self, at: At, get: &basic::Get<'_>) -> Result<(), u16> {
         let name = self.queue_name(at, get.queue)?;
         self.check_access(at.0, &name)?;
-        let queue = self.queues.get_mut(&name).expect("access was checked");
-        if queue.ready.is_empty() {
+        self.renew_lease(&name);
+        let Some(place) = self.next_of(at, &name) else {
             self.answer(at.1, &basic::GetEmpty::default());
             return Ok(());
-        }
-        let entry = queue.ready.remove(0);
+        };
+        let queue = self.queues.get_mut(&name).expect("access was checked");
+        let entry = queue.ready.remove(place);
         let (left, queue) = (queue.ready.len(), queue.number);
+        let timeout_ms = self.timeout_of(None, &self.queues[&name].rules);
+        let since_ms = self.now_ms;
         let channel = self.channel(at);
         if !get.no_ack {
+            channel.retime((None, queue), timeout_ms);
             channel.unacked.push(Unacked {
                 delivery_tag: channel.last_delivery_tag + 1,
                 entry: entry.clone(),
                 queue,
                 consumer: None,
+                since_ms,
+                timeout_ms,
             });
         }
         self.step.answers.push_back(Answer::Got {
@@ -135,6 +156,22 @@ impl Model {
             left,
         });
         Ok(())
+    }
+
+    /// The index of the queue's next message; where several may be, the one that was given.
+    fn next_of(&self, at: At, name: &str) -> Option<usize> {
+        let queue = &self.queues[name];
+        let heads = queue.heads_but(&self.busy_groups(queue));
+        let outputs = self.step.outputs.iter().filter(|(to, _)| *to == at.0);
+        let mut got = outputs
+            .flat_map(|(_, events)| events)
+            .filter(|event| event.payload.starts_with(&[0, 60, 0, 71]));
+        let given = got.find_map(|event| {
+            let mut heads = heads.iter();
+            heads.find(|head| self.is_content_of(head, event))
+        });
+        let place = given.or(heads.first())?.place;
+        queue.ready.iter().position(|entry| entry.place == place)
     }
 
     fn set_prefetch(&mut self, at: At, qos: &basic::Qos) -> Result<(), u16> {
@@ -164,7 +201,7 @@ impl Model {
             .iter()
             .any(|u| u.delivery_tag == delivery_tag);
         let all = multiple && delivery_tag == 0;
-        if !known && !all {
+        if !known && !all && !channel.forgiven.contains(&delivery_tag) {
             return Err(406);
         }
         let meant = |unacked: &Unacked| match multiple {
@@ -180,7 +217,7 @@ impl Model {
             return Ok(());
         }
         for unacked in taken {
-            self.settle_one(unacked, settlement);
+            self.settle_one(unacked, settlement, at.1.into());
         }
         Ok(())
     }
@@ -190,7 +227,7 @@ impl Model {
             return Err(540);
         }
         for unacked in std::mem::take(&mut self.channel(at).unacked) {
-            self.settle_one(unacked, Settlement::Requeued);
+            self.settle_one(unacked, Settlement::Returned, at.1.into());
         }
         if answer {
             self.answer(at.1, &basic::RecoverOk {});
@@ -199,18 +236,16 @@ impl Model {
     }
 
     /// A message that was taken out of its channel.
-    pub(super) fn settle_one(&mut self, unacked: Unacked, settlement: Settlement) {
-        let mut queues = self.queues.values_mut();
-        let Some(queue) = queues.find(|queue| queue.number == unacked.queue) else {
+    pub(super) fn settle_one(&mut self, unacked: Unacked, settlement: Settlement, by: u64) {
+        let Some(name) = self.name_of(unacked.queue) else {
             return;
         };
-        if settlement != Settlement::Requeued {
-            return;
+        match settlement {
+            Settlement::Acked => {}
+            Settlement::Rejected => self.die(unacked.queue, unacked.entry, "rejected", by),
+            Settlement::Returned => self.requeue(&name, unacked.entry, false, by),
+            Settlement::Failed => self.requeue(&name, unacked.entry, true, by),
         }
-        let mut entry = unacked.entry;
-        entry.redelivered = true;
-        queue.ready.push(entry);
-        queue.ready.sort_by_key(|entry| entry.place);
     }
 
     pub(super) fn find_consumer(&self, at: At, tag: &str) -> Option<u64> {
@@ -226,9 +261,13 @@ impl Model {
             return;
         };
         queue.consumers.retain(|consumer| consumer.number != number);
+        queue.promote();
         if queue.auto_delete && queue.consumers.is_empty() {
             let name = name.clone();
             self.remove_queue(&name);
+        } else {
+            let name = name.clone();
+            self.renew_lease(&name);
         }
     }
 
@@ -261,13 +300,6 @@ impl Model {
             // Does not fit what was said, and is found out when that is looked at.
             other => format!("a name beginning with {prefix}, not {other:?}"),
         }
-    }
-}
-
-fn refusal(requeue: bool) -> Settlement {
-    match requeue {
-        true => Settlement::Requeued,
-        false => Settlement::Rejected,
     }
 }
 

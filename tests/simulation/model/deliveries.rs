@@ -5,11 +5,13 @@
 //! - a queue gives its messages away from its front;
 //! - one consumer's messages come in the order of the queue;
 //! - nobody holds more than a prefetch limit allows;
+//! - of a group only one message is with anybody;
+//! - of a queue with a single active consumer nobody else gets any;
 //! - nobody is passed over: not by one of lower priority, and not twice by one of the same. This
 //!   counts for consumers who could have taken a message at any time since, as far as can be known
 //!   from outside: their outbox was never full.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::{Check, ensure};
@@ -22,18 +24,13 @@ impl Model {
             let queue = self.queue_of(delivery.consumer);
             by_queue.entry(queue).or_default().push(delivery);
         }
-        let mut served = Vec::new();
         for (name, deliveries) in by_queue {
-            let consumers = self
-                .take_deliveries(&name, &deliveries)
+            self.take_deliveries(&name, &deliveries)
                 .map_err(|error| format!("queue {name}: {error}"))?;
-            served.push((name, consumers));
         }
-        for (name, consumers) in served {
-            for consumer in consumers {
-                self.check_turn(&name, consumer)
-                    .map_err(|error| format!("queue {name}: {error}"))?;
-            }
+        for (name, consumer) in std::mem::take(&mut self.step.served) {
+            self.check_turn(&name, consumer)
+                .map_err(|error| format!("queue {name}: {error}"))?;
         }
         self.note_who_is_able();
         Ok(())
@@ -46,6 +43,19 @@ impl Model {
             .iter()
             .filter(|(_, queue)| !queue.ready.is_empty())
         {
+            // Its next message is being read back.
+            let busy = self.busy_groups(queue);
+            let heads = match queue.rules.group_key {
+                // What group a message is of is known when it is there.
+                Some(_) => queue.ready.iter().collect(),
+                None => queue.heads(),
+            };
+            if heads.iter().any(|head| self.is_paged_out(&head.message)) {
+                continue;
+            }
+            if queue.heads_but(&busy).is_empty() {
+                continue;
+            }
             let waiting = queue
                 .consumers
                 .iter()
@@ -68,91 +78,116 @@ impl Model {
         found.expect("a consumer has a queue").0.clone()
     }
 
-    /// Moves messages from the queue to who got them; the consumers in the order of the messages.
-    fn take_deliveries(&mut self, name: &str, deliveries: &[Delivered]) -> Check<Vec<u64>> {
-        let order = self.order_of(name, deliveries)?;
-        let queue = self.queues.get_mut(name).expect("the caller found it");
-        let mut served = Vec::new();
-        for delivery in &order {
-            let ready = &mut queue.ready;
-            let place = ready
-                .iter()
-                .position(|e| e.message.number == delivery.message);
-            let entry = ready.remove(place.expect("it was found in the queue"));
-            ensure!(
-                delivery.redelivered == entry.redelivered,
-                "{entry:?} was delivered with redelivered={}",
-                delivery.redelivered
-            );
-            let mut consumers = queue.consumers.iter();
-            let consumer = consumers.find(|c| c.number == delivery.consumer);
-            let consumer = consumer.expect("the caller found it");
-            let channels = &mut self.connections[delivery.at.0].channels;
-            let channel = channels.get_mut(&delivery.at.1).expect("it was told");
-            if !consumer.no_ack {
-                channel.unacked.push(Unacked {
-                    delivery_tag: delivery.delivery_tag,
-                    entry,
-                    queue: queue.number,
-                    consumer: Some(consumer.number),
-                });
-                channel.unacked.sort_by_key(|unacked| unacked.delivery_tag);
-            }
-            let shared = channel.held_by_consumers();
-            ensure!(
-                channel.prefetch == 0 || shared <= usize::from(channel.prefetch),
-                "{shared} held with a prefetch of {} for the channel",
-                channel.prefetch
-            );
-            let own = channel.held_by(consumer.number);
-            ensure!(
-                consumer.no_ack || consumer.prefetch == 0 || own <= usize::from(consumer.prefetch),
-                "{own} held with a prefetch of {}",
-                consumer.prefetch
-            );
-            served.push(consumer.number);
+    /// Moves messages from the queue to who got them.
+    fn take_deliveries(&mut self, name: &str, deliveries: &[Delivered]) -> Check {
+        for delivery in self.order_of(name, deliveries)? {
+            self.take_delivery(name, delivery)?;
+            self.step.served.push((name.to_owned(), delivery.consumer));
         }
-        Ok(served)
+        Ok(())
+    }
+
+    pub(super) fn take_delivery(&mut self, name: &str, delivery: &Delivered) -> Check {
+        let queue = self.queues.get_mut(name).expect("the caller found it");
+        let place = queue.ready.iter().position(|e| e.place == delivery.place);
+        let entry = queue
+            .ready
+            .remove(place.expect("it was found in the queue"));
+        ensure!(
+            delivery.redelivered == entry.redelivered,
+            "{entry:?} was delivered with redelivered={}",
+            delivery.redelivered
+        );
+        let mut consumers = queue.consumers.iter();
+        let consumer = consumers.find(|c| c.number == delivery.consumer);
+        let consumer = consumer.expect("the caller found it");
+        ensure!(
+            consumer.is_active,
+            "consumer {} is not the active one",
+            consumer.tag
+        );
+        let channels = &mut self.connections[delivery.at.0].channels;
+        let channel = channels.get_mut(&delivery.at.1).expect("it was told");
+        if !consumer.no_ack {
+            channel.unacked.push(Unacked {
+                delivery_tag: delivery.delivery_tag,
+                entry,
+                queue: queue.number,
+                consumer: Some(consumer.number),
+                since_ms: self.now_ms,
+                timeout_ms: consumer.timeout_ms,
+            });
+            channel.unacked.sort_by_key(|unacked| unacked.delivery_tag);
+        }
+        let shared = channel.held_by_consumers();
+        ensure!(
+            channel.prefetch == 0 || shared <= usize::from(channel.prefetch),
+            "{shared} held with a prefetch of {} for the channel",
+            channel.prefetch
+        );
+        let own = channel.held_by(consumer.number);
+        ensure!(
+            consumer.no_ack || consumer.prefetch == 0 || own <= usize::from(consumer.prefetch),
+            "{own} held with a prefetch of {}",
+            consumer.prefetch
+        );
+        Ok(())
     }
 
     /// The deliveries in the order of the queue, if they are its front and every consumer got its own
     /// in that order.
     fn order_of<'a>(&self, name: &str, deliveries: &'a [Delivered]) -> Check<Vec<&'a Delivered>> {
         let queue = &self.queues[name];
-        let mut committed = Vec::new();
-        if self.step.commits.is_some() {
-            let own = self
-                .step
-                .committed
-                .iter()
-                .filter(|(number, _)| *number == queue.number);
-            committed.extend(own.map(|(_, place)| *place));
-        }
-        // A commit first publishes, and messages can go out at once, and then settles, which can put
-        // older ones back.
-        for early in 0..=committed.len() {
-            let mut front: Vec<&Entry> = queue.ready.iter().collect();
-            front.sort_by_key(|entry| (!committed[..early].contains(&entry.place), entry.place));
-            let order: Option<Vec<&Delivered>> = front[..deliveries.len().min(front.len())]
-                .iter()
-                .map(|entry| {
-                    deliveries
-                        .iter()
-                        .find(|d| d.message == entry.message.number)
-                })
-                .collect();
-            if let Some(order) = order
-                && order.len() == deliveries.len()
-                && are_in_order(&order)
-            {
-                return Ok(order);
+        let mut busy = self.busy_groups(queue);
+        let mut ready: Vec<&Entry> = queue.ready.iter().collect();
+        let mut left: Vec<&Delivered> = deliveries.iter().collect();
+        let mut order = Vec::new();
+        while !left.is_empty() {
+            let next = (0..left.len()).find_map(|at| {
+                let delivery = left[at];
+                let is_first = left[..at].iter().all(|other| other.at != delivery.at);
+                let place = ready.iter().position(|it| it.place == delivery.place)?;
+                let mut free = ready.iter().filter(|it| !queue.is_of(it, &busy));
+                let waits = free.any(|it| self.goes_first(it, ready[place]));
+                let is_barred = queue.is_of(ready[place], &busy);
+                (is_first && !waits && !is_barred).then_some((at, place))
+            });
+            let Some((at, place)) = next else {
+                let entry = |it: &&Delivered| ready.iter().find(|e| e.place == it.place).copied();
+                let due: Vec<_> = left.iter().filter_map(entry).collect();
+                let front = &ready[..ready.len().min(left.len() + 3)];
+                return Err(format!("{due:?} were delivered while {front:?} were first"));
+            };
+            let delivery = left.remove(at);
+            let mut consumers = queue.consumers.iter();
+            if consumers.any(|it| it.number == delivery.consumer && !it.no_ack) {
+                busy.extend(queue.group_of(ready[place]));
             }
+            order.push(delivery);
+            ready.remove(place);
         }
-        let numbers: Vec<u64> = deliveries.iter().map(|delivery| delivery.message).collect();
-        let front = &queue.ready[..queue.ready.len().min(deliveries.len() + 3)];
-        Err(format!(
-            "{numbers:?} were delivered while {front:?} were first"
-        ))
+        Ok(order)
+    }
+
+    /// The groups that wait for a message which somebody has, or which waits for another try.
+    pub(super) fn busy_groups(&self, queue: &Queue) -> BTreeSet<String> {
+        if queue.rules.group_key.is_none() {
+            return BTreeSet::new();
+        }
+        let channels = self.connections.iter().flat_map(|it| it.channels.values());
+        let held = channels.flat_map(Channel::held);
+        let held = held.filter(|unacked| unacked.queue == queue.number);
+        let held = held.map(|unacked| &unacked.entry);
+        let delayed = queue.delayed.iter().map(|(_, entry)| entry);
+        let groups = held.chain(delayed).filter_map(|it| queue.group_of(it));
+        groups.collect()
+    }
+
+    /// Whether the one had to be delivered before the other. A commit first publishes, and messages can
+    /// go out at once, and then settles, which can put older ones back.
+    fn goes_first(&self, one: &Entry, other: &Entry) -> bool {
+        let is_put_back = one.put_back == self.steps && other.step == self.steps;
+        one.precedes(other) && !(is_put_back && self.step.commits.is_some())
     }
 
     /// A consumer got the queue's next message: was it its turn?
@@ -219,21 +254,16 @@ impl Model {
     }
 
     /// Whether nothing keeps the consumer from taking a message, for all that can be known.
-    fn is_able(&self, consumer: &Consumer) -> bool {
-        let connection = &self.connections[consumer.at.0];
-        let channel = &connection.channels[&consumer.at.1];
+    pub(super) fn is_able(&self, consumer: &Consumer) -> bool {
+        !self.connections[consumer.at.0].stalled && self.has_credit(consumer)
+    }
+
+    /// Whether its prefetch limits let it have another message.
+    pub(super) fn has_credit(&self, consumer: &Consumer) -> bool {
+        let channel = &self.connections[consumer.at.0].channels[&consumer.at.1];
         let has_room = |limit: u16, held: usize| limit == 0 || held < usize::from(limit);
-        !connection.stalled
+        consumer.is_active
             && has_room(channel.prefetch, channel.held_by_consumers())
             && (consumer.no_ack || has_room(consumer.prefetch, channel.held_by(consumer.number)))
     }
-}
-
-/// In each channel the delivery tags must grow.
-fn are_in_order(order: &[&Delivered]) -> bool {
-    let mut last: BTreeMap<At, u64> = BTreeMap::new();
-    order.iter().all(|delivery| {
-        let before = last.insert(delivery.at, delivery.delivery_tag);
-        before.is_none_or(|before| before < delivery.delivery_tag)
-    })
 }

@@ -12,25 +12,36 @@
 //!                        state, answers that are due           match outputs with both
 //! ```
 
+mod aging;
 mod connection;
 mod consuming;
+mod deduplication;
+mod delays;
 mod deliveries;
+mod dying;
 mod hashing;
+mod keeping;
 mod outputs;
+mod policies;
 mod publishing;
 mod routing;
 mod state;
+mod survival;
+mod timeouts;
 mod topology;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use leveret::broker::Inventory;
 use leveret::config::Limits;
-use leveret::wire::amqp::EncodeMethod;
+use leveret::wire::amqp::{EncodeMethod, Method};
 
 use crate::Check;
 use crate::event::Event;
+use dying::Corpse;
 pub use state::*;
+pub use survival::Restart;
+use survival::Stored;
 
 pub struct Model {
     pub limits: Limits,
@@ -39,11 +50,28 @@ pub struct Model {
     pub exchanges: BTreeMap<String, Exchange>,
     pub queues: BTreeMap<String, Queue>,
     pub bindings: Vec<Binding>,
+    policies: policies::Policies,
     /// Publishers are to be blocked, as of the last settling.
     pub alarm: bool,
+    /// In milliseconds since 1970.
+    pub now_ms: u64,
+    /// Something happened that the broker may do one way or the other, and the rest would depend on it:
+    /// the run ends here.
+    pub is_beyond: bool,
+    /// What the store has; nothing in a broker without one.
+    pub stored: Stored,
+    /// Dead letters on their way. While one has to be read back, those behind it wait.
+    dying: VecDeque<Corpse>,
+    /// Those that nobody took, and when they are tried again.
+    stuck: Vec<Corpse>,
+    stuck_ms: Option<u64>,
+    /// What was found wrong in the middle of a command.
+    faults: Vec<String>,
     /// Names that the broker made up: none comes twice.
     generated: BTreeSet<String>,
     next_number: u64,
+    /// Counts the calls of the broker.
+    steps: u64,
     step: Step,
 }
 
@@ -61,18 +89,25 @@ struct Step {
     /// Answers to requests, on their way to who asked.
     replies: VecDeque<Reply>,
     deliveries: Vec<Delivered>,
-    /// What a `tx.commit` published, as numbers of queue and message.
-    committed: Vec<(u64, u64)>,
+    /// Deliveries that are in no list any more: connection and index among its outputs.
+    accounted: BTreeMap<(usize, usize), Shared>,
+    /// Consumers in the order in which they were served, with their queues.
+    served: Vec<(String, u64)>,
+    /// What was published, or committed, on behalf of which channel.
+    published: Vec<(At, Shared)>,
+    /// Places of entries that were found delivered.
+    picked: BTreeSet<u64>,
     /// The channel that committed.
     commits: Option<At>,
     /// Confirms of channels that were closed in this call.
     owed: BTreeMap<At, Owed>,
 }
 
-#[derive(Clone, Copy)]
 struct Owed {
     published: u64,
     confirmed: u64,
+    refused: BTreeSet<u64>,
+    holders: BTreeMap<u64, Copies>,
     /// They must be said before the channel ends.
     due: bool,
 }
@@ -115,7 +150,7 @@ struct Delivered {
     consumer: u64,
     delivery_tag: u64,
     redelivered: bool,
-    message: u64,
+    place: u64,
 }
 
 impl Model {
@@ -135,15 +170,25 @@ impl Model {
             exchanges: BTreeMap::from(exchanges),
             queues: BTreeMap::new(),
             bindings: Vec::new(),
+            policies: BTreeMap::new(),
             alarm: false,
+            now_ms: 0,
+            is_beyond: false,
+            stored: Stored::default(),
+            dying: VecDeque::new(),
+            stuck: Vec::new(),
+            stuck_ms: None,
+            faults: Vec::new(),
             generated: BTreeSet::new(),
             next_number: 1,
+            steps: 0,
             step: Step::default(),
         }
     }
 
     /// The broker was called on behalf of a connection, or of nobody.
     pub fn begin(&mut self, connection: Option<usize>, outputs: Vec<(usize, Vec<Event>)>) {
+        self.steps += 1;
         self.step = Step {
             connection,
             outputs,
@@ -154,7 +199,15 @@ impl Model {
     /// After what it took: was everything said that had to be, and nothing else? Gives the outputs
     /// back.
     pub fn end(&mut self) -> Check<Vec<(usize, Vec<Event>)>> {
+        self.bury();
+        self.note_holders();
         let outputs = std::mem::take(&mut self.step.outputs);
+        if self.is_beyond {
+            return Ok(outputs);
+        }
+        if let Some(fault) = self.faults.pop() {
+            return Err(fault);
+        }
         for (connection, events) in &outputs {
             self.match_events(*connection, events)?;
         }
@@ -180,12 +233,24 @@ impl Model {
     /// Nothing is left to do: nobody waits who could be served, and the broker holds what it should.
     pub fn check_quiescent(&self, inventory: &Inventory) -> Check {
         self.check_nobody_waits()?;
+        let expected = self.inventory();
+        if *inventory != expected {
+            return Err(format!(
+                "the broker has {inventory:?}, it should be {expected:?}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// The store is idle and everybody was woken.
+    pub fn check_confirmed(&self) -> Check {
         for connection in &self.connections {
             for (number, channel) in &connection.channels {
                 if let Mode::Confirm {
                     published,
                     confirmed,
-                } = channel.mode
+                    ..
+                } = &channel.mode
                     && published != confirmed
                 {
                     return Err(format!(
@@ -193,12 +258,6 @@ impl Model {
                     ));
                 }
             }
-        }
-        let expected = self.inventory();
-        if *inventory != expected {
-            return Err(format!(
-                "the broker has {inventory:?}, it should be {expected:?}"
-            ));
         }
         Ok(())
     }
@@ -216,8 +275,12 @@ impl Model {
         let ready = self.queues.values().flat_map(|queue| &queue.ready);
         let held = channels.iter().flat_map(|channel| channel.held());
         let mut messages = BTreeSet::new();
-        messages.extend(ready.clone().map(|entry| entry.message.number));
-        messages.extend(held.clone().map(|unacked| unacked.entry.message.number));
+        let delayed = self.queues.values().flat_map(|queue| &queue.delayed);
+        messages.extend(ready.clone().map(|entry| entry.message.id));
+        messages.extend(delayed.map(|(_, entry)| entry.message.id));
+        messages.extend(held.clone().map(|unacked| unacked.entry.message.id));
+        let dying = self.dying.iter().chain(&self.stuck);
+        messages.extend(dying.map(|it| it.entry().message.id));
         Inventory {
             connections: open.count(),
             channels: channels.len(),
@@ -245,7 +308,7 @@ impl Model {
     pub fn body_bytes(&self) -> usize {
         let ready = self.queues.values().flat_map(|queue| &queue.ready);
         let sizes: BTreeMap<u64, usize> = ready
-            .map(|entry| (entry.message.number, entry.message.body.len()))
+            .map(|entry| (entry.message.id, entry.message.body.len()))
             .collect();
         sizes.values().sum()
     }
@@ -257,6 +320,10 @@ impl Model {
         self.step
             .answers
             .push_back(Answer::Exactly(channel, payload));
+    }
+
+    fn fault(&mut self, what: String) {
+        self.faults.push(what);
     }
 
     fn draw_number(&mut self) -> u64 {

@@ -5,6 +5,8 @@ use std::rc::Rc;
 use leveret::wire::amqp::{Method, Properties, Table, TableBuilder, Value, confirm, tx};
 
 use super::consuming::REPLY_TO;
+use super::keeping::Arrival;
+use super::routing::Asks;
 use super::*;
 use crate::Check;
 
@@ -62,7 +64,10 @@ impl Model {
         for name in ["CC", "BCC"] {
             keys.extend(further_keys(headers.unwrap_or_default(), name)?);
         }
-        let route = self.route(&assembly.exchange, &keys, headers);
+        let persistent = properties.delivery_mode == Some(2);
+        let asks = Asks::All(persistent);
+        let route = self.route(&assembly.exchange, &keys, headers, asks);
+        self.is_beyond |= route.is_vague;
 
         let mut public = TableBuilder::new();
         let mut block = block.to_vec();
@@ -77,20 +82,35 @@ impl Model {
             block.clear();
             properties.encode(&mut block);
         }
+        let expiration_ms = properties.expiration.map(|text| {
+            let text = std::str::from_utf8(text).expect("digits");
+            text.parse().expect("clients send small numbers")
+        });
+        let id = self.draw_number();
         let number = crate::message::number(&block, &assembly.body);
         let message = Rc::new(Message {
+            id,
             number: number.expect("clients number their messages"),
             exchange: assembly.exchange.clone(),
             routing_key: assembly.routing_key.clone(),
             properties: block,
             reply_consumer,
-            body: assembly.body.clone(),
+            body: Rc::from(assembly.body.as_slice()),
+            persistent,
+            priority: properties.priority.unwrap_or(0).into(),
+            expiration_ms,
+            delay_ms: None,
+            was_delayed: false,
+            deaths: Vec::new(),
         });
         let publication = Publication {
             mandatory: assembly.mandatory,
             message,
             queues: route.queues.into_iter().collect(),
+            delays: route.delays.into_iter().collect(),
             replies: route.replies.into_iter().collect(),
+            news: route.news,
+            is_repeat: route.is_repeat,
         };
         match &mut self.channel(at).mode {
             Mode::Transaction { publications, .. } => {
@@ -100,28 +120,75 @@ impl Model {
             Mode::Confirm { published, .. } => *published += 1,
             Mode::Plain => {}
         }
-        self.carry_out(at, &publication);
+        let is_taken = self.carry_out(at, &publication);
+        if let Mode::Confirm {
+            published, refused, ..
+        } = &mut self.channel(at).mode
+            && !is_taken
+        {
+            refused.insert(*published);
+        }
+        self.step.published.push((at, publication.message));
         Ok(())
     }
 
-    fn carry_out(&mut self, at: At, publication: &Publication) {
-        let place = self.draw_number();
+    /// Whether no queue refused the message.
+    fn carry_out(&mut self, at: At, publication: &Publication) -> bool {
         let message = &publication.message;
-        for queue in self.queues.values_mut() {
-            if publication.queues.contains(&queue.number) {
-                queue.ready.push(Entry {
-                    place,
-                    message: message.clone(),
-                    redelivered: false,
-                });
-                self.step.committed.push((queue.number, place));
-            }
+        if self.came_before(publication) {
+            return true;
         }
+        let mut is_taken = true;
+        for number in &publication.queues {
+            self.remember(message, *number);
+            let arrival = Arrival {
+                message,
+                source: 0,
+                lineage: &[],
+            };
+            is_taken &= self.enqueue(*number, &arrival);
+        }
+        self.answer_requests(&publication.replies, message);
+        for number in &publication.delays {
+            self.delay(*number, message, 0, &[]);
+        }
+        let unroutable = publication.queues.is_empty()
+            && publication.replies.is_empty()
+            && publication.delays.is_empty()
+            && !publication.is_repeat;
+        if unroutable && publication.mandatory {
+            self.step.answers.push_back(Answer::Returned {
+                channel: at.1,
+                message: message.clone(),
+            });
+        }
+        for name in publication.news.iter().filter(|_| is_taken && !unroutable) {
+            self.learn_at_exchange(name, message);
+        }
+        is_taken
+    }
+
+    /// Whether the exchange that it was published to has routed another with the same key since the
+    /// message was looked at.
+    fn came_before(&mut self, publication: &Publication) -> bool {
+        let message = &publication.message;
+        let name = &message.exchange;
+        if !publication.news.contains(name) || !self.exchanges.contains_key(name) {
+            return false;
+        }
+        let properties = Properties::decode(&message.properties).expect("it was looked at before");
+        let headers = properties.headers.unwrap_or_default();
+        let known = self.is_known_at_exchange(name, (headers, message.persistent));
+        known == Some(true)
+    }
+
+    /// Messages to reply consumers, by their numbers.
+    pub(super) fn answer_requests(&mut self, consumers: &[u64], message: &Shared) {
         for (connection, peer) in self.connections.iter().enumerate() {
             for (number, channel) in &peer.channels {
                 let consumer = channel.reply_consumer.as_ref();
                 if let Some(consumer) = consumer
-                    && publication.replies.contains(&consumer.number)
+                    && consumers.contains(&consumer.number)
                 {
                     self.step.replies.push_back(Reply {
                         at: (connection, *number),
@@ -132,13 +199,6 @@ impl Model {
                 }
             }
         }
-        let unroutable = publication.queues.is_empty() && publication.replies.is_empty();
-        if unroutable && publication.mandatory {
-            self.step.answers.push_back(Answer::Returned {
-                channel: at.1,
-                message: message.clone(),
-            });
-        }
     }
 
     fn select(&mut self, at: At, no_wait: bool, confirms: bool) -> Result<(), u16> {
@@ -148,6 +208,8 @@ impl Model {
                 *mode = Mode::Confirm {
                     published: 0,
                     confirmed: 0,
+                    refused: BTreeSet::new(),
+                    holders: BTreeMap::new(),
                 };
             }
             Mode::Plain => {
@@ -178,13 +240,23 @@ impl Model {
         };
         let publications = std::mem::take(publications);
         let settlements = std::mem::take(settlements);
-        for publication in &publications {
-            self.carry_out(at, publication);
-        }
-        for (settlement, unacked) in settlements {
-            self.settle_one(unacked, settlement);
-        }
         self.step.commits = Some(at);
+        let mut is_taken = true;
+        for publication in &publications {
+            is_taken &= self.carry_out(at, publication);
+        }
+        // Where a limit is reached, it would matter when in between the first dead letters are buried.
+        let limited = |queue: &Queue| queue.rules.is_limited();
+        self.is_beyond |= !self.dying.is_empty() && self.queues.values().any(limited);
+        for (settlement, unacked) in settlements {
+            self.settle_one(unacked, settlement, at.1.into());
+        }
+        if !is_taken {
+            return Err(406);
+        }
+        for publication in publications {
+            self.step.published.push((at, publication.message));
+        }
         self.answer(at.1, &tx::CommitOk {});
         Ok(())
     }

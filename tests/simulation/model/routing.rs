@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use leveret::wire::amqp::{Table, Value};
 
+use super::delays::delay_of;
 use super::hashing::{by_modulus, by_rendezvous, hashed};
 use super::*;
 
@@ -12,6 +13,33 @@ use super::*;
 pub(super) struct Destinations {
     pub queues: BTreeSet<u64>,
     pub replies: BTreeSet<u64>,
+    /// Where it has to wait.
+    pub delays: BTreeSet<u64>,
+    /// Exchanges to which it is new, and whether one knew it, or may have known it.
+    pub news: Vec<String>,
+    pub is_repeat: bool,
+    pub is_vague: bool,
+}
+
+/// Which exchanges ask whether the message is a duplicate.
+#[derive(Clone, Copy)]
+pub(super) enum Asks<'a> {
+    /// All of them; whether it is persistent.
+    All(bool),
+    /// All but one, which asked before.
+    But(&'a str, bool),
+    /// None, it is a dead letter.
+    None,
+}
+
+impl Asks<'_> {
+    fn of(self, exchange: &str) -> Option<bool> {
+        match self {
+            Asks::But(other, _) if other == exchange => None,
+            Asks::All(persistent) | Asks::But(_, persistent) => Some(persistent),
+            Asks::None => None,
+        }
+    }
 }
 
 impl Model {
@@ -20,13 +48,14 @@ impl Model {
         exchange: &str,
         keys: &[String],
         headers: Option<Table<'_>>,
+        asks: Asks<'_>,
     ) -> Destinations {
         let mut found = Destinations::default();
         let mut visited = BTreeSet::new();
         let mut open = vec![exchange.to_owned()];
         while let Some(name) = open.pop() {
             if self.exchanges.contains_key(&name) && visited.insert(name.clone()) {
-                self.route_one(&name, keys, headers, &mut found, &mut open);
+                self.route_one(&name, (keys, headers), asks, &mut found, &mut open);
             }
         }
         found
@@ -35,8 +64,8 @@ impl Model {
     fn route_one(
         &self,
         name: &str,
-        keys: &[String],
-        headers: Option<Table<'_>>,
+        (keys, headers): (&[String], Option<Table<'_>>),
+        asks: Asks<'_>,
         found: &mut Destinations,
         open: &mut Vec<String>,
     ) {
@@ -49,11 +78,30 @@ impl Model {
             }
             return;
         }
+        if let Some(persistent) = asks.of(name) {
+            let headers = headers.unwrap_or_default();
+            found.is_vague |= self.is_vague_at_exchange(name, headers);
+            match self.is_known_at_exchange(name, (headers, persistent)) {
+                Some(true) => {
+                    found.is_repeat = true;
+                    return;
+                }
+                Some(false) => found.news.push(name.to_owned()),
+                None => {}
+            }
+        }
+        if let Some(queue) = self
+            .delay_queue(name)
+            .filter(|_| delay_of(headers).is_some())
+        {
+            found.delays.insert(queue);
+            return;
+        }
         let exchange = &self.exchanges[name];
         let bindings = self.bindings.iter().filter(|b| b.source == name).collect();
         let destinations = matching(exchange, bindings, keys, headers.unwrap_or_default());
         if destinations.is_empty() {
-            open.extend(exchange.alternate.clone());
+            open.extend(self.alternate_of(name));
         }
         for destination in destinations {
             match destination {
@@ -80,7 +128,8 @@ fn matching<'b>(
     keys: &[String],
     headers: Table<'_>,
 ) -> Vec<&'b Destination> {
-    let matches = |binding: &&Binding| match exchange.kind.as_str() {
+    let kind = exchange.inner_kind.as_ref().unwrap_or(&exchange.kind);
+    let matches = |binding: &&Binding| match kind.as_str() {
         "direct" => keys.contains(&binding.routing_key),
         "fanout" => true,
         "topic" => {
@@ -90,7 +139,7 @@ fn matching<'b>(
         _ => headers_match(binding.arguments.view(), headers),
     };
     // Those that pick one pick it by the message's own key.
-    let picked = match exchange.kind.as_str() {
+    let picked = match kind.as_str() {
         "x-modulus-hash" => by_modulus(&bindings, &keys[0]),
         "x-consistent-hash" => {
             let header = exchange.hash_header.as_deref();

@@ -66,10 +66,13 @@ impl Model {
             }
             match self.queues.get(&name) {
                 Some(queue) => check_same_queue(queue, at.0, declare)?,
+                // Queues of this type survive.
+                None if is_quorum(declare.arguments) && !declare.durable => return Err(406),
                 None => self.add_queue(at.0, &name, declare),
             }
             name
         };
+        self.renew_lease(&name);
         let queue = &self.queues[&name];
         let ok = queue::DeclareOk {
             queue: name.as_bytes(),
@@ -87,10 +90,18 @@ impl Model {
             number,
             durable: declare.durable && !declare.exclusive,
             auto_delete: declare.auto_delete,
+            delays_for: None,
             owner: declare.exclusive.then_some(connection),
             ready: Vec::new(),
             consumers: Vec::new(),
             clock: 0,
+            arguments: OwnedTable::from(declare.arguments),
+            rules: self.rules_for(name, declare.arguments),
+            delayed: Vec::new(),
+            used_ms: self.now_ms,
+            window: deduplication::Window::of(declare.arguments),
+            sources: (0, BTreeSet::new()),
+            stored_as: None,
         };
         self.queues.insert(name.to_owned(), queue);
     }
@@ -202,6 +213,9 @@ impl Model {
             None if name.starts_with("amq.") => return Err(403),
             None => {
                 let exchange = Exchange {
+                    arguments: OwnedTable::from(declare.arguments),
+                    window: deduplication::Window::of(declare.arguments),
+                    inner_kind: delays::inner_kind(&kind, declare.arguments),
                     kind,
                     durable: declare.durable,
                     auto_delete: declare.auto_delete,
@@ -212,7 +226,8 @@ impl Model {
                         _ => None,
                     },
                 };
-                self.exchanges.insert(name, exchange);
+                self.exchanges.insert(name.clone(), exchange);
+                self.add_delay_queue(&name);
             }
         }
         self.reply(at, declare.no_wait, Ok(()), &exchange::DeclareOk {})
@@ -236,6 +251,8 @@ impl Model {
         if self.exchanges.remove(name).is_some() {
             self.bindings.retain(|binding| binding.source != name);
             self.unbind_destination(&Destination::Exchange(name.to_owned()));
+            self.queues
+                .retain(|_, queue| queue.delays_for.as_deref() != Some(name));
         }
     }
 
@@ -368,6 +385,11 @@ fn check_same_queue(
     }
 }
 
+pub(super) fn is_quorum(arguments: Table<'_>) -> bool {
+    let kind = arguments.get("x-queue-type");
+    kind.is_some_and(|kind| kind.as_str() == Some("quorum"))
+}
+
 /// RabbitMQ: neither queue nor key given means the name of the queue declared last for both.
 fn implied_key(name: &str, given: &[u8], routing_key: &[u8]) -> String {
     match (given, routing_key) {
@@ -376,7 +398,8 @@ fn implied_key(name: &str, given: &[u8], routing_key: &[u8]) -> String {
     }
 }
 
-const KINDS: [&str; 6] = [
+const KINDS: [&str; 7] = [
+    "x-delayed-message",
     "direct",
     "fanout",
     "topic",

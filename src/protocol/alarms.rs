@@ -1,0 +1,414 @@
+//! RabbitMQ's resource alarms: while memory or disk is low, publishers are not read from; those who
+//! announced that they understand it read `connection.blocked` on their first publish. Consumers notice
+//! nothing.
+//!
+//! ```text
+//! memory is low   the process takes more than vm_memory_high_watermark
+//!                 messages in memory take more than message_memory.max, or than that watermark
+//! disk is low     the data directory's disk has less free than disk_free_limit
+//!                 the store found no room
+//! ```
+//!
+//! What the process takes and the disk has is measured elsewhere and told to [`Hub::on_measured`]. That
+//! is late by nature; what messages take is known at once and holds publishers until then.
+
+use super::Hub;
+use crate::config::Watermark;
+
+/// What was measured; `None` for what was not, or cannot be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Measured {
+    /// Bytes of memory that the process takes (resident).
+    pub memory_used: Option<u64>,
+    /// Bytes that it could take: what the machine has or the control group allows.
+    pub memory_total: Option<u64>,
+    /// Bytes that are free on the data directory's disk.
+    pub disk_free: Option<u64>,
+}
+
+/// Memory and disk, as last measured, and the alarms about them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resources {
+    pub measured: Measured,
+    pub memory_watermark: Watermark,
+    /// The watermark in bytes; `None` if it is a share of something unknown.
+    pub memory_limit: Option<u64>,
+    /// RabbitMQ: `{resource_limit, memory, Node}`.
+    pub memory_alarm: bool,
+    pub disk_free_watermark: Watermark,
+    /// The same in bytes; `None` as above, and in a broker without a data directory.
+    pub disk_free_limit: Option<u64>,
+    /// RabbitMQ: `{resource_limit, disk, Node}`.
+    pub disk_alarm: bool,
+}
+
+/// What the hub knows of its resources.
+#[derive(Default)]
+pub(super) struct Alarms {
+    measured: Measured,
+    /// The process takes too much memory.
+    process_over: bool,
+    /// Messages alone take too much memory.
+    messages_over: bool,
+    /// Too little is free on the disk.
+    disk_low: bool,
+    /// The store cannot get more room on its disk.
+    store_full: bool,
+    /// What was measured should be measured again soon.
+    wants_measuring: bool,
+}
+
+impl Alarms {
+    #[inline]
+    pub fn any(&self) -> bool {
+        self.memory() || self.disk()
+    }
+
+    fn memory(&self) -> bool {
+        self.process_over || self.messages_over
+    }
+
+    fn disk(&self) -> bool {
+        self.disk_low || self.store_full
+    }
+}
+
+impl Hub {
+    /// Memory and disk as last measured, their limits, and the alarms in force. Asking has them
+    /// measured again, so that who asks now and then has recent figures also from an idle broker.
+    pub fn resources(&mut self) -> Resources {
+        self.alarms.wants_measuring = true;
+        Resources {
+            measured: self.alarms.measured,
+            memory_watermark: self.config.watermarks.memory,
+            memory_limit: self.memory_limit(),
+            memory_alarm: self.alarms.memory(),
+            disk_free_watermark: self.config.watermarks.disk_free,
+            disk_free_limit: self.disk_free_limit(),
+            disk_alarm: self.alarms.disk(),
+        }
+    }
+
+    /// Takes in what was measured, and raises and ends alarms by it. What is `None` stays as it was.
+    pub fn on_measured(&mut self, measured: Measured) {
+        let last = &mut self.alarms.measured;
+        last.memory_used = measured.memory_used.or(last.memory_used);
+        last.memory_total = measured.memory_total.or(last.memory_total);
+        last.disk_free = measured.disk_free.or(last.disk_free);
+        self.review_alarms();
+    }
+
+    /// Whether somebody wants what is measured to be newer than it is; once.
+    pub fn take_measuring_wish(&mut self) -> bool {
+        std::mem::take(&mut self.alarms.wants_measuring)
+    }
+
+    /// Whether an alarm depends on what is measured next.
+    pub fn awaits_measuring(&self) -> bool {
+        self.alarms.process_over || self.alarms.disk_low
+    }
+
+    /// Bytes that the process may take until there is an alarm.
+    pub fn memory_left(&self) -> Option<u64> {
+        let used = self.alarms.measured.memory_used?;
+        Some(self.memory_limit()?.saturating_sub(used))
+    }
+
+    /// Bytes that may be written to the disk until there is an alarm.
+    pub fn disk_left(&self) -> Option<u64> {
+        let free = self.alarms.measured.disk_free?;
+        Some(free.saturating_sub(self.disk_free_limit()?))
+    }
+
+    /// Blocks publishers for this reason, or no longer (RabbitMQ: resource alarms).
+    pub fn set_blocked(&mut self, reason: Option<&str>) {
+        self.outside_alarm = reason.map(str::to_owned);
+        self.wake_unblocked();
+    }
+
+    /// Why publishers are to be blocked, as `connection.blocked` says it.
+    pub fn alarm(&self) -> Option<&str> {
+        let own = match (self.alarms.disk(), self.alarms.memory()) {
+            // The order of RabbitMQ 3.10, whichever came first.
+            (true, true) => Some("low on disk & memory"),
+            (true, false) => Some("low on disk"),
+            (false, true) => Some("low on memory"),
+            (false, false) => None,
+        };
+        self.outside_alarm.as_deref().or(own)
+    }
+
+    /// The store ran out of disk, or has room again.
+    pub fn set_disk_alarm(&mut self, raised: bool) {
+        self.change_alarms(|alarms| alarms.store_full = raised);
+    }
+
+    /// RabbitMQ: `rabbitmqctl set_vm_memory_high_watermark`. Holds until the configuration is read again.
+    pub fn set_memory_watermark(&mut self, watermark: Watermark) {
+        self.config.watermarks.memory = watermark;
+        self.log_memory_limit();
+        self.review_alarms();
+        self.alarms.wants_measuring = true;
+    }
+
+    /// RabbitMQ: `rabbitmqctl set_disk_free_limit`. Holds until the configuration is read again.
+    pub fn set_disk_free_limit(&mut self, watermark: Watermark) {
+        self.config.watermarks.disk_free = watermark;
+        self.log_disk_free_limit();
+        self.review_alarms();
+        self.alarms.wants_measuring = true;
+    }
+
+    /// Into the log, in RabbitMQ's words.
+    pub fn log_limits(&self) {
+        self.log_memory_limit();
+        self.log_disk_free_limit();
+    }
+
+    /// The resident memory that the process may have, in bytes; `None` if it is a share of something
+    /// unknown.
+    pub fn memory_limit(&self) -> Option<u64> {
+        let total = self.alarms.measured.memory_total;
+        in_bytes(self.config.watermarks.memory, total)
+    }
+
+    /// A bound of this many bytes as it is where memory is little: a `part` of all of it. So that what
+    /// the bounds allow stays under the watermark, and that is reached by what they do not know.
+    pub fn bounded(&self, bytes: usize, part: u64) -> usize {
+        let of_all = self
+            .memory_limit()
+            .map_or(usize::MAX, |limit| in_memory(limit / part));
+        bytes.min(of_all.max(BOUND_MIN))
+    }
+
+    /// Raises the alarm when messages in memory take too much, and ends it under nine tenths of that.
+    pub(super) fn watch_memory(&mut self) {
+        let held = self.core.message_bytes();
+        let limit = self.memory_limit().map_or(usize::MAX, in_memory);
+        let max = self.config.limits.messages_bytes_max.min(limit);
+        let over = if self.alarms.messages_over {
+            held > max / 10 * 9
+        } else {
+            held > max
+        };
+        if over != self.alarms.messages_over {
+            let is = if over { "set" } else { "clear" };
+            log::info!("message_memory.max {is}. Memory used by messages:{held} allowed:{max}");
+            self.change_alarms(|alarms| alarms.messages_over = over);
+        }
+    }
+
+    fn disk_free_limit(&self) -> Option<u64> {
+        self.config.data_dir.as_ref()?;
+        let total = self.alarms.measured.memory_total;
+        in_bytes(self.config.watermarks.disk_free, total)
+    }
+
+    /// What was measured, or what it is held against, has changed.
+    pub(super) fn review_alarms(&mut self) {
+        let Measured {
+            memory_used,
+            disk_free,
+            ..
+        } = self.alarms.measured;
+        if let (Some(used), Some(limit)) = (memory_used, self.memory_limit()) {
+            let over = used > limit;
+            if over != self.alarms.process_over {
+                let is = if over { "set" } else { "clear" };
+                log::info!("vm_memory_high_watermark {is}. Memory used:{used} allowed:{limit}");
+                self.change_alarms(|alarms| alarms.process_over = over);
+            }
+        }
+        if let (Some(free), Some(limit)) = (disk_free, self.disk_free_limit()) {
+            let low = free < limit;
+            if low != self.alarms.disk_low {
+                let is = if low { "insufficient" } else { "sufficient" };
+                log::info!("Free disk space is {is}. Free bytes: {free}. Limit: {limit}");
+                self.change_alarms(|alarms| alarms.disk_low = low);
+            }
+        }
+    }
+
+    /// Changes the reasons; what follows from that is logged, and who waited goes on.
+    fn change_alarms(&mut self, change: impl FnOnce(&mut Alarms)) {
+        let before = [self.alarms.memory(), self.alarms.disk()];
+        change(&mut self.alarms);
+        let after = [self.alarms.memory(), self.alarms.disk()];
+        let node = &self.config.server.node_name;
+        for (resource, (before, after)) in ["memory", "disk"]
+            .into_iter()
+            .zip(before.into_iter().zip(after))
+        {
+            match (before, after) {
+                (false, true) => {
+                    log::warn!("{resource} resource limit alarm set on node {node}.");
+                    log::warn!("{STARS}");
+                    log::warn!("*** Publishers will be blocked until this alarm clears ***");
+                    log::warn!("{STARS}");
+                }
+                (true, false) => {
+                    log::warn!("{resource} resource limit alarm cleared on node {node}");
+                }
+                _ => {}
+            }
+        }
+        self.wake_unblocked();
+    }
+
+    fn log_memory_limit(&self) {
+        let total = self.alarms.measured.memory_total;
+        match (self.memory_limit(), total) {
+            (Some(limit), Some(total)) => log::info!(
+                "Memory high watermark set to {} MiB ({limit} bytes) of {} MiB ({total} bytes) total",
+                limit >> 20,
+                total >> 20
+            ),
+            (Some(limit), None) => log::info!(
+                "Memory high watermark set to {} MiB ({limit} bytes)",
+                limit >> 20
+            ),
+            (None, _) => {
+                log::warn!("no memory high watermark: the memory that there is is unknown")
+            }
+        }
+    }
+
+    fn log_disk_free_limit(&self) {
+        if let Some(limit) = self.disk_free_limit() {
+            log::info!("Disk free limit set to {}MB", limit / 1_000_000);
+        }
+    }
+}
+
+/// Smaller bounds would cost more than they save.
+const BOUND_MIN: usize = 1 << 20;
+
+const STARS: &str = "**********************************************************";
+
+fn in_bytes(watermark: Watermark, memory_total: Option<u64>) -> Option<u64> {
+    match watermark {
+        Watermark::Absolute(bytes) => Some(bytes),
+        Watermark::Relative(_) => Some(watermark.bytes(memory_total?)),
+    }
+}
+
+fn in_memory(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn hub(memory: Watermark, disk_free: Watermark) -> Hub {
+        let mut config = Config {
+            data_dir: Some("somewhere".into()),
+            ..Config::default()
+        };
+        config.watermarks.memory = memory;
+        config.watermarks.disk_free = disk_free;
+        Hub::new(config, Box::new(|| [7; 16]))
+    }
+
+    fn used(bytes: u64) -> Measured {
+        Measured {
+            memory_used: Some(bytes),
+            ..Measured::default()
+        }
+    }
+
+    fn free(bytes: u64) -> Measured {
+        Measured {
+            disk_free: Some(bytes),
+            ..Measured::default()
+        }
+    }
+
+    #[test]
+    fn alarms_follow_what_is_measured_and_name_what_is_low() {
+        let mut hub = hub(Watermark::Absolute(1000), Watermark::Absolute(50));
+        assert_eq!(hub.alarm(), None);
+        hub.on_measured(used(1000));
+        hub.on_measured(free(50));
+        assert_eq!((hub.alarm(), hub.awaits_measuring()), (None, false));
+        hub.on_measured(used(1001));
+        assert_eq!(hub.alarm(), Some("low on memory"));
+        hub.on_measured(free(49));
+        assert_eq!(hub.alarm(), Some("low on disk & memory"));
+        hub.on_measured(used(1000));
+        assert_eq!(hub.alarm(), Some("low on disk"));
+        hub.set_disk_alarm(true);
+        hub.on_measured(free(50));
+        assert_eq!(
+            (hub.alarm(), hub.awaits_measuring()),
+            (Some("low on disk"), false)
+        );
+        hub.set_disk_alarm(false);
+        assert_eq!(hub.alarm(), None);
+    }
+
+    #[test]
+    fn a_share_counts_when_the_whole_is_known() {
+        let mut hub = hub(Watermark::Relative(0.5), Watermark::Relative(2.0));
+        hub.on_measured(used(u64::MAX));
+        hub.on_measured(free(0));
+        assert_eq!(hub.alarm(), None);
+        let resources = hub.resources();
+        assert_eq!(
+            (resources.memory_limit, resources.disk_free_limit),
+            (None, None)
+        );
+        hub.on_measured(Measured {
+            memory_total: Some(1 << 30),
+            ..Measured::default()
+        });
+        assert_eq!(hub.alarm(), Some("low on disk & memory"));
+        let resources = hub.resources();
+        assert_eq!(resources.memory_limit, Some(1 << 29));
+        assert_eq!(resources.disk_free_limit, Some(2 << 30));
+        assert!(resources.memory_alarm && resources.disk_alarm);
+    }
+
+    #[test]
+    fn limits_change_at_run_time() {
+        let mut hub = hub(Watermark::Absolute(1000), Watermark::Absolute(50));
+        hub.on_measured(used(500));
+        hub.on_measured(free(500));
+        assert_eq!((hub.memory_left(), hub.disk_left()), (Some(500), Some(450)));
+        assert!(!hub.take_measuring_wish());
+        hub.set_memory_watermark(Watermark::Absolute(499));
+        assert_eq!(hub.alarm(), Some("low on memory"));
+        assert!(hub.take_measuring_wish() && !hub.take_measuring_wish());
+        hub.set_disk_free_limit(Watermark::Absolute(501));
+        assert_eq!(hub.alarm(), Some("low on disk & memory"));
+        assert_eq!((hub.memory_left(), hub.disk_left()), (Some(0), Some(0)));
+        let wanted = Config::default();
+        hub.on_measured(Measured {
+            memory_total: Some(1 << 40),
+            disk_free: Some(1 << 40),
+            ..Measured::default()
+        });
+        hub.reconfigure(&wanted);
+        assert_eq!(hub.alarm(), None);
+    }
+
+    #[test]
+    fn bounds_are_a_part_of_little_memory() {
+        let mut hub = hub(Watermark::Absolute(40 << 20), Watermark::Absolute(50));
+        assert_eq!(hub.bounded(32 << 20, 4), 10 << 20);
+        assert_eq!(hub.bounded(3 << 20, 4), 3 << 20);
+        hub.set_memory_watermark(Watermark::Absolute(1));
+        assert_eq!(hub.bounded(32 << 20, 4), BOUND_MIN);
+        hub.set_memory_watermark(Watermark::Absolute(1 << 40));
+        assert_eq!(hub.bounded(32 << 20, 4), 32 << 20);
+    }
+
+    #[test]
+    fn a_broker_without_a_disk_has_no_disk_alarm() {
+        let mut hub = Hub::new(Config::default(), Box::new(|| [7; 16]));
+        hub.on_measured(free(0));
+        assert_eq!(hub.alarm(), None);
+        assert_eq!(hub.resources().disk_free_limit, None);
+    }
+}

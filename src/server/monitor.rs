@@ -1,0 +1,223 @@
+//! When memory and disk are looked at (RabbitMQ: `vm_memory_monitor`, `rabbit_disk_monitor`). The loop
+//! asks, a thread of its own measures, and the loop is woken with what it found.
+//!
+//! Nothing is asked while nothing happens: an idle broker is not woken for this. After some input memory
+//! is measured within a second, after much of it at once; the disk the sooner the less is left. While
+//! there is an alarm, both are looked at twice a second, since what ends it need not be ours.
+
+use std::io;
+use std::path::Path;
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::control::Handle;
+use super::measure::{Gauges, Question};
+use crate::protocol::{Hub, Measured};
+
+pub(super) struct Monitor {
+    questions: Sender<Question>,
+    answers: Receiver<Measured>,
+    /// There is a question that was not answered yet; there is only ever one.
+    asked: bool,
+    /// Somebody wants to know it now.
+    wished: bool,
+    memory: Schedule,
+    disk: Schedule,
+}
+
+/// When one of them is due.
+struct Schedule {
+    /// When it was last asked for (monotonic ms).
+    asked_at: u64,
+    /// Bytes that clients have sent since.
+    input_bytes: usize,
+    /// With some input, it is due after so long.
+    interval_ms: u64,
+    /// With that much, it is due at once.
+    input_bytes_max: usize,
+}
+
+impl Monitor {
+    /// Measures for the first time, and starts the thread.
+    pub fn start(data_dir: Option<&Path>, hub: &mut Hub, handle: Handle) -> io::Result<Monitor> {
+        let mut gauges = Gauges::new(data_dir);
+        let first = gauges.read(Question {
+            with_disk: true,
+            memory_limit: None,
+        });
+        let (questions, to_measure) = bounded(1);
+        let (measured, answers) = bounded(1);
+        thread::Builder::new()
+            .name("monitor".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(move || {
+                for question in to_measure {
+                    if measured.send(gauges.read(question)).is_err() {
+                        return;
+                    }
+                    handle.wake();
+                }
+            })?;
+        let mut monitor = Monitor {
+            questions,
+            answers,
+            asked: false,
+            wished: false,
+            memory: Schedule::new(MEMORY_INTERVAL_MS),
+            disk: Schedule::new(DISK_INTERVAL_MS_MAX),
+        };
+        monitor.take_in(first, hub);
+        hub.log_limits();
+        Ok(monitor)
+    }
+
+    /// Clients have sent that much.
+    #[inline]
+    pub fn on_input(&mut self, bytes: usize) {
+        self.memory.input_bytes = self.memory.input_bytes.saturating_add(bytes);
+        self.disk.input_bytes = self.disk.input_bytes.saturating_add(bytes);
+    }
+
+    /// Once a turn: hands on what was measured, and asks for what is due.
+    pub fn serve(&mut self, hub: &mut Hub, now_ms: u64) {
+        if self.asked
+            && let Ok(measured) = self.answers.try_recv()
+        {
+            self.asked = false;
+            self.take_in(measured, hub);
+        }
+        self.wished |= hub.take_measuring_wish();
+        if self.asked {
+            return;
+        }
+        let alarmed = hub.awaits_measuring();
+        let is_due = |due: Option<u64>| due.is_some_and(|due| due <= now_ms);
+        let with_disk = self.wished || is_due(self.disk.due(alarmed));
+        if with_disk || is_due(self.memory.due(alarmed)) {
+            self.wished = false;
+            let question = Question {
+                with_disk,
+                memory_limit: hub.memory_limit(),
+            };
+            self.asked = self.questions.try_send(question).is_ok();
+            self.memory.restart(now_ms);
+            if with_disk {
+                self.disk.restart(now_ms);
+            }
+        }
+    }
+
+    /// When [`Monitor::serve`] has something to do (monotonic ms). An answer wakes the loop by itself.
+    pub fn next_due(&self, hub: &Hub) -> Option<u64> {
+        if self.asked {
+            return None;
+        }
+        let alarmed = hub.awaits_measuring();
+        let wished = self.wished.then_some(0);
+        let dues = [wished, self.memory.due(alarmed), self.disk.due(alarmed)];
+        dues.into_iter().flatten().min()
+    }
+
+    fn take_in(&mut self, measured: Measured, hub: &mut Hub) {
+        hub.on_measured(measured);
+        let left = hub.memory_left().unwrap_or(u64::MAX);
+        // Messages take some more than their bytes.
+        let eighth = usize::try_from(left / 8).unwrap_or(usize::MAX);
+        self.memory.input_bytes_max = eighth.clamp(INPUT_BYTES_MIN, INPUT_BYTES_MAX);
+        if measured.disk_free.is_some() {
+            self.disk.interval_ms = hub
+                .disk_left()
+                .map_or(DISK_INTERVAL_MS_MAX, disk_interval_ms);
+        }
+    }
+}
+
+impl Schedule {
+    fn new(interval_ms: u64) -> Schedule {
+        Schedule {
+            asked_at: 0,
+            input_bytes: 0,
+            interval_ms,
+            input_bytes_max: usize::MAX,
+        }
+    }
+
+    fn due(&self, alarmed: bool) -> Option<u64> {
+        let after = if alarmed {
+            ALARMED_INTERVAL_MS
+        } else if self.input_bytes >= self.input_bytes_max {
+            RUSH_INTERVAL_MS
+        } else if self.input_bytes >= TRAFFIC_BYTES_MIN {
+            self.interval_ms
+        } else {
+            return None;
+        };
+        Some(self.asked_at + after)
+    }
+
+    fn restart(&mut self, now_ms: u64) {
+        self.asked_at = now_ms;
+        self.input_bytes = 0;
+    }
+}
+
+/// As RabbitMQ: half the time in which a fast writer could fill what is left.
+fn disk_interval_ms(left: u64) -> u64 {
+    (left / (DISK_BYTES_PER_MS * 2)).clamp(DISK_INTERVAL_MS_MIN, DISK_INTERVAL_MS_MAX)
+}
+
+/// Heartbeats and the like are no reason to look.
+const TRAFFIC_BYTES_MIN: usize = 1024;
+/// Between measurements of memory, while there is traffic.
+const MEMORY_INTERVAL_MS: u64 = 1000;
+/// Between measurements while there is an alarm: it lasts that long at least, and does not flicker.
+const ALARMED_INTERVAL_MS: u64 = 500;
+/// However much comes in, memory is not measured more often.
+const RUSH_INTERVAL_MS: u64 = 10;
+/// With less input than this, memory is in no hurry, however little is left of it.
+const INPUT_BYTES_MIN: usize = 256 << 10;
+/// With more, it is looked at, however much is left.
+const INPUT_BYTES_MAX: usize = 64 << 20;
+/// RabbitMQ's bounds for the disk.
+const DISK_INTERVAL_MS_MIN: u64 = 100;
+const DISK_INTERVAL_MS_MAX: u64 = 10_000;
+/// What a fast writer writes: 500 MB a second, twice what RabbitMQ reckons with.
+const DISK_BYTES_PER_MS: u64 = 500_000;
+/// It reads small files.
+const STACK_BYTES: usize = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_due_without_traffic_or_alarm() {
+        let mut schedule = Schedule::new(1000);
+        schedule.restart(5000);
+        assert_eq!(schedule.due(false), None);
+        assert_eq!(schedule.due(true), Some(5500));
+        schedule.input_bytes = 8;
+        assert_eq!(schedule.due(false), None);
+    }
+
+    #[test]
+    fn much_input_makes_it_due_at_once() {
+        let mut schedule = Schedule::new(10_000);
+        schedule.restart(5000);
+        schedule.input_bytes_max = 1 << 20;
+        schedule.input_bytes = 2000;
+        assert_eq!(schedule.due(false), Some(15_000));
+        schedule.input_bytes = 1 << 20;
+        assert_eq!(schedule.due(false), Some(5010));
+        assert_eq!(schedule.due(true), Some(5500));
+        schedule.restart(5010);
+        assert_eq!(schedule.due(false), None);
+    }
+
+    #[test]
+    fn the_disk_is_watched_more_closely_the_less_is_left() {
+        let seconds = [0, 1 << 20, 1 << 30, 5 << 30, 1 << 40].map(disk_interval_ms);
+        assert_eq!(seconds, [100, 100, 1073, 5368, 10_000]);
+    }
+}

@@ -1,0 +1,842 @@
+//! One TLS connection over a stream that never waits.
+//!
+//! Records are read, decrypted and encrypted in buffers that all connections of a thread share. What a
+//! connection holds of its own is the beginning of a record that is not all there, plaintext that its
+//! reader had no room for, and records that the stream did not take; an idle one holds none of them.
+//!
+//! A connection whose stream is drained may still have something to read: see
+//! [`has_input`](TlsStream::has_input).
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice, Read, Write};
+use std::rc::Rc;
+
+use rustls::server::{ServerConnectionData as Data, UnbufferedServerConnection};
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus, WriteTraffic,
+};
+use rustls_pki_types::CertificateDer;
+
+/// The server's side of a TLS connection. Reading and writing never wait longer than the stream does:
+/// `WouldBlock` is for whom waits for the stream, `Interrupted` for whom may try again at once.
+pub struct TlsStream<S> {
+    stream: S,
+    connection: UnbufferedServerConnection,
+    scratch: Rc<RefCell<Scratch>>,
+    /// Records that were read and not used up, nearly always the beginning of one. The library may
+    /// have worked on them, so it has to be shown them again, all of them.
+    input: Vec<u8>,
+    /// There may be whole records in `input`.
+    unworked: bool,
+    /// Decrypted, and not yet asked for.
+    plaintext: Vec<u8>,
+    /// Encrypted, and not taken by the stream.
+    unsent: Vec<u8>,
+    /// The last read took all that the stream had.
+    drained: bool,
+    /// The peer has said that nothing more comes.
+    peer_closed: bool,
+    /// Something came that is no TLS, or somebody whom we do not believe.
+    failed: bool,
+}
+
+/// Buffers that the connections of a thread share.
+pub(super) struct Scratch {
+    incoming: Box<[u8]>,
+    /// Pieces of plaintext that go into one record.
+    gathered: Box<[u8]>,
+    outgoing: Box<[u8]>,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Scratch {
+            incoming: vec![0; INCOMING_BYTES].into(),
+            gathered: vec![0; PLAINTEXT_BYTES_MAX].into(),
+            outgoing: vec![0; OUTGOING_BYTES].into(),
+        }
+    }
+}
+
+impl<S: Read + Write> TlsStream<S> {
+    pub(super) fn new(
+        stream: S,
+        connection: UnbufferedServerConnection,
+        scratch: Rc<RefCell<Scratch>>,
+    ) -> Self {
+        TlsStream {
+            stream,
+            connection,
+            scratch,
+            input: Vec::new(),
+            unworked: false,
+            plaintext: Vec::new(),
+            unsent: Vec::new(),
+            drained: true,
+            peer_closed: false,
+            failed: false,
+        }
+    }
+
+    pub fn stream(&self) -> &S {
+        &self.stream
+    }
+
+    pub fn stream_mut(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
+    pub fn is_handshaking(&self) -> bool {
+        self.connection.is_handshaking()
+    }
+
+    /// Reads once and goes on with the handshake, which takes up to a millisecond or two of arithmetic;
+    /// true when it is done. What is to be written waits for [`flush`](Self::flush), the reason of a
+    /// failure too, if it could not be written at once.
+    ///
+    /// # Errors
+    /// `WouldBlock` and `Interrupted` as for [`read`](Self::read); `InvalidData` if it cannot succeed;
+    /// `UnexpectedEof`.
+    pub fn handshake(&mut self) -> io::Result<bool> {
+        let scratch = Rc::clone(&self.scratch);
+        let scratch = &mut *scratch.borrow_mut();
+        let Some(filled) = self.fill(&mut scratch.incoming, HANDSHAKE_BYTES_MAX)? else {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        };
+        let mut waiting = std::mem::take(&mut self.plaintext);
+        let plain = &mut Plain::new(&mut [], &mut waiting);
+        let worked = self.work(&mut scratch.incoming[..filled], plain);
+        self.plaintext = waiting;
+        worked?;
+        Ok(!self.is_handshaking())
+    }
+
+    /// Reads once from the stream, unless decrypted bytes wait. `Ok(0)` is the end, said by the peer or
+    /// by the stream: whether a conversation was complete is for the protocol above to know.
+    ///
+    /// # Errors
+    /// `WouldBlock`: the stream has nothing. `Interrupted`: what it had is no whole record yet; to be
+    /// tried again. `InvalidData`: no TLS, and nothing will come any more.
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.plaintext.is_empty() {
+            return Ok(self.take_waiting(buffer));
+        }
+        if self.peer_closed {
+            return Ok(0);
+        }
+        let scratch = Rc::clone(&self.scratch);
+        let scratch = &mut *scratch.borrow_mut();
+        let Some(filled) = self.fill(&mut scratch.incoming, buffer.len())? else {
+            return Ok(0);
+        };
+        let mut waiting = Vec::new();
+        let mut plain = Plain::new(buffer, &mut waiting);
+        let worked = self.work(&mut scratch.incoming[..filled], &mut plain);
+        let count = plain.filled;
+        self.plaintext = waiting;
+        if count > 0 {
+            // After an error it comes again when this is read.
+            return Ok(count);
+        }
+        worked?;
+        match self.peer_closed {
+            true => Ok(0),
+            false => Err(io::ErrorKind::Interrupted.into()),
+        }
+    }
+
+    /// The same from the stream as it is, when nobody is interested any more: bytes to throw away.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub fn discard(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buffer)
+    }
+
+    /// Whether there may be something to read without anything new from the stream.
+    pub fn has_input(&self) -> bool {
+        !self.plaintext.is_empty() || self.unworked || !self.drained
+    }
+
+    /// Encrypts the front of `slices`, as many bytes as fit, and writes once. Who offered more than were
+    /// taken may offer the rest at once, unless [`has_unsent`](Self::has_unsent).
+    ///
+    /// # Errors
+    /// `WouldBlock`: what was encrypted before is not all written, and nothing was taken. Others are
+    /// those of the stream, or `InvalidData` after a failure.
+    pub fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.flush()?;
+        if self.failed {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let scratch = Rc::clone(&self.scratch);
+        let Scratch {
+            gathered, outgoing, ..
+        } = &mut *scratch.borrow_mut();
+        let mut pieces = Pieces::new(slices);
+        let size = self.encrypt(&mut pieces, gathered, outgoing)?;
+        if pieces.taken == 0 && !pieces.is_empty() {
+            return Err(io::Error::other("the TLS connection takes no more data"));
+        }
+        self.send(&outgoing[..size])?;
+        Ok(pieces.taken)
+    }
+
+    /// Writes what waits.
+    ///
+    /// # Errors
+    /// `WouldBlock`: not all was written. Others are those of the stream.
+    pub fn flush(&mut self) -> io::Result<()> {
+        while !self.unsent.is_empty() {
+            match self.stream.write(&self.unsent) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) if count == self.unsent.len() => self.unsent = Vec::new(),
+                Ok(count) => {
+                    self.unsent.drain(..count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the stream has to become writable before anything else can be sent.
+    pub fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    /// Nobody is there to receive it.
+    pub fn forget_unsent(&mut self) {
+        self.unsent = Vec::new();
+    }
+
+    /// Tells the peer that nothing more comes (RFC 8446 §6.1), if the stream takes it at once.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub fn say_goodbye(&mut self) -> io::Result<()> {
+        if self.failed || self.is_handshaking() {
+            return Ok(());
+        }
+        let mut goodbye = [0; 64];
+        let mut size = 0;
+        self.drive_to_write(|mut traffic| {
+            size = traffic.queue_close_notify(&mut goodbye).unwrap_or(0);
+        })?;
+        self.send(&goodbye[..size])
+    }
+
+    /// The peer's own certificate, which was verified.
+    pub fn peer_certificate(&self) -> Option<&CertificateDer<'static>> {
+        self.connection.peer_certificates()?.first()
+    }
+
+    /// What was agreed on, in RabbitMQ's words: `tlsv1.3` or `tlsv1.2`. `None` before.
+    pub fn version(&self) -> Option<&'static str> {
+        match self.connection.protocol_version()? {
+            rustls::ProtocolVersion::TLSv1_3 => Some("tlsv1.3"),
+            _ => Some("tlsv1.2"),
+        }
+    }
+
+    /// As registered with IANA: `TLS13_AES_256_GCM_SHA384`.
+    pub fn cipher_suite(&self) -> Option<&'static str> {
+        self.connection.negotiated_cipher_suite()?.suite().as_str()
+    }
+
+    /// Puts what was left over to the front of `incoming`, and behind it what one read brings, so much
+    /// that the plaintext has `wanted` bytes at most if it may be one record. The size of all;
+    /// `None` at the end of the stream.
+    fn fill(&mut self, incoming: &mut [u8], wanted: usize) -> io::Result<Option<usize>> {
+        if self.failed {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let filled = self.input.len();
+        let limit = wanted.max(RECORD_BYTES_MAX).min(incoming.len());
+        let mut count = 0;
+        if !std::mem::take(&mut self.unworked) {
+            if filled >= limit {
+                return Err(self.fail("a message of the handshake is too long"));
+            }
+            match self.stream.read(&mut incoming[filled..limit]) {
+                Ok(0) => return Ok(None),
+                Ok(read) => count = read,
+                Err(error) => {
+                    self.drained |= error.kind() == io::ErrorKind::WouldBlock;
+                    return Err(error);
+                }
+            }
+            self.drained = count < limit - filled;
+        }
+        incoming[..filled].copy_from_slice(&self.input);
+        Ok(Some(filled + count))
+    }
+
+    /// Lets the library work on the input, and keeps what it leaves.
+    fn work(&mut self, input: &mut [u8], plain: &mut Plain<'_>) -> io::Result<()> {
+        let worked = self.drive(input, plain, |_| {});
+        let rest = match &worked {
+            Ok(used) => &input[*used..],
+            Err(_) => &[],
+        };
+        self.unworked = plain.is_full() && !rest.is_empty();
+        if rest.is_empty() {
+            self.input = Vec::new();
+        } else {
+            self.input.clear();
+            self.input.extend_from_slice(rest);
+        }
+        worked.map(|_| ())
+    }
+
+    /// Goes on until the library wants more input, or the reader has no more room. Whether anything may
+    /// be written is shown to `last`. How much of the input is done with.
+    fn drive(
+        &mut self,
+        input: &mut [u8],
+        plain: &mut Plain<'_>,
+        last: impl FnOnce(ConnectionState<'_, '_, Data>),
+    ) -> io::Result<usize> {
+        let mut used = 0;
+        let error = loop {
+            let status = self.connection.process_tls_records(&mut input[used..]);
+            let UnbufferedStatus { discard, state } = status;
+            let mut goes_on = true;
+            match state {
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    let mut extra = 0;
+                    while let Some(record) = traffic.next_record() {
+                        let record = record.map_err(io::Error::other)?;
+                        plain.push(record.payload);
+                        extra += record.discard;
+                    }
+                    used += extra;
+                    goes_on = !plain.is_full();
+                }
+                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, &mut self.unsent)?,
+                // It waits to be written, and nothing is written before it.
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::PeerClosed) => self.peer_closed = true,
+                Ok(state) => {
+                    last(state);
+                    return Ok(used + discard);
+                }
+                Err(error) => {
+                    used += discard;
+                    break error;
+                }
+            }
+            used += discard;
+            if !goes_on {
+                return Ok(used);
+            }
+        };
+        self.say_why(&mut input[used..]);
+        Err(self.fail(&error.to_string()))
+    }
+
+    /// After an error: the alert, which the library has ready. To be asked for more than that it does
+    /// not stand.
+    fn say_why(&mut self, input: &mut [u8]) {
+        let mut steps_left = ALERT_STEPS_MAX;
+        while self.connection.wants_write() && steps_left > 0 {
+            steps_left -= 1;
+            match self.connection.process_tls_records(input).state {
+                Ok(ConnectionState::EncodeTlsData(data)) => {
+                    if encode(data, &mut self.unsent).is_err() {
+                        return;
+                    }
+                }
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while traffic.next_record().is_some() {}
+                }
+                _ => return,
+            }
+        }
+        // Whoever cares about the error may close the stream at once.
+        if let Err(error) = self.flush() {
+            log::debug!("a TLS alert was not sent: {error}");
+        }
+    }
+
+    fn fail(&mut self, why: &str) -> io::Error {
+        self.failed = true;
+        self.input = Vec::new();
+        io::Error::new(io::ErrorKind::InvalidData, why)
+    }
+
+    /// Records of as many pieces as fit into `outgoing`; their size.
+    fn encrypt(
+        &mut self,
+        pieces: &mut Pieces<'_, '_>,
+        gathered: &mut [u8],
+        outgoing: &mut [u8],
+    ) -> io::Result<usize> {
+        let mut size = 0;
+        self.drive_to_write(|mut traffic| {
+            while !pieces.is_empty() && outgoing.len() - size >= RECORD_BYTES_MAX {
+                let record = pieces.gather(gathered);
+                let Ok(count) = traffic.encrypt(record, &mut outgoing[size..]) else {
+                    break;
+                };
+                size += count;
+                let taken = record.len();
+                pieces.advance(taken);
+            }
+        })?;
+        Ok(size)
+    }
+
+    /// Lets `write` write, if the library is ready for it. It looks through the input on the way.
+    fn drive_to_write(&mut self, write: impl FnOnce(WriteTraffic<'_, Data>)) -> io::Result<()> {
+        let mut input = std::mem::take(&mut self.input);
+        let mut waiting = std::mem::take(&mut self.plaintext);
+        let plain = &mut Plain::new(&mut [], &mut waiting);
+        let result = self.drive(&mut input, plain, |state| {
+            if let ConnectionState::WriteTraffic(traffic) = state {
+                write(traffic);
+            }
+        });
+        self.plaintext = waiting;
+        input.drain(..result?);
+        self.input = input;
+        Ok(())
+    }
+
+    /// Writes behind all that waits; what the stream does not take waits, too.
+    fn send(&mut self, records: &[u8]) -> io::Result<()> {
+        let mut sent = 0;
+        if self.unsent.is_empty() && !records.is_empty() {
+            sent = match self.stream.write(records) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => count,
+                Err(error) if would_block(&error) => 0,
+                Err(error) => return Err(error),
+            };
+        }
+        self.unsent.extend_from_slice(&records[sent..]);
+        Ok(())
+    }
+
+    fn take_waiting(&mut self, buffer: &mut [u8]) -> usize {
+        let count = self.plaintext.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&self.plaintext[..count]);
+        self.plaintext.drain(..count);
+        if self.plaintext.is_empty() {
+            self.plaintext = Vec::new();
+        }
+        count
+    }
+}
+
+/// Where decrypted bytes go: into the reader's buffer, and what does not fit any more behind it.
+struct Plain<'a> {
+    buffer: &'a mut [u8],
+    filled: usize,
+    waiting: &'a mut Vec<u8>,
+}
+
+impl<'a> Plain<'a> {
+    fn new(buffer: &'a mut [u8], waiting: &'a mut Vec<u8>) -> Self {
+        Plain {
+            buffer,
+            filled: 0,
+            waiting,
+        }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        let count = bytes.len().min(self.buffer.len() - self.filled);
+        let (now, later) = bytes.split_at(count);
+        self.buffer[self.filled..self.filled + count].copy_from_slice(now);
+        self.filled += count;
+        self.waiting.extend_from_slice(later);
+    }
+
+    /// The reader has got all that it asked for. Where nobody reads, everything waits.
+    fn is_full(&self) -> bool {
+        !self.buffer.is_empty() && self.filled == self.buffer.len()
+    }
+}
+
+/// The front of a list of slices, record by record.
+struct Pieces<'a, 'b> {
+    slices: &'a [IoSlice<'b>],
+    /// Of the first slice.
+    offset: usize,
+    taken: usize,
+}
+
+impl<'a, 'b> Pieces<'a, 'b> {
+    fn new(slices: &'a [IoSlice<'b>]) -> Self {
+        let mut pieces = Pieces {
+            slices,
+            offset: 0,
+            taken: 0,
+        };
+        pieces.advance(0);
+        pieces
+    }
+
+    fn is_empty(&self) -> bool {
+        self.slices.is_empty()
+    }
+
+    /// As much as goes into one record; copied only if it is in several pieces.
+    fn gather<'c>(&self, room: &'c mut [u8]) -> &'c [u8]
+    where
+        'a: 'c,
+    {
+        let first = &self.slices[0][self.offset..];
+        if first.len() >= PLAINTEXT_BYTES_MAX || self.slices.len() == 1 {
+            return &first[..first.len().min(PLAINTEXT_BYTES_MAX)];
+        }
+        let mut filled = 0;
+        let rest = self.slices[1..].iter().map(|slice| &**slice);
+        for piece in std::iter::once(first).chain(rest) {
+            let count = piece.len().min(room.len() - filled);
+            room[filled..filled + count].copy_from_slice(&piece[..count]);
+            filled += count;
+            if filled == room.len() {
+                break;
+            }
+        }
+        &room[..filled]
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.taken += count;
+        self.offset += count;
+        while let Some((first, rest)) = self.slices.split_first()
+            && first.len() <= self.offset
+        {
+            self.offset -= first.len();
+            self.slices = rest;
+        }
+    }
+}
+
+fn encode(mut data: EncodeTlsData<'_, Data>, to: &mut Vec<u8>) -> io::Result<()> {
+    let start = to.len();
+    match data.encode(&mut []) {
+        Ok(_) => Ok(()),
+        Err(EncodeError::InsufficientSize(size)) => {
+            to.resize(start + size.required_size, 0);
+            data.encode(&mut to[start..]).map_err(io::Error::other)?;
+            Ok(())
+        }
+        Err(error) => Err(io::Error::other(error)),
+    }
+}
+
+fn would_block(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
+}
+
+/// What one record carries (RFC 8446 §5.1).
+const PLAINTEXT_BYTES_MAX: usize = 1 << 14;
+
+/// A record as it is sent: header, plaintext, and what encryption adds (RFC 5246 §6.2.3), which bounds
+/// what waits for the rest of its record.
+const RECORD_BYTES_MAX: usize = PLAINTEXT_BYTES_MAX + 2048 + 5;
+
+/// Read at once.
+const INCOMING_BYTES: usize = 64 << 10;
+
+/// A message of the handshake that is longer is refused: it would be a chain of some twenty certificates.
+const HANDSHAKE_BYTES_MAX: usize = 32 << 10;
+
+/// Written at once, which bounds what waits for the stream: four full records.
+const OUTGOING_BYTES: usize = 4 * RECORD_BYTES_MAX;
+
+/// What may wait in the library when something goes wrong: plaintext, tickets, the alert.
+const ALERT_STEPS_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::collections::VecDeque;
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+    use rcgen::{CertificateParams, KeyPair};
+    use rustls::{ClientConfig, ClientConnection, RootCertStore};
+    use rustls_pki_types::ServerName;
+
+    use super::*;
+    use crate::config::TlsOptions;
+    use crate::server::tls::{Acceptor, Context};
+
+    /// Both directions of a connection in memory, as the server sees it.
+    #[derive(Clone, Default)]
+    struct Wire {
+        to_server: Rc<RefCell<VecDeque<u8>>>,
+        to_client: Rc<RefCell<VecDeque<u8>>>,
+        /// Most bytes of one read or write; 0 lets nothing be written.
+        piece: Rc<Cell<usize>>,
+    }
+
+    impl Read for Wire {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let size = buffer.len().min(self.piece.get().max(1));
+            match self.to_server.borrow_mut().read(&mut buffer[..size])? {
+                0 => Err(io::ErrorKind::WouldBlock.into()),
+                count => Ok(count),
+            }
+        }
+    }
+
+    impl Write for Wire {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let size = bytes.len().min(self.piece.get());
+            if size == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.to_client.borrow_mut().write(&bytes[..size])
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Pair {
+        wire: Wire,
+        client: ClientConnection,
+        server: TlsStream<Wire>,
+    }
+
+    impl Pair {
+        fn new(piece: usize) -> Pair {
+            let key = KeyPair::generate().unwrap();
+            let parameters = CertificateParams::new(["localhost".to_owned()]).unwrap();
+            let certificate = parameters.self_signed(&key).unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            let write = |name: &str, text: String| {
+                let path = folder.path().join(name);
+                std::fs::write(&path, text).unwrap();
+                Some(path)
+            };
+            let options = TlsOptions {
+                certificate_file: write("c", certificate.pem()),
+                key_file: write("k", key.serialize_pem()),
+                ..TlsOptions::default()
+            };
+            let acceptor = Acceptor::new(Context::load(&options).unwrap());
+            let mut roots = RootCertStore::empty();
+            roots.add(certificate.der().clone()).unwrap();
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let config = ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+            let name = ServerName::try_from("localhost").unwrap();
+            let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
+            client.set_buffer_limit(None);
+            let wire = Wire::default();
+            wire.piece.set(piece);
+            Pair {
+                client,
+                server: acceptor.accept(wire.clone()).unwrap(),
+                wire,
+            }
+        }
+
+        fn client_writes(&mut self) {
+            while self.client.wants_write() {
+                let mut to_server = self.wire.to_server.borrow_mut();
+                self.client.write_tls(&mut *to_server).unwrap();
+            }
+        }
+
+        /// What has come for it.
+        fn client_reads(&mut self) -> Vec<u8> {
+            let mut received = Vec::new();
+            let mut to_client = self.wire.to_client.borrow_mut();
+            while !to_client.is_empty() {
+                self.client.read_tls(&mut *to_client).unwrap();
+                self.client.process_new_packets().unwrap();
+                // Without a goodbye it ends with an error.
+                let _ = self.client.reader().read_to_end(&mut received);
+            }
+            received
+        }
+
+        /// The handshake, to its end.
+        fn shake_hands(&mut self) {
+            loop {
+                self.client_writes();
+                let result = self.server.handshake();
+                let _ = self.server.flush();
+                self.client_reads();
+                if matches!(result, Ok(true)) {
+                    break;
+                }
+                let kind = result.err().map(|error| error.kind());
+                assert!(kind.is_none_or(|kind| tries_again(kind)), "{kind:?}");
+            }
+            let _ = self.server.flush();
+            self.client_reads();
+        }
+
+        /// All that can be read, in pieces of `size`.
+        fn server_reads(&mut self, size: usize) -> Vec<u8> {
+            let mut bytes = Vec::new();
+            let mut buffer = vec![0; size];
+            loop {
+                match self.server.read(&mut buffer) {
+                    Ok(0) => return bytes,
+                    Ok(count) => bytes.extend_from_slice(&buffer[..count]),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return bytes,
+                    Err(error) => assert!(tries_again(error.kind()), "{error}"),
+                }
+            }
+        }
+    }
+
+    fn tries_again(kind: io::ErrorKind) -> bool {
+        matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+    }
+
+    fn sample(size: usize) -> Vec<u8> {
+        (0..size).map(|n| (n * 31 % 251) as u8).collect()
+    }
+
+    #[test]
+    fn bytes_arrive_whatever_the_sizes_of_reads_and_writes() {
+        for piece in [1, 100, 5000, usize::MAX] {
+            let mut pair = Pair::new(piece);
+            pair.shake_hands();
+            for size in [1, 1000, 100_000] {
+                let sent = sample(size);
+                pair.client.writer().write_all(&sent).unwrap();
+                pair.client_writes();
+                let reads = if size < 100_000 { 7 } else { 10_000 };
+                assert!(pair.server_reads(reads) == sent, "{piece} {size}");
+
+                let mut rest = &sent[..];
+                let mut received = Vec::new();
+                while received.len() < size {
+                    let (front, back) = rest.split_at(rest.len().min(3));
+                    let slices = [front, back].map(IoSlice::new);
+                    match pair.server.write_vectored(&slices) {
+                        Ok(count) => rest = &rest[count..],
+                        Err(error) => assert!(tries_again(error.kind()), "{error}"),
+                    }
+                    received.extend(pair.client_reads());
+                }
+                assert!(rest.is_empty() && received == sent, "{piece} {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_idle_connection_holds_no_buffers() {
+        let mut pair = Pair::new(usize::MAX);
+        pair.shake_hands();
+        pair.client.writer().write_all(&sample(50_000)).unwrap();
+        pair.client_writes();
+        pair.server_reads(64 << 10);
+        pair.server
+            .write_vectored(&[IoSlice::new(&sample(50_000))])
+            .unwrap();
+        let TlsStream {
+            input,
+            plaintext,
+            unsent,
+            ..
+        } = &pair.server;
+        let capacities = [input, plaintext, unsent].map(Vec::capacity);
+        assert_eq!(capacities, [0; 3]);
+        assert!(!pair.server.has_input() && !pair.server.has_unsent());
+    }
+
+    #[test]
+    fn what_the_stream_does_not_take_waits_and_is_bounded() {
+        let mut pair = Pair::new(usize::MAX);
+        pair.shake_hands();
+        pair.wire.piece.set(0);
+        let sent = sample(1 << 20);
+        let taken = pair.server.write_vectored(&[IoSlice::new(&sent)]).unwrap();
+        assert!(pair.server.has_unsent());
+        assert!(pair.server.unsent.len() <= OUTGOING_BYTES);
+        let error = pair.server.write_vectored(&[IoSlice::new(&sent)]);
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        pair.wire.piece.set(usize::MAX);
+        pair.server.flush().unwrap();
+        assert!(pair.client_reads() == sent[..taken]);
+    }
+
+    #[test]
+    fn decrypted_bytes_wait_for_a_reader_with_little_room() {
+        let mut pair = Pair::new(usize::MAX);
+        pair.shake_hands();
+        pair.client.writer().write_all(&sample(40_000)).unwrap();
+        pair.client_writes();
+        let mut buffer = [0; 10];
+        assert_eq!(pair.server.read(&mut buffer).unwrap(), 10);
+        assert!(pair.server.has_input());
+        // Writing looks through what was read.
+        pair.server.write_vectored(&[IoSlice::new(b"x")]).unwrap();
+        assert!(pair.server_reads(1000) == sample(40_000)[10..]);
+        assert!(!pair.server.has_input());
+    }
+
+    #[test]
+    fn both_sides_say_goodbye() {
+        let mut pair = Pair::new(usize::MAX);
+        pair.shake_hands();
+        pair.client.writer().write_all(b"last").unwrap();
+        pair.client.send_close_notify();
+        pair.client_writes();
+        let mut buffer = [0; 100];
+        assert_eq!(pair.server.read(&mut buffer).unwrap(), 4);
+        assert_eq!(pair.server.read(&mut buffer).unwrap(), 0);
+        pair.server.say_goodbye().unwrap();
+        pair.client_reads();
+        let end = pair.client.reader().read(&mut buffer);
+        assert_eq!(end.unwrap(), 0);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        /// A byte that is another than was sent: in the handshake, or behind it.
+        #[test]
+        fn damage_ends_the_connection_and_nothing_else(
+            at in 0..1500usize, with in any::<u8>(), piece in 1..2000usize, late: bool
+        ) {
+            let mut pair = Pair::new(piece);
+            if late {
+                pair.shake_hands();
+                pair.client.writer().write_all(&sample(1000)).unwrap();
+                pair.client.send_close_notify();
+            }
+            pair.client_writes();
+            {
+                let mut bytes = pair.wire.to_server.borrow_mut();
+                let at = at % bytes.len();
+                bytes[at] ^= with.max(1);
+            }
+            let mut buffer = [0; 300];
+            for _ in 0..5000 {
+                let result = match pair.server.is_handshaking() {
+                    true => pair.server.handshake().map(usize::from),
+                    false => pair.server.read(&mut buffer),
+                };
+                let _ = pair.server.write_vectored(&[IoSlice::new(b"answer")]);
+                match result {
+                    Ok(0) if !pair.server.is_handshaking() => break,
+                    Err(error) if error.kind() != io::ErrorKind::Interrupted => break,
+                    _ => {}
+                }
+            }
+            let _ = pair.server.say_goodbye();
+        }
+    }
+}

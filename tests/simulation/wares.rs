@@ -1,0 +1,142 @@
+//! What queues are told in a run: arguments for each name, the same whoever declares it.
+
+use leveret::wire::amqp::{OwnedTable, TableBuilder};
+
+use crate::commands::{EXCHANGES, QUEUES};
+use crate::random::Random;
+
+pub struct Wares {
+    /// For each of [`QUEUES`], then for those whose name the broker makes up.
+    arguments: Vec<OwnedTable>,
+    /// How many of a hundred messages have an expiration, and a priority.
+    pub expirations: usize,
+    pub priorities: usize,
+    /// How many consumers say for how long they may hold what they get.
+    pub timeouts: usize,
+    /// How many messages have a key by which they may be duplicates.
+    pub repeats: usize,
+    /// How many ask to be delayed.
+    pub delays: usize,
+}
+
+impl Wares {
+    pub fn new(random: &mut Random) -> Self {
+        let share = *random.pick(&[0, 20, 60, 90]);
+        let names = QUEUES.iter().copied().chain([""]);
+        let arguments = names.map(|name| {
+            // Such a queue must be durable, and nobody's own; its priorities are what they are.
+            let is_quorum = matches!(name, "q0" | "q1") && share > 0 && random.percent(20);
+            let mut arguments = match random.percent(share) {
+                true => some_arguments(random, is_quorum),
+                false => TableBuilder::new(),
+            };
+            if is_quorum {
+                arguments.put("x-queue-type", "quorum");
+                let strategy = *random.pick(&["at-most-once", "at-least-once"]);
+                arguments.put("x-dead-letter-strategy", strategy);
+            } else if random.percent(15) {
+                arguments.put("x-dead-letter-strategy", "at-least-once");
+            }
+            arguments.finish()
+        });
+        Wares {
+            arguments: arguments.collect(),
+            expirations: if share > 0 { random.between(0, 40) } else { 0 },
+            priorities: random.between(0, 60),
+            repeats: *random.pick(&[0, 20, 80]),
+            timeouts: *random.pick(&[0, 0, 0, 20]),
+            delays: *random.pick(&[0, 0, 10, 50]),
+        }
+    }
+
+    pub fn arguments(&self, queue: &str) -> &OwnedTable {
+        let at = QUEUES.iter().position(|name| *name == queue);
+        &self.arguments[at.unwrap_or(QUEUES.len())]
+    }
+}
+
+fn some_arguments(random: &mut Random, is_quorum: bool) -> TableBuilder {
+    let mut arguments = TableBuilder::new();
+    if random.percent(40) {
+        arguments.put(
+            "x-message-ttl",
+            *random.pick(&[0, 1, 20, 50, 200, 1000, 3000]),
+        );
+    }
+    if random.percent(10) {
+        arguments.put("x-expires", *random.pick(&[1, 30, 100, 500, 2000]));
+    }
+    if random.percent(80) {
+        let (exchange, ..) = *random.pick(&EXCHANGES);
+        let exchange = *random.pick(&["", "", "amq.fanout", exchange, exchange, "missing"]);
+        arguments.put("x-dead-letter-exchange", exchange);
+        let by_name = exchange.is_empty() && random.percent(80);
+        if by_name || random.percent(40) {
+            let pool = if random.percent(70) {
+                &QUEUES[..]
+            } else {
+                &["a", "b"]
+            };
+            arguments.put("x-dead-letter-routing-key", *random.pick(pool));
+        }
+    }
+    if random.percent(15) {
+        arguments.put(
+            "x-group-key",
+            *random.pick(&["routing-key", "colour", "size"]),
+        );
+    }
+    if random.percent(20) {
+        deduplicate(random, &mut arguments);
+    }
+    limit(random, &mut arguments);
+    if random.percent(30) && !is_quorum {
+        arguments.put("x-max-priority", *random.pick(&[0, 1, 4, 255]));
+    }
+    if random.percent(12) {
+        arguments.put("x-consumer-timeout", *random.pick(&TIMEOUTS));
+    }
+    if random.percent(15) {
+        arguments.put("x-single-active-consumer", true);
+    }
+    if random.percent(30) {
+        arguments.put("x-delivery-limit", *random.pick(&[0, 1, 1, 2, -1]));
+    }
+    if random.percent(20) {
+        let kind = *random.pick(&["all", "failed", "returned", "disabled"]);
+        arguments.put("x-delayed-retry-type", kind);
+        arguments.put("x-delayed-retry-min", *random.pick(&[0, 1, 15, 100]));
+        if random.percent(60) {
+            arguments.put("x-delayed-retry-max", *random.pick(&[20, 150]));
+        }
+    }
+    arguments
+}
+
+/// How long consumers may hold what they got.
+pub const TIMEOUTS: [i32; 5] = [0, 10, 60, 300, 2000];
+
+/// Drops duplicates, of which some keys are known for some time.
+pub fn deduplicate(random: &mut Random, arguments: &mut TableBuilder) {
+    arguments
+        .put("x-message-deduplication", true)
+        .put("x-cache-size", *random.pick(&[1, 2, 5, 100]));
+    if random.percent(50) {
+        arguments.put("x-cache-ttl", *random.pick(&[10, 100, 1000]));
+    }
+}
+
+fn limit(random: &mut Random, arguments: &mut TableBuilder) {
+    if random.percent(30) {
+        arguments.put("x-max-length", *random.pick(&[0, 1, 2, 5, 20]));
+    }
+    if random.percent(15) {
+        arguments.put("x-max-length-bytes", *random.pick(&[0, 100, 1000, 20_000]));
+    }
+    match random.below(10) {
+        0 | 1 => drop(arguments.put("x-overflow", "reject-publish")),
+        2 | 3 => drop(arguments.put("x-overflow", "reject-publish-dlx")),
+        4 => drop(arguments.put("x-overflow", "drop-head")),
+        _ => {}
+    }
+}
