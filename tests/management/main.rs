@@ -16,7 +16,6 @@ mod permissions;
 mod policies;
 mod queues;
 mod session;
-mod session;
 mod sight;
 mod topology;
 mod users;
