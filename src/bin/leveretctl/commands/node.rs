@@ -368,7 +368,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 mod tests {
     use super::*;
 
-    fn check(check: super::Check, line: &str) -> u8 {
+    fn check(check: super::super::Check, line: &str) -> u8 {
         let arguments = Arguments::parse(line.split_whitespace().map(str::to_owned));
         check(&arguments).map_or_else(|(code, _)| code, |()| 0)
     }
