@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use leveret::broker::journal::QueueId;
+use leveret::broker::message::MessageId;
 use leveret::config::Limits;
 use leveret::wire::amqp::frame::{self, encode_method};
 use leveret::wire::amqp::{
@@ -402,4 +404,34 @@ fn dead_letters_that_nobody_takes_end_with_their_queue() {
     world.now.unix_ms += 1000;
     world.turn();
     assert_eq!(world.hub.core.inventory().messages, 0);
+}
+
+#[test]
+fn a_message_that_expires_at_once_is_stored_while_its_dead_letter_waits() {
+    let mut world = world();
+    world.hub.core.begin_messages(MessageId::from_bits(0));
+    world.hub.core.begin_journal(QueueId(1));
+    let client = world.open(FRAME_MAX);
+    world.send_method(client, 1, &channel::Open::default());
+    let mut arguments = TableBuilder::new();
+    arguments
+        .put("x-message-ttl", 0)
+        .put("x-dead-letter-exchange", "missing")
+        .put("x-dead-letter-strategy", "at-least-once");
+    let declare = queue::Declare {
+        queue: b"q",
+        durable: true,
+        arguments: arguments.view(),
+        ..queue::Declare::default()
+    };
+    world.send_method(client, 1, &declare);
+    let properties = Properties {
+        delivery_mode: Some(2),
+        ..Properties::default()
+    };
+    let mut block = Vec::new();
+    properties.encode(&mut block);
+    world.send(client, &publish(1, b"", b"q", &block, b"kept"));
+    let journal = world.hub.core.take_journal();
+    assert!(!journal.messages.is_empty() && journal.acks.is_empty());
 }

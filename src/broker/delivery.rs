@@ -8,6 +8,7 @@ use super::deduplication::Seen;
 use super::error::Result;
 use super::message::{Message, MessageId, Messages, Traits};
 use super::outlet::{Delivery, Outlet};
+use super::queue::arguments::DeadLetterStrategy;
 use super::queue::{Entry, Group, Overflow, Queue, QueueKey};
 use super::routing::{Aside, Route};
 use super::unacked::Unacked;
@@ -241,6 +242,13 @@ impl Core {
             priority,
         );
         if expires_ms.is_some_and(|at| at <= self.now_ms) {
+            if self.traffic.queues[key].arguments.dead_letter_strategy
+                == DeadLetterStrategy::AtLeastOnce
+            {
+                // Its publisher is told that it is safe, and its dead letter may have to wait.
+                self.holders.extend(id);
+                return self.die(key, entry, Reason::Expired);
+            }
             return self.die_outside(key, entry, Reason::Expired);
         }
         self.holders.extend(id);

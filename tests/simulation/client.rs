@@ -44,6 +44,10 @@ pub struct Habits {
     pub body_max: usize,
     /// How many messages it publishes at once, at most.
     pub flood: usize,
+    /// How many messages of a hundred want to survive.
+    pub persistent: usize,
+    /// It declares queues that survive.
+    pub is_durable: bool,
     pub wares: Rc<Wares>,
     pub heartbeat_seconds: u16,
     pub wants_cancels: bool,

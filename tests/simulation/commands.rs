@@ -86,7 +86,7 @@ impl Client {
         let declare = queue::Declare {
             queue: name.as_bytes(),
             passive,
-            durable: matches!(name, "q0" | "q1" | "q5") != odd,
+            durable: (self.habits.is_durable || matches!(name, "q0" | "q1" | "q5")) != odd,
             exclusive: name.is_empty() || name == "x",
             auto_delete: matches!(name, "q3" | "q5"),
             no_wait: !name.is_empty() && self.random.percent(10),
@@ -213,8 +213,12 @@ impl Client {
 
     fn publish_one(&mut self, number: u16, exchange: &str, routing_key: &str, with_others: bool) {
         let (message, size) = self.next_message();
-        let plain = match self.channel(number).waits_for_replies {
+        let habits = &self.habits;
+        let (is_durable, persistent) = (habits.is_durable, habits.persistent);
+        let waits_for_replies = self.channel(number).waits_for_replies;
+        let plain = match waits_for_replies {
             true => 30,
+            false if is_durable => 100 - persistent,
             false => 70,
         };
         let block = match self.random.percent(plain) {
@@ -314,11 +318,12 @@ impl Client {
         let expiration = *self.random.pick(&["0", "1", "20", "50", "200", "1000"]);
         let is_urgent = self.random.percent(priorities);
         let priority = *self.random.pick(&[0, 1, 1, 3, 4, 5, 9, 255]);
+        let survives = self.random.percent(self.habits.persistent);
         let message = message.to_string();
         let properties = Properties {
             content_type: self.random.percent(30).then_some(b"text/plain"),
             headers: self.random.percent(80).then_some(headers.view()),
-            delivery_mode: self.random.percent(50).then_some(2),
+            delivery_mode: survives.then_some(2),
             reply_to: asks.then_some(b"amq.rabbitmq.reply-to"),
             priority: is_urgent.then_some(priority),
             expiration: match unsuitable {

@@ -23,6 +23,8 @@ pub struct SlowStore {
     images: BTreeMap<u64, Vec<u8>>,
     /// Blocks that were read, and the turn in which they come.
     pages: Vec<(usize, u64, Vec<u8>)>,
+    /// Blocks that were read back so far.
+    pub fetched: usize,
     /// How many turns a batch and a block take at most.
     delay: usize,
 }
@@ -40,7 +42,9 @@ impl SlowStore {
     /// What is there when the process ends and starts again.
     pub fn restart(self) -> Check<(Self, Recovered)> {
         self.disk.reopen();
-        SlowStore::open(self.disk, self.options, self.delay)
+        let (mut store, recovered) = SlowStore::open(self.disk, self.options, self.delay)?;
+        store.fetched = self.fetched;
+        Ok((store, recovered))
     }
 
     fn open(disk: SimulatedDisk, options: Options, delay: usize) -> Check<(Self, Recovered)> {
@@ -56,6 +60,7 @@ impl SlowStore {
             waiting: VecDeque::new(),
             images: BTreeMap::new(),
             pages: Vec::new(),
+            fetched: 0,
             delay,
         };
         Ok((store, recovered))
@@ -95,7 +100,9 @@ impl SlowStore {
         random: &mut Random,
     ) -> Check<Option<u64>> {
         let mut last = None;
-        while let Some((_, work)) = self.waiting.pop_front_if(|(due, _)| *due <= turn) {
+        while self.waiting.front().is_some_and(|(due, _)| *due <= turn)
+            && let Some((_, work)) = self.waiting.pop_front()
+        {
             last = Some(work.number);
             self.store(work, model, turn, random)
                 .map_err(|error| error.to_string())?;
@@ -130,6 +137,7 @@ impl SlowStore {
                 Some(image) => image.clone(),
                 None => self.engine.fetch(block)?,
             };
+            self.fetched += 1;
             let due = turn + random.between(0, self.delay);
             self.pages.push((due, block, page));
         }

@@ -34,13 +34,21 @@ pub struct Temper {
     pub is_kept: bool,
     /// Turns in which the broker ends and starts again.
     pub restarts: Vec<usize>,
+    /// How many messages of a hundred want to survive.
+    pub persistent: usize,
+    /// Most queues survive, and messages go into them.
+    pub is_durable: bool,
 }
 
 impl Temper {
     pub fn new(random: &mut Random) -> Self {
         let turns = *random.pick(&[40, 80, 120, 160]);
         let is_kept = random.percent(45);
-        let restarts = *random.pick(&[0, 0, 0, 1, 2]);
+        let is_durable = is_kept && random.percent(50);
+        let restarts = match is_durable {
+            true => *random.pick(&[0, 1, 2, 4]),
+            false => *random.pick(&[0, 0, 0, 1, 2]),
+        };
         let restarts = if is_kept { restarts } else { 0 };
         Temper {
             turns,
@@ -57,6 +65,12 @@ impl Temper {
             wares: Rc::new(Wares::new(random)),
             punctuality: *random.pick(&[0, 20, 60]),
             is_kept,
+            persistent: if is_durable {
+                *random.pick(&[80, 100])
+            } else {
+                35
+            },
+            is_durable,
             restarts: (0..restarts).map(|_| random.between(1, turns)).collect(),
         }
     }
@@ -75,11 +89,15 @@ impl Pace {
 }
 
 /// Small bounds are reached often.
-pub fn limits(random: &mut Random) -> Limits {
+pub fn limits(random: &mut Random, is_durable: bool) -> Limits {
+    let budgets: &[usize] = match is_durable {
+        true => &[0, 0, 2 << 10, 20 << 10, 32 << 20],
+        false => &[0, 20 << 10, 200 << 10, 32 << 20],
+    };
     Limits {
         outbox_bytes_max: *random.pick(&[2 << 10, 4 << 10, 16 << 10, 64 << 10]),
         messages_bytes_max: *random.pick(&[200 << 10, 600 << 10, 2 << 20, 1 << 30, 1 << 30]),
-        messages_bytes_budget: *random.pick(&[0, 20 << 10, 200 << 10, 32 << 20]),
+        messages_bytes_budget: *random.pick(budgets),
         message_size_max_bytes: *random.pick(&[3000, 25_000, 128 << 20, 128 << 20]),
         consumer_timeout_ms: *random.pick(&[None, None, None, None, None, None, Some(400)]),
         ..Limits::default()
@@ -98,6 +116,8 @@ pub fn habits(random: &mut Random, temper: &Temper) -> Habits {
         weights: random.pick(&kinds).to_vec(),
         body_max: temper.body_max,
         flood: temper.flood,
+        persistent: temper.persistent,
+        is_durable: temper.is_durable,
         wares: temper.wares.clone(),
         heartbeat_seconds: *random.pick(&[0, 1, 5, 60]),
         wants_cancels: random.percent(70),

@@ -41,6 +41,9 @@ pub struct World {
     memory_alarm: bool,
     /// Somebody outside blocks publishers.
     outside_alarm: bool,
+    restarts: usize,
+    /// Copies of messages that came through them.
+    recovered: usize,
     /// A policy that is set, or cleared, before the turn ends.
     order: Option<Order>,
     /// Longest step of the clock so far.
@@ -57,6 +60,8 @@ pub struct Outcome {
     pub result: Check,
     /// It ended early, where the model knows no further.
     pub is_given_up: bool,
+    /// Restarts, copies of messages that came through them, and blocks that were read back.
+    pub survived: [usize; 3],
 }
 
 /// Runs one seed from the first client to an empty broker.
@@ -66,6 +71,11 @@ pub fn run(seed: u64, with_transcript: bool) -> Outcome {
     Outcome {
         hash: world.hash,
         is_given_up: world.model.is_beyond,
+        survived: [
+            world.restarts,
+            world.recovered,
+            world.store.as_ref().map_or(0, |store| store.fetched),
+        ],
         transcript: world.transcript.unwrap_or_default(),
         result: result.map_err(|error| format!("turn {}: {error}", world.turn)),
     }
@@ -75,7 +85,7 @@ impl World {
     fn new(seed: u64, with_transcript: bool) -> Self {
         let mut random = Random::new(seed);
         let temper = Temper::new(&mut random);
-        let limits = limits(&mut random);
+        let limits = limits(&mut random, temper.is_durable);
         let config = Config {
             limits: limits.clone(),
             ..Config::default()
@@ -96,6 +106,8 @@ impl World {
             temper,
             memory_alarm: false,
             outside_alarm: false,
+            restarts: 0,
+            recovered: 0,
             order: None,
             step_ms: 0,
             hash: 0,
@@ -388,6 +400,9 @@ impl World {
         }
         let (store, recovered) = store.restart()?;
         self.store = Some(store);
+        self.restarts += 1;
+        let copies = recovered.queues.iter();
+        self.recovered += copies.map(|(_, it)| it.iter().count()).sum::<usize>();
         self.model.restart(how, &recovered)?;
         self.hub = new_hub(&self.config, self.seed ^ self.turn as u64);
         self.hub.begin_turn(self.now());

@@ -356,7 +356,10 @@ impl Model {
             }
         }
         let dying = self.dying.iter().chain(&self.stuck);
-        let is_there = |it: &&Corpse| self.name_of(it.origin_number()).is_some();
+        let is_there = |it: &&Corpse| {
+            let name = self.name_of(it.origin_number());
+            name.is_some_and(|name| self.queues[&name].durable)
+        };
         let places = |corpse: &Corpse| {
             let mut places = corpse.entry().lineage.clone();
             places.push(corpse.origin_number());
