@@ -120,7 +120,7 @@ impl Core {
 
     /// Closes connections (320), all of them or those of a user, in a virtual host, or both; how many. They
     /// can do nothing more, and are gone when their clients have answered.
-    pub fn close_connections_of(
+    pub fn close_connections(
         &mut self,
         user: Option<&[u8]>,
         virtual_host: Option<&[u8]>,
@@ -142,6 +142,11 @@ impl Core {
         let count = connections.filter(|(_, open)| is_meant(open)).count();
         self.doom_connections(why, is_meant);
         count
+    }
+
+    /// Clients that have opened a virtual host.
+    pub fn connection_count(&self) -> usize {
+        self.connections.len()
     }
 
     /// Why the connection is to be closed, if it is.

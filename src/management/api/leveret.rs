@@ -153,7 +153,7 @@ fn close_connections(call: &Call<'_>) -> Answer {
     let closed = call.ask(move |hub| {
         let user = user.as_deref().map(str::as_bytes);
         let vhost = vhost.as_deref().map(str::as_bytes);
-        hub.core.close_connections_of(user, vhost, &reason)
+        hub.core.close_connections(user, vhost, &reason)
     })?;
     Ok(json_response(200, &json!({"closed": closed})))
 }
