@@ -191,7 +191,10 @@ mod tests {
         assert!(ring.take(4).is_none(), "twice");
         assert!(ring.take(3).is_none(), "never sent");
         assert_eq!(tags(&ring), [1, 2, 5, 9]);
-        let steps: Vec<_> = ring.steps_from(3).map(|(tag, it)| (tag, it.is_some())).collect();
+        let steps: Vec<_> = ring
+            .steps_from(3)
+            .map(|(tag, it)| (tag, it.is_some()))
+            .collect();
         assert_eq!(steps, [(4, false), (5, true), (9, true)]);
         assert_eq!(ring.len(), 4);
         assert!(ring.take(1).is_some() && ring.take(2).is_some());

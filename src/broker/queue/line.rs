@@ -202,9 +202,8 @@ impl Line {
 
     /// Those from this one on, in order of delivery, and places between them that are empty by now.
     pub fn steps_from(&self, first: MessageId) -> impl Iterator<Item = Step> {
-        let start = |entries: &VecDeque<Entry>| {
-            entries.partition_point(|entry| entry.message() < first)
-        };
+        let start =
+            |entries: &VecDeque<Entry>| entries.partition_point(|entry| entry.message() < first);
         let mut flagged = self.flagged.iter_from(first).peekable();
         let middle = self.middle.iter_from(first).map(move |message| {
             while flagged.next_if(|it| *it < message).is_some() {}
@@ -311,7 +310,10 @@ mod tests {
         for first in [0, 301, 5_999, 6_000, 27_001, 58_400, 59_997, 60_000] {
             let steps = line.steps_from(id(first)).filter(|step| step.is_here);
             let found = steps.map(|step| step.entry.message().to_bits());
-            assert!(found.eq(all.iter().copied().filter(|n| *n >= first)), "{first}");
+            assert!(
+                found.eq(all.iter().copied().filter(|n| *n >= first)),
+                "{first}"
+            );
         }
     }
 

@@ -214,7 +214,9 @@ type Chosen = Vec<(Entry, OwnedMessage)>;
 /// Takes as many from the front as one errand may move.
 fn take_some(chosen: &mut Chosen, count_max: usize) -> Chosen {
     let mut bytes = 0;
-    let sizes = chosen.iter().map(|(_, message)| message.message().body.len());
+    let sizes = chosen
+        .iter()
+        .map(|(_, message)| message.message().body.len());
     let fitting = sizes.take_while(|size| {
         let is_room = bytes < MOVED_BYTES_MAX;
         bytes += size;
@@ -563,7 +565,9 @@ mod tests {
             assert_eq!(Cursor::parse(&cursor.to_string()), Some(cursor));
         }
         let too_large = format!("r0.{}.0", u64::MAX);
-        for text in ["", "r", "r1.2", "r1.2.3.4", "x1.2.3", "r256.0.0", "ä", "r-1.0.0", &too_large] {
+        for text in [
+            "", "r", "r1.2", "r1.2.3.4", "x1.2.3", "r256.0.0", "ä", "r-1.0.0", &too_large,
+        ] {
             assert_eq!(Cursor::parse(text), None, "{text}");
         }
     }
