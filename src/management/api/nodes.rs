@@ -95,20 +95,15 @@ fn shown(call: &Call<'_>) -> Result<Node, Refusal> {
     let facts = &call.management.facts;
     let config = &facts.config;
     let vitals = (facts.vitals)();
-    let (counters, connections, alarm) = call.ask(|hub| {
+    let (counters, connections, resources) = call.ask(|hub| {
         let connections = hub.core.connection_count();
-        (
-            hub.core.counters,
-            connections,
-            hub.alarm().map(str::to_owned),
-        )
+        (hub.core.counters, connections, hub.resources())
     })?;
     let figures = measure(
         call,
         Subject::Node,
         vec![figures(&vitals, &counters, connections)],
     );
-    let is_low = |what: &str| alarm.as_deref().is_some_and(|it| it.contains(what));
     Ok(Node {
         applications: vec![
             application("rabbit", "RabbitMQ", &config.server.version),
@@ -131,8 +126,8 @@ fn shown(call: &Call<'_>) -> Result<Node, Refusal> {
             .data_dir
             .as_ref()
             .map_or_else(String::new, |path| path.display().to_string()),
-        disk_free_alarm: is_low("disk"),
-        disk_free_limit: DISK_FREE_LIMIT,
+        disk_free_alarm: resources.disk_alarm,
+        disk_free_limit: resources.disk_free_limit.unwrap_or(0),
         enabled_plugins: [
             "rabbitmq_management",
             "rabbitmq_management_agent",
@@ -141,9 +136,9 @@ fn shown(call: &Call<'_>) -> Result<Node, Refusal> {
         exchange_types: exchange_types(),
         fd_total: vitals.files_max,
         log_files: vec!["<stdout>".to_owned()],
-        mem_alarm: is_low("memory"),
+        mem_alarm: resources.memory_alarm,
         mem_calculation_strategy: "rss",
-        mem_limit: memory_limit(&vitals),
+        mem_limit: resources.memory_limit.unwrap_or(0),
         metrics_gc_queue_length: json!({}),
         name: call.node().to_owned(),
         net_ticktime: 60,
@@ -251,10 +246,6 @@ fn application(name: &str, description: &str, version: &str) -> Value {
     json!({"name": name, "description": description, "version": version})
 }
 
-fn memory_limit(vitals: &Vitals) -> u64 {
-    vitals.memory_total_bytes / 10 * 4
-}
-
 const FIGURES: [&str; 13] = [
     "mem_used",
     "fd_used",
@@ -270,9 +261,6 @@ const FIGURES: [&str; 13] = [
     "queue_created",
     "queue_deleted",
 ];
-
-/// RabbitMQ's default.
-const DISK_FREE_LIMIT: u64 = 50_000_000;
 
 const FEATURE_FLAGS: [(&str, &str, &str); 8] = [
     (
