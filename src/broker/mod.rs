@@ -40,6 +40,7 @@ mod deduplication;
 mod delays;
 mod delivery;
 mod error;
+mod event;
 pub mod exchange;
 mod expiry;
 mod groups;
@@ -85,6 +86,7 @@ pub use declared::{DeclaredBinding, DeclaredExchange, DeclaredQueue, Place};
 pub use deduplication::RecoveredKeys;
 pub use delivery::{Getting, Got, Published};
 pub use error::{Error, Result};
+pub use event::{Event, Login};
 pub use histogram::Histogram;
 pub use inventory::Inventory;
 pub use message::{Body, Message};
@@ -102,6 +104,7 @@ pub use virtual_host::{DEFAULT_VIRTUAL_HOST, Metadata, VirtualHost, VirtualHostK
 use access::{FirstStart, PasswordHash, SALT_SIZE, Users};
 use connection::Connection;
 use dead_letter::Morgue;
+use event::Events;
 use history::Replay;
 use journal::{Journal, Note, QueueId};
 use message::{MessageId, Messages};
@@ -174,6 +177,7 @@ pub struct Core {
     refusals: usize,
     global_parameters: GlobalParameters,
     review: Review,
+    events: Events,
 }
 
 impl Core {
@@ -231,6 +235,7 @@ impl Core {
             refusals: 0,
             global_parameters: GlobalParameters::new(),
             review: Review::default(),
+            events: Events::default(),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::management::listing::{list, one};
 use crate::management::rates::{Group, Measured, Subject, measure};
 use crate::management::refusal::json_response;
 use crate::management::{Answer, Refusal, Vitals};
-use crate::protocol::Hub;
+use crate::protocol::{Hub, Resources};
 
 #[derive(Serialize)]
 struct Node {
@@ -95,20 +95,16 @@ fn shown(call: &Call<'_>) -> Result<Node, Refusal> {
     let facts = &call.management.facts;
     let config = &facts.config;
     let vitals = (facts.vitals)();
-    let (counters, connections, alarm) = call.ask(|hub| {
+    let (counters, connections, resources, alarms) = call.ask(|hub| {
         let connections = hub.core.connection_count();
-        (
-            hub.core.counters,
-            connections,
-            hub.alarm().map(str::to_owned),
-        )
+        let alarms = hub.alarms_in_force();
+        (hub.core.counters, connections, hub.resources(), alarms)
     })?;
     let figures = measure(
         call,
         Subject::Node,
-        vec![figures(&vitals, &counters, connections)],
+        vec![figures(&vitals, &resources, &counters, connections)],
     );
-    let is_low = |what: &str| alarm.as_deref().is_some_and(|it| it.contains(what));
     Ok(Node {
         applications: vec![
             application("rabbit", "RabbitMQ", &config.server.version),
@@ -131,8 +127,8 @@ fn shown(call: &Call<'_>) -> Result<Node, Refusal> {
             .data_dir
             .as_ref()
             .map_or_else(String::new, |path| path.display().to_string()),
-        disk_free_alarm: is_low("disk"),
-        disk_free_limit: DISK_FREE_LIMIT,
+        disk_free_alarm: alarms.contains(&"disk"),
+        disk_free_limit: resources.disk_free_limit.unwrap_or(0),
         enabled_plugins: [
             "rabbitmq_management",
             "rabbitmq_management_agent",
@@ -141,9 +137,9 @@ fn shown(call: &Call<'_>) -> Result<Node, Refusal> {
         exchange_types: exchange_types(),
         fd_total: vitals.files_max,
         log_files: vec!["<stdout>".to_owned()],
-        mem_alarm: is_low("memory"),
+        mem_alarm: alarms.contains(&"memory"),
         mem_calculation_strategy: "rss",
-        mem_limit: memory_limit(&vitals),
+        mem_limit: memory_limit(&resources),
         metrics_gc_queue_length: json!({}),
         name: call.node().to_owned(),
         net_ticktime: 60,
@@ -165,16 +161,22 @@ fn shown(call: &Call<'_>) -> Result<Node, Refusal> {
     })
 }
 
-fn figures(vitals: &Vitals, counters: &Counters, connections: usize) -> Group {
+fn figures(
+    vitals: &Vitals,
+    resources: &Resources,
+    counters: &Counters,
+    connections: usize,
+) -> Group {
+    let measured = &resources.measured;
     Group {
         names: &FIGURES,
         values: vec![
-            vitals.memory_bytes,
+            measured.memory_used.unwrap_or(0),
             vitals.files,
             connections as u64,
             // Every connection is what Erlang has processes for.
             connections as u64,
-            vitals.disk_free_bytes,
+            measured.disk_free.unwrap_or(0),
             vitals.context_switches,
             counters.connections_opened,
             counters.connections_closed,
@@ -192,8 +194,9 @@ fn figures(vitals: &Vitals, counters: &Counters, connections: usize) -> Group {
 fn memory(call: &Call<'_>, name: &str, relative: bool) -> Answer {
     call.only_get()?;
     check(call, name)?;
-    let total = (call.management.facts.vitals)().memory_bytes;
-    let messages = call.ask(|hub| hub.core.message_bytes())? as u64;
+    let (measured, messages) =
+        call.ask(|hub| (hub.resources().measured, hub.core.message_bytes() as u64))?;
+    let total = measured.memory_used.unwrap_or(0);
     let other = total.saturating_sub(messages);
     let shown = match relative {
         true => {
@@ -251,8 +254,9 @@ fn application(name: &str, description: &str, version: &str) -> Value {
     json!({"name": name, "description": description, "version": version})
 }
 
-fn memory_limit(vitals: &Vitals) -> u64 {
-    vitals.memory_total_bytes / 10 * 4
+fn memory_limit(resources: &Resources) -> u64 {
+    let limit = resources.memory_limit.or(resources.measured.memory_total);
+    limit.unwrap_or(0)
 }
 
 const FIGURES: [&str; 13] = [
@@ -270,9 +274,6 @@ const FIGURES: [&str; 13] = [
     "queue_created",
     "queue_deleted",
 ];
-
-/// RabbitMQ's default.
-const DISK_FREE_LIMIT: u64 = 50_000_000;
 
 const FEATURE_FLAGS: [(&str, &str, &str); 8] = [
     (

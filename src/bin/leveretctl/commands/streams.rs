@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::failure::Failure;
 use crate::output::Output;
@@ -30,7 +30,7 @@ pub fn log_tail_stream(session: &mut Session) -> Result<Output, Failure> {
     })?;
     follow(session, "log", duration, |event| {
         let line: Option<Value> = serde_json::from_str(event).ok();
-        match line.as_ref().and_then(|value| value["line"].as_str()) {
+        match line.as_ref().and_then(|value| value["text"].as_str()) {
             Some(line) => line.to_owned(),
             None => event.to_owned(),
         }
@@ -40,7 +40,21 @@ pub fn log_tail_stream(session: &mut Session) -> Result<Output, Failure> {
 /// One JSON document a line.
 pub fn consume_event_stream(session: &mut Session) -> Result<Output, Failure> {
     let duration = duration(session);
-    follow(session, "event", duration, str::to_owned)
+    follow(session, "event", duration, flat_event)
+}
+
+/// An event in RabbitMQ's shape, without levels.
+fn flat_event(event: &str) -> String {
+    let Ok(mut told) = serde_json::from_str::<Value>(event) else {
+        return event.to_owned();
+    };
+    let mut flat = match told["properties"].take() {
+        Value::Object(properties) => properties,
+        _ => Map::new(),
+    };
+    flat.insert("event".to_owned(), told["name"].take());
+    flat.insert("timestamp_in_ms".to_owned(), told["timestamp_in_ms"].take());
+    Value::Object(flat).to_string()
 }
 
 /// 0 and nothing mean without end.
@@ -71,7 +85,7 @@ fn follow(
         }
         !is_over()
     };
-    let path = format!("/api/leveret/events?kind={kind}");
+    let path = format!("/api/leveret/events?kinds={kind}");
     session.stream(&path, LOOK_UP_INTERVAL, on_piece)?;
     match broken {
         Some(error) => Err(Failure::unavailable(format!("the stream broke: {error}"))),
@@ -116,6 +130,15 @@ const LINE_BYTES_MAX: usize = 1 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_is_shown_in_rabbitmqs_shape() {
+        let told = r#"{"name":"queue.deleted","properties":{"name":"q"},"timestamp_in_ms":7}"#;
+        let shown: Value = serde_json::from_str(&flat_event(told)).unwrap();
+        let expected =
+            serde_json::json!({"event": "queue.deleted", "name": "q", "timestamp_in_ms": 7});
+        assert_eq!(shown, expected);
+    }
 
     #[test]
     fn events_come_in_any_pieces() {
