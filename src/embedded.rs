@@ -60,13 +60,12 @@ impl Broker {
         first_tcp(&self.tls_addresses)
     }
 
-    /// All addresses it listens on without TLS, in the order of `config.bind`.
     /// The first TCP address of the management API, with the port that was chosen; `None` if it is off.
     pub fn http_address(&self) -> Option<SocketAddr> {
         self.http
     }
 
-    /// All addresses it listens on, in the order of `config.bind`.
+    /// All addresses it listens on without TLS, in the order of `config.bind`.
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
     }

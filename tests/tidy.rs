@@ -42,7 +42,6 @@ const KNOWN_ONLY_IN: [(&str, &[&str], &str); 7] = [
             "src/server/vitals.rs",
             "src/server/tls/context.rs",
             "src/server/definitions_file.rs",
-            "src/server/vitals.rs",
             "src/detach.rs",
             "src/logging/",
             "src/pid_file.rs",

@@ -51,8 +51,19 @@ pub struct About {
     pub heartbeat_seconds: u64,
     /// Milliseconds since 1970.
     pub connected_ms: u64,
-    /// It came over TLS.
-    pub ssl: bool,
+    /// `None` without TLS.
+    pub tls: Option<AboutTls>,
+}
+
+/// How a connection is encrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AboutTls {
+    /// `tlsv1.3`
+    pub version: &'static str,
+    /// `TLS13_AES_256_GCM_SHA384`
+    pub cipher_suite: &'static str,
+    /// Of the client's certificate: `CN=client,O=Example`.
+    pub subject: Option<String>,
 }
 
 /// One end of a connection.

@@ -77,7 +77,7 @@ use crate::slots::Slots;
 
 pub use ack_clock::OverdueChannel;
 pub use channel::{ChannelKey, ChannelMode};
-pub use connection::{About, ConnectionKey, ConnectionState, Endpoint};
+pub use connection::{About, AboutTls, ConnectionKey, ConnectionState, Endpoint};
 pub use consumer::{ConsumeRequest, ConsumerKey};
 pub use counters::{
     ChannelCounters, Counters, ExchangeCounters, QueueCounters, SIZE_BOUNDS, Sizes,

@@ -51,7 +51,7 @@ impl Core {
     /// Notes what its protocol knows of a connection.
     pub fn describe_connection(&mut self, key: ConnectionKey, about: About) {
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.about = Box::new(about);
+            *connection.about = about;
         }
         if self.tells_events() {
             self.act_for(key);

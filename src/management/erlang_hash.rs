@@ -63,7 +63,7 @@ impl Hash {
     fn nil(&mut self) {
         match self.0 {
             0 => self.0 = 3_468_870_702,
-            _ => self.mix(0xFFFF_FFFB, 0, constant(2)),
+            _ => self.mix(2, 0, constant(2)),
         }
     }
 

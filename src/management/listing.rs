@@ -25,6 +25,38 @@ pub fn list<T: Serialize>(call: &Call<'_>, items: Vec<T>) -> Answer {
     Ok(json_response(200, &wanted.apply(items)?))
 }
 
+/// As [`list`], of items in the order of their names. Where one page of them is asked for, only those on it
+/// are worked out.
+///
+/// # Errors
+/// As [`list`].
+pub fn list_shown<S, T: Serialize>(
+    call: &Call<'_>,
+    mut items: Vec<S>,
+    name: impl Fn(&S) -> &str,
+    show: impl FnMut(S) -> T,
+) -> Answer {
+    let wanted = Wanted::of(call)?;
+    let is_in_order = wanted.sort.as_deref().is_none_or(|by| by == "name") && !wanted.reverse;
+    let Some(page) = wanted.page.filter(|_| is_in_order) else {
+        return list(call, items.into_iter().map(show).collect());
+    };
+    let total = items.len();
+    if let Some(filter) = &wanted.name {
+        items.retain(|item| filter.fits(name(item)));
+    }
+    if wanted.sort.is_some() {
+        items.sort_by(|a, b| name(a).cmp(name(b)));
+    }
+    let filtered = items.len();
+    let first = first_of(page, filtered)?;
+    let some = items.into_iter().skip(first).take(page.1).map(show);
+    let shown: Result<Vec<Value>, _> = some.map(serde_json::to_value).collect();
+    let shown = shown.map_err(|error| Refusal::bad(error.to_string()))?;
+    let shown = wanted.shown(&shown);
+    Ok(json_response(200, &paged(page, total, filtered, shown)))
+}
+
 /// Answers with one object, of which only the columns that were asked for.
 ///
 /// # Errors
@@ -98,7 +130,7 @@ impl Wanted {
     fn apply(&self, mut items: Vec<Value>) -> Result<Value, Refusal> {
         let total = items.len();
         if let Some(name) = &self.name {
-            items.retain(|item| name.fits(item));
+            items.retain(|item| name.fits(name_of(item)));
         }
         if let Some(path) = &self.sort {
             items.sort_by(|a, b| compare(at(a, path), at(b, path)));
@@ -106,27 +138,13 @@ impl Wanted {
         if self.reverse {
             items.reverse();
         }
-        let Some((page, size)) = self.page else {
+        let Some(page) = self.page else {
             return Ok(Value::Array(self.shown(&items)));
         };
         let filtered = items.len();
-        let pages = filtered.div_ceil(size).max(1);
-        if page > pages {
-            return Err(Refusal::bad(format!(
-                "page out of range, page: {page} page size: {size}, len: {filtered}"
-            )));
-        }
-        let first = (page - 1) * size;
-        let items = self.shown(&items[first..filtered.min(first + size)]);
-        Ok(json!({
-            "filtered_count": filtered,
-            "item_count": items.len(),
-            "items": items,
-            "page": page,
-            "page_count": pages,
-            "page_size": size,
-            "total_count": total,
-        }))
+        let first = first_of(page, filtered)?;
+        let items = self.shown(&items[first..filtered.min(first + page.1)]);
+        Ok(paged(page, total, filtered, items))
     }
 
     fn shown(&self, items: &[Value]) -> Vec<Value> {
@@ -140,9 +158,41 @@ impl Wanted {
     }
 }
 
+/// Where a page begins.
+///
+/// # Errors
+/// It is beyond the last.
+fn first_of((page, size): (usize, usize), filtered: usize) -> Result<usize, Refusal> {
+    match page <= page_count(size, filtered) {
+        true => Ok((page - 1) * size),
+        false => Err(Refusal::bad(format!(
+            "page out of range, page: {page} page size: {size}, len: {filtered}"
+        ))),
+    }
+}
+
+fn page_count(size: usize, filtered: usize) -> usize {
+    filtered.div_ceil(size).max(1)
+}
+
+fn paged((page, size): (usize, usize), total: usize, filtered: usize, items: Vec<Value>) -> Value {
+    json!({
+        "filtered_count": filtered,
+        "item_count": items.len(),
+        "items": items,
+        "page": page,
+        "page_count": page_count(size, filtered),
+        "page_size": size,
+        "total_count": total,
+    })
+}
+
+fn name_of(item: &Value) -> &str {
+    item.get("name").and_then(Value::as_str).unwrap_or_default()
+}
+
 impl Name {
-    fn fits(&self, item: &Value) -> bool {
-        let name = item.get("name").and_then(Value::as_str).unwrap_or_default();
+    fn fits(&self, name: &str) -> bool {
         match self {
             Name::Containing(text) => name.to_lowercase().contains(text),
             Name::Matching(expression) => expression.is_match(name),

@@ -120,6 +120,7 @@ impl Server {
         };
         if let Some(web) = &mut server.web {
             web.bind_control(&server.config)?;
+            web.listen()?;
         }
         Ok(server)
     }

@@ -176,5 +176,5 @@ const STATUS: &str = r#"{
     "alarms": [], "memory": {"resident": 10000000, "limit": 4000000000, "messages": 2500000},
     "disk": {"free": 58359554048, "limit": 50000000}, "file_descriptors": {"used": 28, "limit": 1024},
     "totals": {"connections": 3, "channels": 3, "queues": 4, "exchanges": 8, "consumers": 1, "messages": 9},
-    "vhosts": 2, "is_under_maintenance": false, "accepting": true
+    "vhosts": 2, "is_under_maintenance": false
 }"#;

@@ -57,10 +57,9 @@ fn health_checks_tell_by_their_status() {
     broker.answers(
         "GET /api/leveret/status",
         200,
-        r#"{"node":"n","alarms":[{"source":"memory","node":"n"}],"accepting":false}"#,
+        r#"{"node":"n","alarms":[{"source":"memory","node":"n"}]}"#,
     );
     broker.fails(&["check_local_alarms"], 69, "Memory alarm on node n\n");
-    assert_eq!(broker.run(&["check_running"]).code, 69);
 }
 
 #[test]
@@ -125,6 +124,23 @@ fn a_broker_that_runs_is_not_reset() {
         "{run:?}"
     );
     assert_eq!(broker.asked(), []);
+    broker.answers(
+        "GET /api/leveret/status",
+        200,
+        r#"{"node":"n","is_under_maintenance":true}"#,
+    );
+    let reset = "POST /api/leveret/reset";
+    broker.answers(reset, 204, "");
+    broker.asks(&["force_reset"], &[(reset, json!({"force": true}))]);
+}
+
+#[test]
+fn what_only_leveret_has_is_missed_by_name() {
+    let broker = ScriptedBroker::start();
+    let run = broker.run(&["environment"]);
+    assert_eq!(run.code, 69);
+    let text = "does not have /api/leveret/environment: it is not leveret, or of another version";
+    assert!(run.err.contains(text), "{run:?}");
 }
 
 #[test]

@@ -98,7 +98,11 @@ fn passwords_are_checked() {
             json!({"username": "u", "password": "p"})
         )]
     );
-    broker.answers(authenticate, 200, r#"{"ok":false}"#);
+    broker.answers(
+        authenticate,
+        200,
+        r#"{"ok":false,"reason":"invalid credentials"}"#,
+    );
     broker.fails(
         &["authenticate_user", "u", "p"],
         65,

@@ -31,7 +31,6 @@ fn file() -> Value {
             {"user": "alice", "vhost": "v", "exchange": "x", "write": "a", "read": "b"},
         ],
         "parameters": [
-            {"component": "vhost-limits", "vhost": "v", "name": "limits", "value": {"max-queues": 5}},
             {
                 "component": "operator_policy", "vhost": "v", "name": "o",
                 "value": {
@@ -40,6 +39,7 @@ fn file() -> Value {
                 },
             },
             {"component": "shovel", "vhost": "v", "name": "s", "value": {"a": [1, null]}},
+            {"component": "vhost-limits", "vhost": "v", "name": "limits", "value": {"max-queues": 5}},
         ],
         "global_parameters": [
             {"name": "cluster_name", "value": "mine"},

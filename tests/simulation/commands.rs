@@ -213,9 +213,12 @@ impl Client {
 
     fn publish_one(&mut self, number: u16, exchange: &str, routing_key: &str, with_others: bool) {
         let (message, size) = self.next_message();
-        let plain = match self.channel(number).waits_for_replies {
+        let habits = &self.habits;
+        let (is_durable, persistent) = (habits.is_durable, habits.persistent);
+        let waits_for_replies = self.channel(number).waits_for_replies;
+        let plain = match waits_for_replies {
             true => 30,
-            false if self.habits.is_durable => 100 - self.habits.persistent,
+            false if is_durable => 100 - persistent,
             false => 70,
         };
         let block = match self.random.percent(plain) {

@@ -100,7 +100,9 @@ impl SlowStore {
         random: &mut Random,
     ) -> Check<Option<u64>> {
         let mut last = None;
-        while let Some((_, work)) = self.waiting.pop_front_if(|(due, _)| *due <= turn) {
+        while self.waiting.front().is_some_and(|(due, _)| *due <= turn)
+            && let Some((_, work)) = self.waiting.pop_front()
+        {
             last = Some(work.number);
             self.store(work, model, turn, random)
                 .map_err(|error| error.to_string())?;

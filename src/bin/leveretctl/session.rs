@@ -104,7 +104,9 @@ impl Session {
     /// # Errors
     /// It is not there, or the broker refuses.
     pub fn get(&mut self, path: &str) -> Result<Value, Failure> {
-        self.request("GET", path, None)?.accepted()?.json()
+        let response = self.request("GET", path, None)?;
+        self.must_be_known(path, &response)?;
+        response.accepted()?.json()
     }
 
     /// What is there, if there is something.
@@ -122,7 +124,9 @@ impl Session {
     }
 
     pub fn post(&mut self, path: &str, body: &Value) -> Result<Value, Failure> {
-        let response = self.request("POST", path, Some(body))?.accepted()?;
+        let response = self.request("POST", path, Some(body))?;
+        self.must_be_known(path, &response)?;
+        let response = response.accepted()?;
         match response.body.is_empty() {
             true => Ok(Value::Null),
             false => response.json(),
@@ -136,6 +140,18 @@ impl Session {
             404 => Ok(false),
             _ => response.accepted().map(|_| true),
         }
+    }
+
+    /// RabbitMQ has our words under the same API, but not what is only ours.
+    fn must_be_known(&self, path: &str, response: &Response) -> Result<(), Failure> {
+        if !path.starts_with("/api/leveret/") || !matches!(response.status, 404 | 405) {
+            return Ok(());
+        }
+        let path = path.split('?').next().unwrap_or(path);
+        Err(Failure::unavailable(format!(
+            "{} does not have {path}: it is not leveret, or of another version",
+            self.target
+        )))
     }
 
     /// Whether there is such a virtual host.

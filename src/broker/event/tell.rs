@@ -129,7 +129,7 @@ impl Core {
             .put("peer_port", i64::from(about.peer.port))
             .put("host", about.local.host.as_str())
             .put("peer_host", about.peer.host.as_str())
-            .put("ssl", about.ssl)
+            .put("ssl", about.tls.is_some())
             .put("auth_mechanism", about.mechanism.as_str())
             .put("protocol", "{0,9,1}")
             .put("user", &*told.user)

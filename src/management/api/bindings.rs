@@ -151,9 +151,12 @@ fn between(
         return show(call, bindings);
     };
     let shown = bindings.into_iter().map(ShownBinding::new);
-    // Clients quote it once more, or not.
-    let mut found = shown
-        .filter(|it| it.properties_key == key || percent::decode_query(&it.properties_key) == key);
+    // As it is listed, quoted once more or not, and as it is in a path.
+    let forms = |listed: &str| {
+        let quoted = percent::decode(listed) == key || percent::decode_query(listed) == key;
+        quoted || listed == key
+    };
+    let mut found = shown.filter(|it| forms(&it.properties_key));
     one(call, &found.next().ok_or(Refusal::NotFound)?)
 }
 

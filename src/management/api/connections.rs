@@ -7,7 +7,7 @@ use crate::broker::ConnectionState;
 use crate::broker::survey::{ConnectionSurvey, Page, SLOTS_PER_PAGE};
 use crate::management::call::{Call, Right};
 use crate::management::http::{Method, Response};
-use crate::management::listing::{list, one};
+use crate::management::listing::{list, list_shown, one};
 use crate::management::rates::{Group, Measured, Subject, measure};
 use crate::management::sight::{Sight, all};
 use crate::management::terms::json_of_table;
@@ -38,10 +38,10 @@ struct ShownConnection {
     send_cnt: u64,
     send_pend: u64,
     ssl: bool,
-    ssl_cipher: Option<String>,
+    ssl_cipher: Option<&'static str>,
     ssl_hash: Option<String>,
     ssl_key_exchange: Option<String>,
-    ssl_protocol: Option<String>,
+    ssl_protocol: Option<&'static str>,
     state: &'static str,
     /// Heartbeats, in seconds.
     timeout: u64,
@@ -92,10 +92,12 @@ fn connections(call: &Call<'_>, host: Option<&str>) -> Answer {
         Some(host) => Sight::into_host(call, host)?,
         None => Sight::of(call)?,
     };
-    let seen = seen_connections(call, sight)?.into_iter();
-    list(
+    let seen = seen_connections(call, sight)?;
+    list_shown(
         call,
-        seen.map(|it| ShownConnection::new(call, it)).collect(),
+        seen,
+        |it| &it.0.name,
+        |it| ShownConnection::new(call, it),
     )
 }
 
@@ -207,6 +209,7 @@ impl ShownConnection {
         };
         let octets = measure(call, Subject::Connection(it.id), vec![group]).pop();
         let about = it.about;
+        let tls = about.tls.as_ref();
         let properties = json_of_table(about.client_properties.view());
         let name = properties.get("connection_name").and_then(Value::as_str);
         ShownConnection {
@@ -222,7 +225,7 @@ impl ShownConnection {
             node: call.node().to_owned(),
             octets: octets.expect("one group was measured"),
             peer_cert_issuer: None,
-            peer_cert_subject: None,
+            peer_cert_subject: tls.and_then(|tls| tls.subject.clone()),
             peer_cert_validity: None,
             peer_host: about.peer.host,
             peer_port: about.peer.port,
@@ -231,11 +234,11 @@ impl ShownConnection {
             recv_cnt: traffic.reads,
             send_cnt: traffic.writes,
             send_pend: traffic.waiting_bytes,
-            ssl: about.ssl,
-            ssl_cipher: None,
+            ssl: tls.is_some(),
+            ssl_cipher: tls.map(|tls| tls.cipher_suite),
             ssl_hash: None,
             ssl_key_exchange: None,
-            ssl_protocol: None,
+            ssl_protocol: tls.map(|tls| tls.version),
             state: match it.state {
                 ConnectionState::Running if is_alarmed => "blocking",
                 ConnectionState::Running => "running",

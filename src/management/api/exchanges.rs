@@ -7,7 +7,7 @@ use super::queues::ShownPolicies;
 use crate::broker::survey::{ExchangeSurvey, SLOTS_PER_PAGE};
 use crate::management::call::{Call, virtual_host};
 use crate::management::http::Method;
-use crate::management::listing::{list, one};
+use crate::management::listing::{list_shown, one};
 use crate::management::rates::{Group, Measured, Subject, measure};
 use crate::management::sight::{Sight, all};
 use crate::management::terms::json_of_table;
@@ -62,8 +62,12 @@ fn exchanges(call: &Call<'_>, host: Option<&str>) -> Answer {
     })?;
     exchanges.sort_by(|a, b| (&a.virtual_host, &a.name).cmp(&(&b.virtual_host, &b.name)));
     exchanges.dedup_by_key(|exchange| exchange.id);
-    let shown = exchanges.into_iter();
-    list(call, shown.map(|it| ShownExchange::new(call, it)).collect())
+    list_shown(
+        call,
+        exchanges,
+        |exchange| &exchange.name,
+        |exchange| ShownExchange::new(call, exchange),
+    )
 }
 
 fn exchange(call: &Call<'_>, host: &str, name: &str) -> Answer {

@@ -95,10 +95,9 @@ fn shown(call: &Call<'_>) -> Result<Node, Refusal> {
     let facts = &call.management.facts;
     let config = &facts.config;
     let vitals = (facts.vitals)();
-    let (counters, connections, resources, alarms) = call.ask(|hub| {
+    let (counters, connections, resources) = call.ask(|hub| {
         let connections = hub.core.connection_count();
-        let alarms = hub.alarms_in_force();
-        (hub.core.counters, connections, hub.resources(), alarms)
+        (hub.core.counters, connections, hub.resources())
     })?;
     let figures = measure(
         call,
@@ -127,7 +126,7 @@ fn shown(call: &Call<'_>) -> Result<Node, Refusal> {
             .data_dir
             .as_ref()
             .map_or_else(String::new, |path| path.display().to_string()),
-        disk_free_alarm: alarms.contains(&"disk"),
+        disk_free_alarm: resources.disk_alarm,
         disk_free_limit: resources.disk_free_limit.unwrap_or(0),
         enabled_plugins: [
             "rabbitmq_management",
@@ -137,9 +136,9 @@ fn shown(call: &Call<'_>) -> Result<Node, Refusal> {
         exchange_types: exchange_types(),
         fd_total: vitals.files_max,
         log_files: vec!["<stdout>".to_owned()],
-        mem_alarm: alarms.contains(&"memory"),
+        mem_alarm: resources.memory_alarm,
         mem_calculation_strategy: "rss",
-        mem_limit: memory_limit(&resources),
+        mem_limit: resources.memory_limit.unwrap_or(0),
         metrics_gc_queue_length: json!({}),
         name: call.node().to_owned(),
         net_ticktime: 60,
@@ -252,11 +251,6 @@ fn feature_flags() -> Vec<Value> {
 
 fn application(name: &str, description: &str, version: &str) -> Value {
     json!({"name": name, "description": description, "version": version})
-}
-
-fn memory_limit(resources: &Resources) -> u64 {
-    let limit = resources.memory_limit.or(resources.measured.memory_total);
-    limit.unwrap_or(0)
 }
 
 const FIGURES: [&str; 13] = [

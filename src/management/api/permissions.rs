@@ -165,7 +165,8 @@ fn permission(call: &Call<'_>, vhost: &str, user: &str) -> Answer {
             call.ask(move |hub| {
                 let is_there = !filter.permissions(hub).is_empty();
                 is_there.then_some(()).ok_or(Refusal::NotFound)?;
-                Ok::<_, Refusal>(drop(hub.obey(Order::ClearPermissions { user, vhost })?))
+                hub.obey(Order::ClearPermissions { user, vhost })?;
+                Ok::<_, Refusal>(())
             })??;
             Ok(Response::empty(204))
         }
@@ -230,7 +231,8 @@ fn topic(call: &Call<'_>, vhost: &str, user: &str, exchange: Option<&str>) -> An
                     vhost,
                     exchange,
                 };
-                Ok::<_, Refusal>(drop(hub.obey(order)?))
+                hub.obey(order)?;
+                Ok::<_, Refusal>(())
             })??;
             Ok(Response::empty(204))
         }

@@ -13,9 +13,9 @@ use crate::protocol::Hub;
 use crate::wire::amqp::OwnedTable;
 
 pub fn route(call: &Call<'_>, path: &[&str]) -> Option<Answer> {
-    let kind = match path.first()? {
-        &"policies" => PolicyKind::User,
-        &"operator-policies" => PolicyKind::Operator,
+    let kind = match *path.first()? {
+        "policies" => PolicyKind::User,
+        "operator-policies" => PolicyKind::Operator,
         _ => return None,
     };
     Some(match &path[1..] {

@@ -8,7 +8,7 @@ use crate::broker::QueueKind;
 use crate::broker::survey::{PolicySurvey, QueueSurvey, SLOTS_PER_PAGE};
 use crate::management::call::{Call, virtual_host};
 use crate::management::http::Method;
-use crate::management::listing::{list, one};
+use crate::management::listing::{list, list_shown, one};
 use crate::management::rates::{Group, Measured, Subject, measure};
 use crate::management::sight::{Sight, all};
 use crate::management::terms::json_of_table;
@@ -109,8 +109,12 @@ fn queues(call: &Call<'_>, host: Option<&str>) -> Answer {
         let plain = queues.into_iter().map(|queue| PlainQueue::new(call, queue));
         return list(call, plain.collect());
     }
-    let shown = queues.into_iter().map(|queue| ShownQueue::new(call, queue));
-    list(call, shown.collect())
+    list_shown(
+        call,
+        queues,
+        |queue| &queue.name,
+        |queue| ShownQueue::new(call, queue),
+    )
 }
 
 /// By virtual host and name.

@@ -398,10 +398,7 @@ fn write_process(management: &Management, look: &Look, now: Now, text: &mut Text
         (
             "rabbitmq_resident_memory_limit_bytes",
             "Memory high watermark in bytes",
-            resources
-                .memory_limit
-                .or(measured.memory_total)
-                .unwrap_or(0),
+            resources.memory_limit.unwrap_or(0),
         ),
         (
             "rabbitmq_disk_space_available_bytes",

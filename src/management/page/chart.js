@@ -119,7 +119,11 @@ export class Chart {
       ground += joined ? to : `${before === null && ground === "" ? "" : `V${floor}`}M${x} ${floor}${to}`;
       before = time;
     }
-    const line = svg("path", { class: `line tone-${tone}`, d: path, "stroke-dasharray": dash });
+    const last = this.points.findLast(({ values }) => typeof values[key] === "number");
+    const line = [
+      svg("path", { class: `line tone-${tone}`, d: path, "stroke-dasharray": dash }),
+      last && svg("circle", { class: `end tone-${tone}`, cx: this.x(last.time), cy: this.y(last.values[key]), r: 2.5 }),
+    ];
     if (key !== this.series[0].key || ground === "") return line;
     return [svg("path", { class: `ground tone-${tone}`, d: `${ground}V${floor}` }), line];
   }

@@ -166,7 +166,7 @@ function tellBanner(banner, foot) {
     banner.hidden = words.length === 0;
     fill(banner, words.map((text) => h("p", null, text)));
   }
-  const version = pulse.status?.version ?? pulse.overview?.product_version ?? "";
+  const version = pulse.overview?.leveret_version ?? pulse.status?.version ?? "";
   const uptime = pulse.status?.uptime_ms ?? pulse.node?.uptime;
   const text = [version, uptime !== undefined && `up ${duration(uptime)}`].filter(Boolean).join(" · ");
   if (foot.textContent !== text) foot.textContent = text;

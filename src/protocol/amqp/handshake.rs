@@ -2,7 +2,7 @@
 //! which virtual host.
 
 use crate::broker::access::LoginRefusal;
-use crate::broker::{About, Endpoint, Login, Name};
+use crate::broker::{About, AboutTls, Endpoint, Login, Name};
 use crate::config::Mechanism;
 use crate::protocol::{Hub, Now, Peer};
 use crate::wire::amqp::ReplyCode;
@@ -226,7 +226,11 @@ impl Connection {
             channel_max: self.channel_max,
             heartbeat_seconds: heartbeat.map_or(0, Heartbeat::interval_seconds),
             connected_ms: now.unix_ms,
-            ssl: self.peer.tls.is_some(),
+            tls: self.peer.tls.as_ref().map(|tls| AboutTls {
+                version: tls.version,
+                cipher_suite: tls.cipher_suite,
+                subject: tls.certificate.as_ref().map(|it| it.subject.clone()),
+            }),
         }
     }
 }

@@ -117,6 +117,20 @@ impl Web {
         Ok(())
     }
 
+    /// Opens the ports, which were only taken so far: who comes from here on is served when
+    /// [`Web::start`] is.
+    ///
+    /// # Errors
+    /// Somebody else was faster on the same port.
+    pub fn listen(&mut self) -> io::Result<()> {
+        let mut first = 0;
+        for (_, bound) in &mut self.doors {
+            bound.listen(self.poll.registry(), |index| Token(first + index))?;
+            first += LISTENERS_PER_DOOR;
+        }
+        Ok(())
+    }
+
     /// Over TLS or without.
     pub fn addresses(&self) -> Vec<(Door, Address)> {
         let all = self.protocols().into_iter();
@@ -142,13 +156,8 @@ impl Web {
     /// Serves on a thread of its own.
     ///
     /// # Errors
-    /// No thread, or somebody else was faster on the same port.
-    pub fn start(mut self, management: Management) -> io::Result<WebThread> {
-        let mut first = 0;
-        for (_, bound) in &mut self.doors {
-            bound.listen(self.poll.registry(), |index| Token(first + index))?;
-            first += LISTENERS_PER_DOOR;
-        }
+    /// No thread.
+    pub fn start(self, management: Management) -> io::Result<WebThread> {
         let waker = Arc::new(Waker::new(self.poll.registry(), WAKER)?);
         let (sender, news) = bounded(NEWS_MAX);
         let workers = Workers::new(Arc::new(management), sender.clone(), Arc::clone(&waker));

@@ -192,15 +192,15 @@ impl Rules {
     /// words the argument's. Only the overflow of a quorum queue is the policy's to say.
     pub fn of(arguments: Table<'_>, in_force: &InForce) -> Rules {
         let text = |name: &str| {
-            let value = arguments.get(&format!("x-{name}"))?;
+            let value = arguments.get(format!("x-{name}"))?;
             Some(value.as_str()?.to_owned())
         };
         let number = |name: &str| {
-            let value = arguments.get(&format!("x-{name}"))?;
+            let value = arguments.get(format!("x-{name}"))?;
             Some(value.as_integer()? as u64)
         };
         let flag = |name: &str| {
-            let value = arguments.get(&format!("x-{name}"));
+            let value = arguments.get(format!("x-{name}"));
             value.and_then(|value| value.as_bool()) == Some(true)
         };
         let word = |name: &str| text(name).or_else(|| in_force.text(name));

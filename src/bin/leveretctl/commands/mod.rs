@@ -49,9 +49,12 @@ pub struct Command {
     pub columns: Option<&'static [Info]>,
     pub details: &'static [(&'static str, &'static str)],
     /// What is wrong with the arguments, if something is, and the exit status for it.
-    pub check: Option<fn(&Arguments) -> Result<(), (u8, String)>>,
+    pub check: Option<Check>,
     pub run: fn(&mut Session) -> Result<Output, Failure>,
 }
+
+/// What is wrong with arguments, and the exit status for it.
+pub type Check = fn(&Arguments) -> Result<(), (u8, String)>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {

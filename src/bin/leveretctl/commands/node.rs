@@ -187,7 +187,8 @@ pub fn force_reset(session: &mut Session) -> Result<Output, Failure> {
 
 fn reset_with(session: &mut Session, force: bool) -> Result<Output, Failure> {
     let status = session.status()?;
-    if status["accepting"] == true {
+    // Suspended listeners and stop_app are the same to the broker.
+    if status["is_under_maintenance"] != true {
         let text = format!(
             "Error: this command requires the 'rabbit' app to be stopped on the target node. Stop it with '{} stop_app'.",
             session.tool.name()
@@ -367,7 +368,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 mod tests {
     use super::*;
 
-    fn check(check: fn(&Arguments) -> Result<(), (u8, String)>, line: &str) -> u8 {
+    fn check(check: super::super::Check, line: &str) -> u8 {
         let arguments = Arguments::parse(line.split_whitespace().map(str::to_owned));
         check(&arguments).map_or_else(|(code, _)| code, |()| 0)
     }

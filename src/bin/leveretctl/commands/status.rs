@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::failure::{EX_UNAVAILABLE, Failure};
+use crate::failure::Failure;
 use crate::help::bold;
 use crate::output::{Form, Output, Rows, Shape, cell};
 use crate::session::Session;
@@ -11,10 +11,10 @@ use crate::target::{Target, data_directory};
 use super::{listing, parameters, permissions, plain, policies, users, virtual_hosts};
 
 pub fn status(session: &mut Session) -> Result<Output, Failure> {
-    let status = match session.status() {
-        Err(failure) if failure.code == EX_UNAVAILABLE => return Err(stopped(session, failure)),
-        status => status?,
-    };
+    if let Err(failure) = session.connect() {
+        return Err(stopped(session, failure));
+    }
+    let status = session.status()?;
     session.say(&format!("Status of node {} ...", text(&status["node"])));
     Ok(Output::Report {
         text: status_text(&status),
@@ -84,19 +84,8 @@ pub fn environment(session: &mut Session) -> Result<Output, Failure> {
     let node = session.node()?;
     session.banner(&format!("Application environment of node {node} ..."))?;
     let value = session.get("/api/leveret/environment")?;
-    let text = match &value {
-        Value::Array(settings) => settings.iter().map(setting_line).collect(),
-        value => format!("{value:#}\n"),
-    };
+    let text = text(&value["configuration"]).to_owned();
     Ok(Output::Report { text, value })
-}
-
-fn setting_line(setting: &Value) -> String {
-    let (key, value) = (text(&setting["key"]), cell(&setting["value"], Shape::Plain));
-    match setting["source"].as_str() {
-        Some(source) => format!("{key} = {value}  # {source}\n"),
-        None => format!("{key} = {value}\n"),
-    }
 }
 
 /// All of it in one go, for whoever helps from afar.
@@ -280,7 +269,14 @@ fn status_text(status: &Value) -> String {
         &status["file_descriptors"],
     );
     let number = |value: &Value| value.as_u64().unwrap_or(0);
-    let bytes = |value: &Value| in_unit(value.as_f64().unwrap_or(0.0), "gb");
+    let known = |value: &Value| match value {
+        Value::Null => "unknown".to_owned(),
+        value => cell(value, Shape::Plain),
+    };
+    let bytes = |value: &Value| match value.as_f64() {
+        Some(bytes) => in_unit(bytes, "gb"),
+        None => "unknown".to_owned(),
+    };
     let totals = &status["totals"];
     in_sections(&[
         (
@@ -314,8 +310,8 @@ fn status_text(status: &Value) -> String {
             "File Descriptors",
             format!(
                 "Total: {}, limit: {}\n",
-                number(&files["used"]),
-                number(&files["limit"])
+                known(&files["used"]),
+                known(&files["limit"])
             ),
         ),
         (
@@ -530,11 +526,5 @@ mod tests {
         assert_eq!(in_unit(84_316_160.0, "mb"), "84.3162 mb");
         assert_eq!(in_unit(0.0, "gb"), "0.0 gb");
         assert_eq!(in_unit(12.0, "bytes"), "12 bytes");
-    }
-
-    #[test]
-    fn settings_tell_their_source() {
-        let line = setting_line(&json!({"key": "heartbeat", "value": 60, "source": "default"}));
-        assert_eq!(line, "heartbeat = 60  # default\n");
     }
 }

@@ -73,9 +73,8 @@ pub fn authenticate(session: &mut Session) -> Result<Output, Failure> {
     if answer["ok"] == true {
         return Ok(Output::text("Success"));
     }
-    let reason = answer["reason"].as_str().map(str::to_owned);
-    let reason = reason.unwrap_or_else(|| format!("user '{name}' - invalid credentials"));
-    let text = format!("Error: failed to authenticate user \"{name}\"\n{reason}");
+    let reason = answer["reason"].as_str().unwrap_or("invalid credentials");
+    let text = format!("Error: failed to authenticate user \"{name}\"\nuser '{name}' - {reason}");
     Err(Failure::new(EX_DATAERR, text))
 }
 

@@ -39,6 +39,7 @@ export function browser(page, vhost, name) {
       answer = await api.get(address, page.signal);
     } catch (error) {
       summary.textContent = "";
+      pages.hidden = true;
       fill(messages, h("p", { class: "fault", role: "alert" }, error.message));
       return;
     }

@@ -114,8 +114,7 @@ function nodeFacts() {
   const limit = memory?.limit ?? node?.mem_limit;
   const free = status?.disk?.free ?? node?.disk_free;
   const files = status?.file_descriptors ?? (node && { used: node.fd_used, limit: node.fd_total });
-  const version = [now.product_name, now.product_version].filter(Boolean).join(" ");
-  const rows = [["Name", now.node], ["Cluster", now.cluster_name], ["Version", version]];
+  const rows = [["Name", now.node], ["Cluster", now.cluster_name], ["Version", now.leveret_version ?? status?.version], ["Answers as", `RabbitMQ ${now.rabbitmq_version}`]];
   if (status || node) {
     rows.push(
       ["Up", duration(status?.uptime_ms ?? node?.uptime)],
