@@ -8,6 +8,7 @@ mod asking;
 mod bindings;
 mod connections;
 mod definitions;
+mod events;
 mod exchanges;
 mod health;
 mod messages;
