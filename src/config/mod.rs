@@ -131,8 +131,10 @@ pub struct ServerIdentity {
     pub product: String,
     /// Clients compare this with RabbitMQ's versions, so it is one.
     pub version: String,
+    /// RabbitMQ: cluster name; like RabbitMQ's, the first node's name unless somebody gives another.
     pub cluster_name: String,
-    /// RabbitMQ: node name, as traces show it.
+    /// RabbitMQ: node name. `rabbit@` something, because tools look for that; it says nothing about the
+    /// data, which stays whatever the host is called.
     pub node_name: String,
 }
 
@@ -203,8 +205,8 @@ impl Default for ServerIdentity {
         ServerIdentity {
             product: "RabbitMQ".to_owned(),
             version: "3.13.7".to_owned(),
-            cluster_name: "leveret".to_owned(),
-            node_name: "leveret@localhost".to_owned(),
+            cluster_name: "rabbit@localhost".to_owned(),
+            node_name: "rabbit@localhost".to_owned(),
         }
     }
 }

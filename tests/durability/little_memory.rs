@@ -69,7 +69,7 @@ fn publishers_wait_under_the_memory_alarm_and_consumers_do_not() {
     for n in 1000..confirmed {
         assert!(client.get_as("q", true).unwrap().body == body_of(n, 1000));
     }
-    let node = "on node leveret@localhost";
+    let node = "on node rabbit@localhost";
     for line in [
         format!("memory resource limit alarm set {node}."),
         "*** Publishers will be blocked until this alarm clears ***".to_owned(),

@@ -42,7 +42,7 @@ fn a_connection_shows_who_it_is_and_what_went_over_it() {
     assert_eq!(one["name"], shown["name"]);
     let of_user = broker.http().get("/connections/username/guest");
     let expected = json!([{
-        "name": shown["name"], "vhost": "/", "user": "guest", "node": "leveret@localhost",
+        "name": shown["name"], "vhost": "/", "user": "guest", "node": "rabbit@localhost",
     }]);
     assert_eq!(of_user, expected);
     assert_eq!(broker.http().get_refusal("/connections/nope").0, 404);

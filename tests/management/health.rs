@@ -12,7 +12,7 @@ fn a_broker_that_is_well_says_so() {
     for path in [
         "/aliveness-test/%2F",
         "/healthchecks/node",
-        "/healthchecks/node/leveret@localhost",
+        "/healthchecks/node/rabbit@localhost",
         "/health/checks/alarms",
         "/health/checks/local-alarms",
         "/health/checks/virtual-hosts",

@@ -33,7 +33,7 @@ fn the_overview_adds_up_what_there_is() {
     assert_eq!(overview["message_stats"]["deliver"], 2);
     assert_eq!(overview["churn_rates"]["connection_created"], 1);
     assert_eq!(overview["churn_rates"]["queue_created"], 1);
-    assert_eq!(overview["node"], "leveret@localhost");
+    assert_eq!(overview["node"], "rabbit@localhost");
     assert_eq!(overview["rabbitmq_version"], "3.13.7");
     let listeners = overview["listeners"].as_array().unwrap();
     let port = |name: &str| {
@@ -67,13 +67,13 @@ fn there_is_one_node_and_it_runs() {
     let nodes = http.get("/nodes");
     let node = &nodes[0];
     assert_eq!(nodes.as_array().unwrap().len(), 1);
-    assert_eq!(node["name"], "leveret@localhost");
+    assert_eq!(node["name"], "rabbit@localhost");
     assert_eq!([&node["running"], &node["mem_alarm"]], [true, false]);
     assert!(node["mem_used"].as_u64().unwrap() > 100_000);
     assert!(node["fd_used"].as_u64().unwrap() > 2);
     assert!(node["uptime"].is_u64());
-    assert_eq!(http.get("/nodes/leveret@localhost")["name"], node["name"]);
-    assert!(http.get("/nodes/leveret@localhost/memory")["memory"]["total"]["rss"].is_u64());
+    assert_eq!(http.get("/nodes/rabbit@localhost")["name"], node["name"]);
+    assert!(http.get("/nodes/rabbit@localhost/memory")["memory"]["total"]["rss"].is_u64());
     assert_eq!(http.get_refusal("/nodes/other").0, 404);
 }
 
@@ -82,7 +82,10 @@ fn what_needs_no_broker_is_answered_as_for_one_node() {
     let broker = TestBroker::with_management();
     let http = broker.http();
     assert_eq!(http.get("/version"), "3.13.7");
-    assert_eq!(http.get("/cluster-name"), json!({"name": "leveret"}));
+    assert_eq!(
+        http.get("/cluster-name"),
+        json!({"name": "rabbit@localhost"})
+    );
     for path in [
         "/extensions",
         "/deprecated-features",

@@ -26,7 +26,7 @@ fn a_queue_shows_what_it_was_declared_with_and_what_it_has() {
     assert_eq!(shown["vhost"], "/");
     assert_eq!(shown["type"], "classic");
     assert_eq!(shown["state"], "running");
-    assert_eq!(shown["node"], "leveret@localhost");
+    assert_eq!(shown["node"], "rabbit@localhost");
     assert_eq!(
         shown["arguments"],
         json!({"x-max-length": 10, "x-max-priority": 3})

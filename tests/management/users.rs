@@ -170,11 +170,11 @@ fn logins_are_counted_by_where_they_come_from() {
     let http = broker.http();
     let nobody = http.user("guest", "wrong");
     assert_eq!(ask(&nobody, "GET /whoami").status, 401);
-    let counts = http.get("/auth/attempts/leveret@localhost");
+    let counts = http.get("/auth/attempts/rabbit@localhost");
     assert_eq!(counts[0]["auth_attempts_failed"], 1);
-    let by_source = http.get("/auth/attempts/leveret@localhost/source");
+    let by_source = http.get("/auth/attempts/rabbit@localhost/source");
     assert_eq!(by_source[0]["remote_address"], "127.0.0.1");
-    expect(&http, &[("DELETE /auth/attempts/leveret@localhost", 204)]);
-    let counts = http.get("/auth/attempts/leveret@localhost");
+    expect(&http, &[("DELETE /auth/attempts/rabbit@localhost", 204)]);
+    let counts = http.get("/auth/attempts/rabbit@localhost");
     assert_eq!(counts[0]["auth_attempts_failed"], 0);
 }

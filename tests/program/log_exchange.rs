@@ -56,7 +56,7 @@ fn lines_of_the_log_are_messages_in_rabbitmqs_form() {
     assert_eq!(properties.content_type, Some(&b"text/plain"[..]));
     assert!(properties.timestamp.unwrap() > 1_600_000_000);
     let node = properties.headers.unwrap().get("node");
-    assert_eq!(node, Some(Value::LongString(b"leveret@localhost")));
+    assert_eq!(node, Some(Value::LongString(b"rabbit@localhost")));
 
     // A line a warning, which is a peer's fault.
     drop(program.client());

@@ -42,6 +42,13 @@ impl Hashing {
         }
     }
 
+    /// The kind that a hash in base64 is as long as; RabbitMQ's default if it is none.
+    pub fn of_length(base64: &str) -> Hashing {
+        let kinds = [Hashing::Sha256, Hashing::Sha512, Hashing::Md5];
+        let fits = |kind: &Hashing| PasswordHash::from_base64(base64, *kind).is_ok();
+        kinds.into_iter().find(fits).unwrap_or_default()
+    }
+
     /// The one with that name.
     pub fn named(name: &str) -> Option<Hashing> {
         let all = [Hashing::Sha256, Hashing::Sha512, Hashing::Md5];

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::overview::{contexts, exchange_types};
 use crate::broker::Counters;
 use crate::management::call::{Call, Right};
+use crate::management::http::{Method, Response};
 use crate::management::listing::{list, one};
 use crate::management::rates::{Group, Measured, Subject, measure};
 use crate::management::refusal::json_response;
@@ -58,15 +59,44 @@ pub fn route(call: &Call<'_>, path: &[&str]) -> Option<Answer> {
         ["nodes", name, "memory", "relative"] => memory(call, name, true),
         ["cluster-name"] => show_cluster_name(call),
         ["version"] => fixed(call, json!(call.management.facts.config.server.version)),
-        ["extensions"] | ["deprecated-features"] | ["deprecated-features", "used"] => {
-            fixed(call, json!([]))
-        }
+        ["extensions"] | ["deprecated-features", "used"] => fixed(call, json!([])),
+        ["deprecated-features"] => fixed(call, deprecated_features()),
+        ["rebalance", "queues"] => rebalance(call),
         ["feature-flags"] => fixed(call, json!(feature_flags())),
         ["shovels", ..] | ["federation-links", ..] | ["traces", ..] | ["trace-files", ..] => {
             fixed(call, json!([]))
         }
+        ["stream", "connections" | "consumers" | "publishers", ..] => fixed(call, json!([])),
         _ => return None,
     })
+}
+
+/// What RabbitMQ 3.13 means to take away and still permits. Here it stays.
+fn deprecated_features() -> Value {
+    let all = [
+        ("global_qos", "Global QoS/prefetch counts"),
+        ("transient_nonexcl_queues", "Transient non-exclusive queues"),
+    ];
+    let shown = all.map(|(name, what)| {
+        json!({
+            "name": name,
+            "desc": format!("{what}: permitted, and will be"),
+            "deprecation_phase": "permitted_by_default",
+            "doc_url": "",
+            "provided_by": "rabbit",
+            "state": "permitted",
+        })
+    });
+    json!(shown)
+}
+
+/// There is one node, on which all queues are led already.
+fn rebalance(call: &Call<'_>) -> Answer {
+    if call.method() != Method::Post {
+        return call.not_allowed("POST, OPTIONS");
+    }
+    call.require(Right::Administrator)?;
+    Ok(Response::empty(204))
 }
 
 fn nodes(call: &Call<'_>) -> Answer {

@@ -227,7 +227,10 @@ fn password(input: &Input) -> Result<Option<Secret>, Refusal> {
         (Some(password), None) => Ok(Some(Secret::Plain(password.to_owned()))),
         (None, Some("")) | (None, None) => Ok(None),
         (None, Some(hash)) => {
-            let hashing = hashing(input.text("hashing_algorithm")?)?;
+            let hashing = match input.text("hashing_algorithm")? {
+                None => Hashing::of_length(hash),
+                named => hashing(named)?,
+            };
             let hash = PasswordHash::from_base64(hash, hashing)
                 .map_err(|_| Refusal::said(json!(["not_base64", hash])))?;
             Ok(Some(Secret::Hashed(hash)))
