@@ -360,10 +360,11 @@ fn a_message_is_peeked_at_by_its_place() {
     let run = broker.run(&["-q", "peek", "q", "3"]);
     assert_eq!(run.code, 0, "{}", run.err);
     assert!(run.out.contains("payload\tthird"), "{}", run.out);
+    broker.answers(&third, 200, r#"{"messages":[],"next":null,"searched":0}"#);
     broker.fails(
-        &["-q", "peek", "q", "0"],
-        65,
-        "Error:\nBad argument: pos value must be a positive integer\n",
+        &["-q", "peek", "q", "3"],
+        69,
+        "Error:\nQueue 'q' has no message at position 3\n",
     );
 }
 
