@@ -19,8 +19,22 @@ use crate::config::Category;
 pub struct LogLine {
     pub level: Level,
     pub category: Category,
+    /// RFC 3339, with milliseconds.
+    pub time: Box<str>,
     /// As it is written elsewhere, without its end.
     pub text: String,
+}
+
+impl LogLine {
+    /// RabbitMQ's name of the level.
+    pub fn level_name(&self) -> &'static str {
+        match self.level {
+            Level::Error => "error",
+            Level::Warn => "warning",
+            Level::Info => "info",
+            Level::Debug | Level::Trace => "debug",
+        }
+    }
 }
 
 /// Takes lines and hands them on. Cloning is cheap, and clones are the same tap.
@@ -166,6 +180,7 @@ mod tests {
         LogLine {
             level: Level::Info,
             category: Category::Default,
+            time: "2026-01-02T03:04:05.678Z".into(),
             text: text.into(),
         }
     }

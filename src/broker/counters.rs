@@ -27,6 +27,10 @@ pub struct Counters {
     pub sizes: Sizes,
     /// Lines of the log that were not published, because there were too many.
     pub log_lines_lost: u64,
+    /// Events that were told, since somebody listened.
+    pub events: u64,
+    /// Of those that somebody would have heard, the ones that were too many.
+    pub events_lost: u64,
 }
 
 /// What went through one channel, since it was opened (RabbitMQ: `message_stats`).

@@ -43,6 +43,7 @@ mod deduplication;
 mod delays;
 mod delivery;
 mod error;
+mod event;
 pub mod exchange;
 mod expiry;
 mod groups;
@@ -89,6 +90,7 @@ pub use declared::{DeclaredBinding, DeclaredExchange, DeclaredQueue, Place};
 pub use deduplication::RecoveredKeys;
 pub use delivery::{Getting, Got, Published};
 pub use error::{Error, Result};
+pub use event::{Event, Login};
 pub use histogram::Histogram;
 pub use inventory::Inventory;
 pub use message::{Body, Message};
@@ -106,6 +108,7 @@ pub use virtual_host::{DEFAULT_VIRTUAL_HOST, Metadata, VirtualHost, VirtualHostK
 use access::{FirstStart, PasswordHash, SALT_SIZE, Users};
 use connection::Connection;
 use dead_letter::Morgue;
+use event::Events;
 use history::Replay;
 use journal::{Journal, Note, QueueId};
 use message::{MessageId, Messages};
@@ -178,6 +181,7 @@ pub struct Core {
     refusals: usize,
     global_parameters: GlobalParameters,
     review: Review,
+    events: Events,
 }
 
 impl Core {
@@ -235,6 +239,7 @@ impl Core {
             refusals: 0,
             global_parameters: GlobalParameters::new(),
             review: Review::default(),
+            events: Events::default(),
         }
     }
 

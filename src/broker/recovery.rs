@@ -8,6 +8,7 @@ use super::Core;
 use super::attempts::NotedAttempts;
 use super::deduplication::RecoveredKeys;
 use super::delays::DELAY_QUEUE_PREFIX;
+use super::event::EVENT_EXCHANGE;
 use super::journal::{
     Definition, Journal, Note, NoteKind, QueueId, StoredBinding, StoredDestination, StoredExchange,
     StoredQueue,
@@ -349,6 +350,10 @@ impl Core {
         let virtual_host = self.recovered_virtual_host(&exchange.virtual_host)?;
         if *exchange.name == *LOG_EXCHANGE {
             self.declare_log_exchange_in(virtual_host);
+            return Ok(());
+        }
+        if *exchange.name == *EVENT_EXCHANGE {
+            self.declare_event_exchange_in(virtual_host);
             return Ok(());
         }
         self.declare_exchange(&ExchangeDeclaration {

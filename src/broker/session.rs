@@ -53,10 +53,15 @@ impl Core {
         if let Some(connection) = self.connections.get_mut(key) {
             *connection.about = about;
         }
+        if self.tells_events() {
+            self.act_for(key);
+            self.tell_connection_opened(key);
+        }
     }
 
     /// Closes all channels of the connection and deletes its exclusive queues.
     pub fn close_connection(&mut self, key: ConnectionKey) {
+        self.act_for(key);
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
@@ -65,6 +70,9 @@ impl Core {
         }
         while let Some(queue) = self.connections[key].exclusive_queues.pop_last() {
             self.remove_queue(queue);
+        }
+        if self.tells_events() {
+            self.tell_connection_goes(key);
         }
         if let Some(connection) = self.connections.remove(key) {
             self.sockets.remove(&connection.socket);
@@ -96,6 +104,10 @@ impl Core {
         });
         self.connections[connection].channels.push(key);
         self.counters.channels_opened += 1;
+        if self.tells_events() {
+            self.act_for(connection);
+            self.tell_channel("channel.created", key);
+        }
         key
     }
 
@@ -106,12 +118,17 @@ impl Core {
         };
         let connection = channel.connection;
         channel.consumer_tags = BTreeMap::new();
-        for consumer in std::mem::take(&mut channel.consumers) {
+        let consumers = std::mem::take(&mut channel.consumers);
+        self.act_for(connection);
+        for consumer in consumers {
             self.remove_consumer(consumer);
         }
         self.remove_reply_consumer(key);
         while let Some(taken) = self.traffic.channels[key].unacked.take_oldest(u64::MAX) {
             self.finish(key, &taken, Settlement::Failed);
+        }
+        if self.tells_events() {
+            self.tell_channel("channel.closed", key);
         }
         if let Some(channel) = self.traffic.channels.remove(key) {
             self.counters.gone += channel.counters;

@@ -46,6 +46,7 @@ impl Core {
         }
         queue.exclusively_consumed = request.exclusive;
         let channel = &mut self.traffic.channels[channel_key];
+        let connection = channel.connection;
         let tag = Name::from(request.tag);
         let key = self.traffic.consumers.insert(Consumer {
             queue: queue_key,
@@ -69,6 +70,10 @@ impl Core {
         queue.dispatch.add(key, priority);
         self.renew_lease(queue_key);
         self.traffic.list(queue_key);
+        if self.tells_events() {
+            self.act_for(connection);
+            self.tell_consumer_came(key);
+        }
         Ok(())
     }
 
@@ -86,6 +91,8 @@ impl Core {
         }
         if let Some(key) = channel.consumer_tags.remove(tag) {
             channel.consumers.remove(&key);
+            let connection = channel.connection;
+            self.act_for(connection);
             self.remove_consumer(key);
         }
     }
@@ -159,6 +166,9 @@ impl Core {
 
     /// Takes a consumer out of its queue, which goes with it if it was the last of an auto-delete one.
     pub(super) fn remove_consumer(&mut self, key: ConsumerKey) {
+        if self.tells_events() {
+            self.tell_consumer_goes(key);
+        }
         let Some(consumer) = self.traffic.consumers.remove(key) else {
             return;
         };

@@ -58,14 +58,17 @@ impl Core {
     /// There is one of that name, or a name cannot be like that.
     pub fn add_virtual_host(&mut self, name: &[u8]) -> Result<VirtualHostKey, Refused> {
         super::access::check_name("virtual host", name)?;
-        let name = Name::from(name);
-        if self.virtual_host_names.contains_key(&name) {
-            return Err(Refused::VirtualHostExists(name.to_string()));
+        let owned = Name::from(name);
+        if self.virtual_host_names.contains_key(&owned) {
+            return Err(Refused::VirtualHostExists(owned.to_string()));
         }
-        let key = self.virtual_hosts.insert(VirtualHost::new(name.clone()));
-        self.virtual_host_names.insert(name, key);
+        let key = self.virtual_hosts.insert(VirtualHost::new(owned.clone()));
+        self.virtual_host_names.insert(owned, key);
         self.predeclare_exchanges(key);
         self.note_virtual_host(key);
+        if self.tells_events() {
+            self.tell_virtual_host("vhost.created", name);
+        }
         Ok(key)
     }
 
@@ -93,6 +96,9 @@ impl Core {
         self.note_virtual_host(key);
         self.on_access_changed();
         self.free_virtual_host(key);
+        if self.tells_events() {
+            self.tell_virtual_host("vhost.deleted", name);
+        }
         Ok(())
     }
 

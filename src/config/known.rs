@@ -142,7 +142,7 @@ const KNOWN: [(&str, &[&str]); 15] = [
             "stream.*",
             "amqp1_0.*",
             "trust_store.*",
-            "event_exchange.*",
+            "event_exchange.protocol",
             "federation.*",
             "shovel.*",
             "aws.*",

@@ -26,8 +26,8 @@ use std::path::PathBuf;
 
 pub use keys::{Change, Effect};
 pub use section::{
-    Access, CATEGORIES, Category, Format, Https, Log, LoginFrom, Mechanism, TLS_PORT, TcpOptions,
-    Tls, TlsOptions, TlsVersion, Verify, Watermark, Watermarks,
+    Access, CATEGORIES, Category, EventExchange, Format, Https, Log, LoginFrom, Mechanism,
+    TLS_PORT, TcpOptions, Tls, TlsOptions, TlsVersion, Verify, Watermark, Watermarks,
 };
 
 /// What the broker is told before it starts.
@@ -71,6 +71,8 @@ pub struct Config {
     pub watermarks: Watermarks,
     /// What the program logs, and where to; an embedded broker leaves that to its host.
     pub log: Log,
+    /// What happens, as messages.
+    pub event_exchange: EventExchange,
     /// The program writes its process id there, and removes the file at its end.
     pub pid_file: Option<PathBuf>,
     pub limits: Limits,
@@ -164,6 +166,7 @@ impl Default for Config {
             access: Access::default(),
             watermarks: Watermarks::default(),
             log: Log::default(),
+            event_exchange: EventExchange::default(),
             pid_file: None,
             limits: Limits::default(),
             server: ServerIdentity::default(),

@@ -240,6 +240,11 @@ pub enum Watermark {
 impl Eq for Watermark {}
 
 impl Watermark {
+    /// Bytes, with RabbitMQ's units; `None` if that is not what the text is.
+    pub fn absolute(text: &str) -> Option<Watermark> {
+        (super::values::ABSOLUTE.parse)(text)
+    }
+
     /// A share of 0 or more; `None` if it is not.
     pub fn relative(share: f64) -> Option<Watermark> {
         (share.is_finite() && share >= 0.0).then_some(Watermark::Relative(share))
@@ -262,6 +267,15 @@ impl Default for Watermarks {
             disk_free: Watermark::Absolute(50_000_000),
         }
     }
+}
+
+/// The exchange `amq.rabbitmq.event` (RabbitMQ: `rabbitmq_event_exchange`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventExchange {
+    /// It is declared, and gets the events while something is bound to it.
+    pub is_on: bool,
+    /// Without, the default virtual host.
+    pub virtual_host: Option<String>,
 }
 
 /// Where lines of the log go, and which of them.

@@ -731,6 +731,20 @@ pub(super) static KEYS: &[Key] = &[
     ),
     plain!(
         Reload,
+        "event_exchange",
+        FLAG,
+        [event_exchange.is_on],
+        "Whether to publish what happens to the exchange amq.rabbitmq.event, as RabbitMQ's plugin does. (leveret)"
+    ),
+    plain!(
+        Reload,
+        "event_exchange.vhost",
+        MISSING_TEXT,
+        [event_exchange.virtual_host],
+        "The virtual host of that exchange; without, the default one."
+    ),
+    plain!(
+        Reload,
         "log.default.level",
         LEVEL,
         [log.levels[DEFAULT]],

@@ -1,5 +1,6 @@
 //! The destination inside the program: lines go to the tap. They are formatted as the exchange wants
-//! them, and carry their level and category before the text, as bytes, from the formatter to the sink.
+//! them, and carry before the text, from the formatter to the sink: their level and category as bytes, then the
+//! time and a tab.
 
 use std::io::{self, Write};
 
@@ -22,7 +23,9 @@ pub(super) fn logger(log: &config::Log, tap: LogTap) -> Logger {
     let write = format(log.exchange_format);
     builder.format(move |line, record| {
         let category = Category::of_module(record.target());
+        let time = line.timestamp_millis();
         line.write_all(&[record.level() as u8, category as u8])?;
+        write!(line, "{time}\t")?;
         write(line, record)
     });
     builder.target(Target::Pipe(Box::new(Sink(tap)))).build()
@@ -38,9 +41,11 @@ impl Write for Sink {
             && let Some(&category) = Category::ALL.get(usize::from(*category))
         {
             let text = String::from_utf8_lossy(text);
+            let (time, text) = text.split_once('\t').unwrap_or_default();
             self.0.add(LogLine {
                 level,
                 category,
+                time: time.into(),
                 text: text.trim_end_matches('\n').to_owned(),
             });
         }
@@ -81,6 +86,7 @@ mod tests {
             (lines[0].level, lines[0].category),
             (Level::Debug, Category::Store)
         );
+        assert_eq!(&lines[0].text[..10], &lines[0].time[..10]);
         assert!(
             lines[0].text.ends_with(" DEBUG log: kept\\nin one"),
             "{}",

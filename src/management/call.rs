@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 use super::http::{Caller, Door, Method, Request};
 use super::sessions::{is_from_page, token};
 use super::{Answer, Management, Refusal, locked};
-use crate::broker::VirtualHostKey;
 use crate::broker::access::LoginRefusal;
+use crate::broker::{Login, VirtualHostKey};
 use crate::protocol::{Hub, Now};
 
 /// A request that was let in.
@@ -111,7 +111,16 @@ impl<'a> Call<'a> {
         &self,
         work: impl FnOnce(&mut Hub) -> T + Send + 'static,
     ) -> Result<T, Refusal> {
-        Ok(self.management.broker.run(PATIENCE, work)?)
+        let user = match self.user.is_operator {
+            true => OPERATOR.to_owned(),
+            false => self.user.name.clone(),
+        };
+        Ok(self.management.broker.run(PATIENCE, move |hub| {
+            hub.core.act_as(user.as_bytes());
+            let outcome = work(hub);
+            hub.core.act_as(b"");
+            outcome
+        })?)
     }
 
     /// Whether the user may look into a virtual host: it has permissions there, or may look everywhere.
@@ -234,15 +243,26 @@ impl Management {
         caller: &Caller,
     ) -> Result<User, Refusal> {
         let (name, password) = (name.to_owned(), password.to_owned());
-        let source = caller.address.clone();
-        let from_loopback = caller.loopback;
+        let address = caller.address.clone();
+        let (from_loopback, encrypted) = (caller.loopback, caller.encrypted);
         let found = self.broker.run(PATIENCE, move |hub| {
-            let source = source.rsplit_once(':').map_or(&*source, |(host, _)| host);
+            let source = address.rsplit_once(':').map_or(&*address, |(host, _)| host);
             let (user, secret) = (name.as_bytes(), password.as_bytes());
             hub.core
                 .authenticate(user, secret, source, from_loopback)
                 .inspect_err(|_| {
-                    log::warn!("HTTP access denied: user '{name}' - invalid credentials");
+                    let error = "invalid credentials";
+                    log::warn!("HTTP access denied: user '{name}' - {error}");
+                    // Every request comes with a password: only those that fail are worth telling.
+                    hub.core.tell_login(&Login {
+                        user,
+                        mechanism: "http",
+                        protocol: "http",
+                        peer: &address,
+                        local: None,
+                        ssl: encrypted,
+                        error: Some(error),
+                    });
                 })
                 .map(|name| user_of(hub, name.to_string()))
         })?;
@@ -282,6 +302,9 @@ fn credentials(request: &Request) -> Result<Option<(String, String)>, Refusal> {
     let (name, password) = decoded.split_once(':').ok_or_else(malformed)?;
     Ok(Some((name.to_owned(), password.to_owned())))
 }
+
+/// RabbitMQ's name for who works on the command line.
+const OPERATOR: &str = "rmq-cli";
 
 /// A disk that takes longer to store a change than this is told about; the change may still be stored.
 pub const PATIENCE: Duration = Duration::from_secs(20);

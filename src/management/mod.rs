@@ -13,6 +13,7 @@
 //! metrics/     the same figures for Prometheus
 //! input        the JSON object in a body
 //! terms        JSON and field tables
+//! time         times as text
 //! binding_key  what a binding is called
 //! api/         RabbitMQ's resources, a file for each group of paths; ours under /api/leveret
 //! sessions     who is logged in on the page
@@ -36,10 +37,12 @@ mod refusal;
 mod sessions;
 mod sight;
 mod terms;
+mod time;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::Config;
+use crate::log_tap::LogTap;
 use crate::protocol::Now;
 use crate::protocol::errand::Loop;
 use call::{Call, Right};
@@ -54,6 +57,8 @@ pub struct Management {
     facts: Facts,
     sessions: Mutex<Sessions>,
     rates: Mutex<Rates>,
+    /// A clone for each stream that is open.
+    streams: Arc<()>,
     entropy: Mutex<Entropy>,
 }
 
@@ -64,23 +69,20 @@ pub struct Facts {
     pub listeners: Vec<ListenerFacts>,
     pub started: Now,
     pub pid: u32,
-    /// What the process takes up at the moment. Takes a while, as it asks the operating system.
+    /// What the process takes up at the moment beside memory and disk, which are the hub's
+    /// ([`Hub::resources`](crate::protocol::Hub::resources)). Takes a while, as it asks the operating system.
     pub vitals: Box<dyn Fn() -> Vitals + Send + Sync>,
     /// `None`: the broker runs inside another program.
     pub host: Option<Box<dyn host::Host>>,
+    /// The program's log. `None` if it keeps that to itself.
+    pub log: Option<LogTap>,
 }
 
 /// What the operating system says of the process; 0 where it does not say.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Vitals {
-    /// Resident.
-    pub memory_bytes: u64,
-    /// Of the machine.
-    pub memory_total_bytes: u64,
     pub files: u64,
     pub files_max: u64,
-    /// On the file system of the data directory.
-    pub disk_free_bytes: u64,
     pub context_switches: u64,
     pub processors: u64,
 }
@@ -108,6 +110,7 @@ impl Management {
             facts,
             sessions: Mutex::default(),
             rates: Mutex::default(),
+            streams: Arc::default(),
             entropy: Mutex::new(entropy),
         }
     }

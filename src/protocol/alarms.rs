@@ -140,6 +140,19 @@ impl Hub {
         self.outside_alarm.as_deref().or(own)
     }
 
+    /// What is low, whoever says so: `memory`, `disk`, both or neither (RabbitMQ: alarms in effect).
+    pub fn alarms_in_force(&self) -> Vec<&'static str> {
+        let outside = self.outside_alarm.as_deref().unwrap_or_default();
+        let own = [
+            ("memory", self.alarms.memory()),
+            ("disk", self.alarms.disk()),
+        ];
+        let low = own
+            .into_iter()
+            .filter(|(resource, is_low)| *is_low || outside.contains(resource));
+        low.map(|(resource, _)| resource).collect()
+    }
+
     /// The store ran out of disk, or has room again.
     pub fn set_disk_alarm(&mut self, raised: bool) {
         self.change_alarms(|alarms| alarms.store_full = raised);
@@ -236,11 +249,14 @@ impl Hub {
         let before = [self.alarms.memory(), self.alarms.disk()];
         change(&mut self.alarms);
         let after = [self.alarms.memory(), self.alarms.disk()];
-        let node = &self.config.server.node_name;
+        let node = self.config.server.node_name.clone();
         for (resource, (before, after)) in ["memory", "disk"]
             .into_iter()
             .zip(before.into_iter().zip(after))
         {
+            if before != after {
+                self.core.tell_alarm(resource, after);
+            }
             match (before, after) {
                 (false, true) => {
                     log::warn!("{resource} resource limit alarm set on node {node}.");

@@ -1,7 +1,5 @@
 //! Lines of the broker's log as messages (RabbitMQ: `log.exchange`).
 
-use log::Level;
-
 use super::Hub;
 use crate::config::Format;
 use crate::log_tap::LogLine;
@@ -22,12 +20,7 @@ impl Hub {
 
     /// Publishes a line. It has RabbitMQ's form: the level is the routing key, the body is the line.
     pub fn publish_log_line(&mut self, line: &LogLine) {
-        let level = match line.level {
-            Level::Error => "error",
-            Level::Warn => "warning",
-            Level::Info => "info",
-            Level::Debug | Level::Trace => "debug",
-        };
+        let level = line.level_name();
         let content_type = match self.config.log.exchange_format {
             Format::Text => "text/plain",
             Format::Json => "application/json",

@@ -17,6 +17,7 @@
 mod alarms;
 pub mod amqp;
 pub mod errand;
+pub mod events;
 pub mod latency;
 mod log_line;
 pub mod order;
@@ -35,6 +36,7 @@ use crate::broker::{Core, Effect, Message, Name, Published, Route};
 use crate::config::Config;
 use crate::wire::amqp::method::basic;
 use alarms::Alarms;
+use events::EventListener;
 use latency::Latencies;
 use page_readers::PageReaders;
 
@@ -142,6 +144,8 @@ pub struct Hub {
     is_accepting: bool,
     /// Somebody wants the broker to stop.
     is_to_stop: bool,
+    /// Who is told of what happens.
+    event_listeners: Vec<EventListener>,
 }
 
 impl Hub {
@@ -173,6 +177,7 @@ impl Hub {
             published_before: 0,
             is_accepting: true,
             is_to_stop: false,
+            event_listeners: Vec::new(),
         };
         hub.start_first();
         hub
@@ -245,6 +250,8 @@ impl Hub {
 
     /// The stages of a turn that belong to nobody's connection, each bounded.
     pub fn settle(&mut self) {
+        // What is due by itself is nobody's doing.
+        self.core.act_as(b"");
         self.core.fire_due();
         for socket in self.outboxes.take_relieved() {
             self.core.on_room(socket);
@@ -252,6 +259,7 @@ impl Hub {
         self.core.deliver_backlogs(&mut self.outboxes);
         self.after_command();
         self.core.tidy();
+        self.hand_on_events();
         if self.has_store {
             let budget = self.bounded(self.config.limits.messages_bytes_budget, 4);
             let unstored = self.unstored.front().map(|batch| batch.first);
@@ -263,7 +271,7 @@ impl Hub {
 
     /// Whether [`Hub::settle`] left something: the next poll must not wait.
     pub fn has_more_work(&self) -> bool {
-        self.core.has_more_work() || self.outboxes.has_relieved()
+        self.core.has_more_work() || self.outboxes.has_relieved() || self.core.has_events()
     }
 
     /// Sockets whose machine changed by somebody else's act since last asked.
@@ -274,7 +282,11 @@ impl Hub {
     /// Takes over what may change while the broker runs.
     pub fn reconfigure(&mut self, wanted: &Config) {
         let watermarks = self.config.watermarks.clone();
+        let event_exchange = self.config.event_exchange.clone();
         self.config.reload(wanted);
+        if self.config.event_exchange != event_exchange {
+            self.follow_event_exchange();
+        }
         self.core.consumer_timeout_ms = self.config.limits.consumer_timeout_ms;
         self.core
             .set_loopback_users(&self.config.access.loopback_users);

@@ -30,6 +30,8 @@ pub enum Command {
     /// Show new connections these certificates; those that are open stay. For nothing in a server that
     /// was not bound with any.
     RenewTls(tls::Context),
+    /// The same of the management API.
+    RenewHttps(tls::Context),
     /// Begin or end the tracing of a virtual host (RabbitMQ: firehose). One that does not exist is
     /// logged and left alone.
     Trace { virtual_host: String, on: bool },

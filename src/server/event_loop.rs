@@ -35,6 +35,7 @@ use super::timer::Timers;
 use super::token::Source;
 use super::transport::Transport;
 use super::watchdog::Watchdog;
+use super::web::Renewal;
 use crate::config::{Config, Limits};
 use crate::log_tap::LogTap;
 use crate::protocol::errand::Tell;
@@ -56,6 +57,8 @@ pub(super) struct EventLoop {
     untold: VecDeque<(Tell, u64)>,
     signals: Option<Signals>,
     reloader: Option<Reloader>,
+    /// Takes certificates of the management API. None where that is off.
+    https: Option<Renewal>,
     notifier: Arc<Notifier>,
     watchdog: Watchdog,
     monitor: Monitor,
@@ -104,6 +107,7 @@ impl EventLoop {
         if let Some(path) = &config.load_definitions {
             definitions_file::load(path, &mut hub)?;
         }
+        hub.follow_event_exchange();
         listeners.listen(poll.registry())?;
         let event_loop = EventLoop {
             poll,
@@ -120,6 +124,7 @@ impl EventLoop {
             untold: VecDeque::new(),
             signals: None,
             reloader: None,
+            https: None,
             notifier: Arc::default(),
             watchdog: Watchdog::default(),
             monitor,
@@ -149,6 +154,10 @@ impl EventLoop {
         self.signals = Some(Signals::install(self.poll.registry())?);
         self.reloader = Some(Reloader::new(reload));
         Ok(())
+    }
+
+    pub fn renew_https_by(&mut self, renewal: Renewal) {
+        self.https = Some(renewal);
     }
 
     pub fn notify(&mut self, notifier: Notifier) {
@@ -312,6 +321,11 @@ impl EventLoop {
                     self.limits = self.hub.config.limits.clone();
                 }
                 Command::RenewTls(context) => self.listeners.renew_tls(context),
+                Command::RenewHttps(context) => {
+                    if let Some(https) = &self.https {
+                        https.renew(context);
+                    }
+                }
                 Command::Trace { virtual_host, on } => self.trace(&virtual_host, on),
             }
         }

@@ -239,6 +239,10 @@ impl Bound {
         addresses.collect()
     }
 
+    pub fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// As [`Listeners::listen`], in a poll where listeners have other tokens.
     ///
     /// # Errors

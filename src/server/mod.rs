@@ -84,6 +84,7 @@ pub struct Server {
     web: Option<Web>,
     config: Config,
     host: Option<Box<dyn Host>>,
+    log: Option<LogTap>,
 }
 
 impl Server {
@@ -115,6 +116,7 @@ impl Server {
             web,
             config,
             host: None,
+            log: None,
         };
         if let Some(web) = &mut server.web {
             web.bind_control(&server.config)?;
@@ -145,7 +147,7 @@ impl Server {
 
     /// SIGTERM and SIGINT stop this server gracefully, the second of them at once. SIGHUP calls
     /// `reload` on a thread of its own and takes over what it returns ([`Command::Reconfigure`]), with
-    /// certificates that are read anew ([`Command::RenewTls`]).
+    /// certificates that are read anew ([`Command::RenewTls`], [`Command::RenewHttps`]).
     /// SIGUSR1 writes the state into the log. For a program that is the broker; an embedded broker
     /// leaves the signals to its host.
     ///
@@ -166,8 +168,10 @@ impl Server {
     }
 
     /// Publishes the lines of this tap to the exchange `amq.rabbitmq.log` while the configuration says
-    /// so (RabbitMQ: `log.exchange`). For a program whose log it is.
+    /// so (RabbitMQ: `log.exchange`), and shows them to users of the management API. For a program whose log
+    /// it is.
     pub fn publish_log(&mut self, tap: LogTap) {
+        self.log = Some(tap.clone());
         self.event_loop.publish_log(tap);
     }
 
@@ -179,6 +183,9 @@ impl Server {
         let web = self.web.take();
         let host = self.host.take();
         let web = web.map(|web| self.serve_web(web, host)).transpose()?;
+        if let Some(web) = &web {
+            self.event_loop.renew_https_by(web.renewal());
+        }
         let result = self.event_loop.run();
         drop(web);
         result
@@ -193,14 +200,8 @@ impl Server {
         let amqp = plain
             .chain(tls)
             .map(|(protocol, address)| (protocol, address.clone()));
-        let http = web.addresses().into_iter().map(|(door, address)| {
-            let protocol = match door {
-                Door::Api => "http",
-                Door::Metrics => "http/prometheus",
-                Door::Control => "control",
-            };
-            (protocol, address)
-        });
+        let http = web.protocols().into_iter();
+        let http = http.map(|(_, protocol, address)| (protocol, address));
         let listeners = amqp.chain(http).map(|(protocol, address)| match address {
             Address::Tcp(address) => ListenerFacts {
                 protocol,
@@ -213,14 +214,14 @@ impl Server {
                 port: None,
             },
         });
-        let data_dir = self.config.data_dir.clone();
         let facts = Facts {
             config: self.config.clone(),
             listeners: listeners.collect(),
             started: Clock::start().now(),
             pid: std::process::id(),
-            vitals: Box::new(move || vitals::measure(data_dir.as_ref())),
+            vitals: Box::new(vitals::measure),
             host,
+            log: self.log.clone(),
         };
         let broker = Arc::new(self.handle.clone());
         web.start(Management::new(broker, facts, Box::new(entropy::draw)))

@@ -41,7 +41,8 @@ struct Schedule {
 impl Monitor {
     /// Measures for the first time, and starts the thread.
     pub fn start(data_dir: Option<&Path>, hub: &mut Hub, handle: Handle) -> io::Result<Monitor> {
-        let mut gauges = Gauges::new(data_dir);
+        // Without one there is no limit, but whoever asks is told what is free where we are.
+        let mut gauges = Gauges::new(Some(data_dir.unwrap_or(Path::new("."))));
         let first = gauges.read(Question {
             with_disk: true,
             memory_limit: None,

@@ -9,7 +9,7 @@ use super::Reload;
 use super::control::{Command, Handle};
 use super::notify::Notifier;
 use super::tls;
-use crate::config::Config;
+use crate::config::{Config, TlsOptions};
 
 pub(super) struct Reloader {
     /// Held by the one thread that reads; the next waits for it, and reads what is newer.
@@ -55,15 +55,28 @@ impl Reloader {
 
 /// The files may have been replaced even if their names have not.
 fn renew_certificates(config: &Config, handle: &Handle) {
-    if config.tls.addresses().is_empty() {
-        return;
+    if !config.tls.addresses().is_empty()
+        && let Some(context) = read_again("TLS", &config.tls.options)
+    {
+        handle.send(Command::RenewTls(context));
     }
-    match tls::Context::load(&config.tls.options) {
+    if config.https.port.is_some()
+        && let Some(context) = read_again("HTTPS", config.https_options())
+    {
+        handle.send(Command::RenewHttps(context));
+    }
+}
+
+fn read_again(what: &str, options: &TlsOptions) -> Option<tls::Context> {
+    match tls::Context::load(options) {
         Ok(context) => {
-            log::info!("TLS certificates were read again");
-            handle.send(Command::RenewTls(context));
+            log::info!("{what} certificates were read again");
+            Some(context)
         }
-        Err(error) => log::error!("{error}; TLS goes on with the certificates that it has"),
+        Err(error) => {
+            log::error!("{error}; {what} goes on with the certificates that it has");
+            None
+        }
     }
 }
 

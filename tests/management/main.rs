@@ -9,6 +9,7 @@ mod bindings;
 mod browse;
 mod connections;
 mod definitions;
+mod events;
 mod exchanges;
 mod health;
 mod messages;

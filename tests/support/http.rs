@@ -106,6 +106,18 @@ impl HttpClient {
         self.exchange((head + &body).as_bytes())
     }
 
+    /// Begins a request for `/api` and the path behind it whose answer need not end.
+    pub fn begin(&self, path: &str) -> TcpStream {
+        let mut head = format!("GET /api{path} HTTP/1.1\r\nhost: test\r\n");
+        if let Some(authorization) = &self.authorization {
+            head += &format!("authorization: {authorization}\r\n");
+        }
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all((head + "\r\n").as_bytes()).unwrap();
+        stream
+    }
+
     /// Says exactly this and reads to the end of the connection.
     #[track_caller]
     pub fn exchange(&self, request: &[u8]) -> Reply {

@@ -10,6 +10,7 @@
 mod broker;
 mod calls;
 mod client;
+mod event_stream;
 mod http;
 mod message;
 mod received;
@@ -18,6 +19,7 @@ mod told;
 pub use broker::TestBroker;
 pub use calls::{consume_from, publish_to};
 pub use client::{Login, PATIENCE, RawClient, connect_to, eventually, raw_frame};
+pub use event_stream::{EventStream, Told};
 pub use http::{HttpClient, Reply};
 pub use message::{Delivery, Returned};
 pub use received::Received;

@@ -1,4 +1,4 @@
-//! AMQP over TLS, logins by certificate, and the PROXY protocol: over real sockets, with certificates that
+//! AMQP and HTTP over TLS, logins by certificate, and the PROXY protocol: over real sockets, with certificates that
 //! are made when the tests run. `openssl` has to be there.
 
 #[allow(dead_code, reason = "this target uses a part of it")]
@@ -13,6 +13,7 @@ mod client;
 mod client_certificates;
 mod damaged;
 mod files;
+mod https;
 mod openssl;
 mod proxy;
 mod rotation;

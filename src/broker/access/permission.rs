@@ -150,6 +150,9 @@ impl Core {
         permitted.insert(name, permissions);
         self.note_permissions(user, virtual_host);
         self.on_access_changed();
+        if self.tells_events() {
+            self.tell_permissions(user, virtual_host);
+        }
         Ok(())
     }
 
@@ -167,6 +170,9 @@ impl Core {
         {
             self.note_permissions(user, virtual_host);
             self.on_access_changed();
+            if self.tells_events() {
+                self.tell_permissions(user, virtual_host);
+            }
         }
         Ok(())
     }
@@ -205,6 +211,9 @@ impl Core {
         topics.insert((name, Name::from(exchange)), permissions);
         self.note_topic_permissions(user, virtual_host, exchange);
         self.on_access_changed();
+        if self.tells_events() {
+            self.tell_topic_permissions(user, virtual_host, exchange, Some([write, read]));
+        }
         Ok(())
     }
 
@@ -227,6 +236,9 @@ impl Core {
         topics.retain(|key, _| !goes(key));
         for (_, exchange) in &gone {
             self.note_topic_permissions(user, virtual_host, exchange);
+            if self.tells_events() {
+                self.tell_topic_permissions(user, virtual_host, exchange, None);
+            }
         }
         if !gone.is_empty() {
             self.on_access_changed();

@@ -86,6 +86,9 @@ impl Core {
         };
         self.users.by_name.insert(Name::from(name), user);
         self.note_user(name);
+        if self.tells_events() {
+            self.tell_user("user.created", name);
+        }
         Ok(())
     }
 
@@ -110,6 +113,9 @@ impl Core {
         let why = format!("user '{}' is deleted", shown(name));
         self.doom_connections(&why, |connection| *connection.user == *name);
         self.on_access_changed();
+        if self.tells_events() {
+            self.tell_user("user.deleted", name);
+        }
         Ok(())
     }
 
@@ -118,8 +124,15 @@ impl Core {
     /// # Errors
     /// There is no such user.
     pub fn change_password(&mut self, name: &[u8], password: PasswordHash) -> Result<(), Refused> {
+        let event = match password.is_none() {
+            true => "user.password.cleared",
+            false => "user.password.changed",
+        };
         self.user_mut(name)?.password = password;
         self.note_user(name);
+        if self.tells_events() {
+            self.tell_user(event, name);
+        }
         Ok(())
     }
 
@@ -134,6 +147,9 @@ impl Core {
         self.user_mut(name)?.tags = tags.iter().map(|tag| Name::from(*tag)).collect();
         self.note_user(name);
         self.on_access_changed();
+        if self.tells_events() {
+            self.tell_user_tags(name, tags);
+        }
         Ok(())
     }
 

@@ -79,6 +79,9 @@ impl Core {
     ) -> Result<(), Invalid> {
         let policy = Policy::from_table(kind, name, settings)?;
         self.note_policy(kind, virtual_host, name, Some(&policy));
+        if self.tells_events() {
+            self.tell_policy(virtual_host, name, Some(policy.to_table().view()));
+        }
         self.virtual_hosts[virtual_host].policies.set(kind, policy);
         self.begin_review();
         Ok(())
@@ -95,6 +98,9 @@ impl Core {
         let existed = policies.clear(kind, name);
         if existed {
             self.note_policy(kind, virtual_host, name, None);
+            if self.tells_events() {
+                self.tell_policy(virtual_host, name, None);
+            }
             self.begin_review();
         }
         existed

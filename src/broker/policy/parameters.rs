@@ -43,6 +43,9 @@ impl Core {
         check_names(&[component, name])?;
         let value = OwnedValue::from(value);
         self.note_parameter(virtual_host, component, name, Some(&value));
+        if self.tells_events() {
+            self.tell_parameter(Some(virtual_host), component, name, Some(&value));
+        }
         self.virtual_hosts[virtual_host]
             .parameters
             .insert((component.into(), name.into()), value);
@@ -62,6 +65,9 @@ impl Core {
             .is_some();
         if existed {
             self.note_parameter(virtual_host, component, name, None);
+            if self.tells_events() {
+                self.tell_parameter(Some(virtual_host), component, name, None);
+            }
         }
         existed
     }
@@ -96,6 +102,9 @@ impl Core {
         check_names(&[name])?;
         let value = OwnedValue::from(value);
         self.note(NoteKind::GlobalParameter, &[name], Some(value.as_bytes()));
+        if self.tells_events() {
+            self.tell_parameter(None, b"global", name, Some(&value));
+        }
         self.global_parameters.insert(name.into(), value);
         Ok(())
     }
@@ -105,6 +114,9 @@ impl Core {
         let existed = self.global_parameters.remove(name).is_some();
         if existed {
             self.note(NoteKind::GlobalParameter, &[name], None);
+            if self.tells_events() {
+                self.tell_parameter(None, b"global", name, None);
+            }
         }
         existed
     }

@@ -54,6 +54,7 @@ impl Core {
     ) -> Result<()> {
         let source = self.bindable_exchange(request.virtual_host, request.source)?;
         let queue = self.queue_for(request.virtual_host, connection, queue)?;
+        self.act_for(connection);
         self.bind(source, Destination::Queue(queue), request)
     }
 
@@ -76,6 +77,7 @@ impl Core {
         let binding = Binding::new(source, Destination::Queue(key), request);
         if self.exchanges[source].outgoing.contains(&binding) {
             self.queue_for(request.virtual_host, connection, queue)?;
+            self.act_for(connection);
             self.unbind(&binding);
         }
         Ok(())
@@ -151,6 +153,10 @@ impl Core {
         }
         self.generation += 1;
         self.define_binding(&binding, true);
+        self.on_bindings_changed(source_key);
+        if self.tells_events() {
+            self.tell_binding("binding.created", &binding);
+        }
         self.begin_replay(source_key, destination);
         Ok(())
     }
@@ -168,6 +174,9 @@ impl Core {
             && incoming.remove(binding)
         {
             self.define_binding(binding, false);
+            if self.tells_events() {
+                self.tell_binding("binding.deleted", binding);
+            }
         }
         if let Some(emptied) = self.remove_outgoing(binding) {
             self.remove_exchange(emptied);
@@ -194,7 +203,9 @@ impl Core {
             binding.destination,
         );
         self.generation += 1;
-        (source.auto_delete && source.outgoing.is_empty()).then_some(binding.source)
+        let is_over = source.auto_delete && source.outgoing.is_empty();
+        self.on_bindings_changed(binding.source);
+        is_over.then_some(binding.source)
     }
 
     pub(super) fn incoming(&mut self, destination: Destination) -> Option<&mut super::BindingSet> {

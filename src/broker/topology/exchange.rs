@@ -226,6 +226,9 @@ impl Core {
             .exchanges
             .insert(name, key);
         self.generation += 1;
+        if self.tells_events() {
+            self.tell_exchange_created(key);
+        }
         key
     }
 
@@ -249,6 +252,9 @@ impl Core {
 
     /// Takes the exchange away with the bindings from it; those to it are for the caller to remove.
     fn detach_exchange(&mut self, key: ExchangeKey) -> BindingSet {
+        if self.tells_events() {
+            self.tell_exchange_goes(key);
+        }
         self.undefine_exchange(key);
         let Some(exchange) = self.exchanges.remove(key) else {
             return BindingSet::default();
@@ -269,6 +275,7 @@ impl Core {
                 incoming.remove(binding);
             }
         }
+        self.on_bindings_changed(key);
         exchange.incoming
     }
 

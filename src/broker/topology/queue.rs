@@ -138,6 +138,7 @@ impl Core {
         if if_unused && !queue.dispatch.is_empty() {
             return Err(Error::PreconditionFailed(format!("{} in use", described())));
         }
+        self.act_for(connection);
         Ok(self.remove_queue(key))
     }
 
@@ -208,6 +209,10 @@ impl Core {
         if declaration.durable && !declaration.exclusive && self.journal.is_some() {
             self.store_queue(key);
         }
+        if self.tells_events() {
+            self.act_for(declaration.connection);
+            self.tell_queue_created(key);
+        }
     }
 
     /// The queue survives the broker. One that goes with its connection does not.
@@ -233,6 +238,9 @@ impl Core {
     /// Takes the queue away with its bindings, consumers and messages; how many were ready. Its
     /// unacked deliveries find it gone when they are settled.
     pub(in crate::broker) fn remove_queue(&mut self, key: QueueKey) -> usize {
+        if self.tells_events() {
+            self.tell_queue_goes(key);
+        }
         self.undefine_queue(key);
         let Some(mut queue) = self.traffic.queues.remove(key) else {
             return 0;

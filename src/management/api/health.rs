@@ -73,15 +73,15 @@ fn node(call: &Call<'_>, name: Option<&str>) -> Answer {
 }
 
 fn alarms(call: &Call<'_>, reason: &str) -> Answer {
-    let (alarm, node) = call.ask(|hub| {
+    let (alarm, low, node) = call.ask(|hub| {
         let alarm = hub.alarm().map(str::to_owned);
-        (alarm, hub.config.server.node_name.clone())
+        let node = hub.config.server.node_name.clone();
+        (alarm, hub.alarms_in_force(), node)
     })?;
     let Some(alarm) = alarm else {
         return well(call, &[]);
     };
-    let known = ["memory", "disk"].into_iter();
-    let mut resources: Vec<_> = known.filter(|resource| alarm.contains(resource)).collect();
+    let mut resources: Vec<&str> = low;
     if resources.is_empty() {
         resources.push(&alarm);
     }

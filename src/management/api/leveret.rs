@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::broker::access::LoginRefusal;
+use crate::config::Watermark;
 use crate::management::call::{Call, Right};
 use crate::management::host::Host;
 use crate::management::http::{Method, Response};
@@ -26,6 +27,7 @@ pub fn route(call: &Call<'_>, path: &[&str]) -> Option<Answer> {
         ["close-connections"] => (Method::Post, close_connections),
         ["listeners"] => (Method::Post, listeners),
         ["reset"] => (Method::Post, reset),
+        ["watermark"] => (Method::Post, watermark),
         ["log-level"] => (Method::Post, log_level),
         ["rotate-logs"] => (Method::Post, rotate_logs),
         _ => return None,
@@ -57,9 +59,8 @@ fn status(call: &Call<'_>) -> Answer {
     let listeners: Vec<_> = listeners.collect();
     let mut status = call.ask(|hub| {
         let there = hub.core.inventory();
-        let alarm = hub.alarm().unwrap_or_default();
-        let raised = ["memory", "disk"].into_iter();
-        let raised = raised.filter(|source| alarm.contains(source));
+        let raised = hub.alarms_in_force().into_iter();
+        let resources = hub.resources();
         let node = hub.config.server.node_name.clone();
         let alarms = raised.map(|source| json!({"source": source, "node": node}));
         json!({
@@ -78,10 +79,26 @@ fn status(call: &Call<'_>) -> Answer {
             },
             "memory": {
                 "messages": hub.core.message_bytes(),
-                "limit": hub.config.limits.messages_bytes_max,
+                "messages_limit": hub.config.limits.messages_bytes_max,
+                "resident": resources.measured.memory_used,
+                "total": resources.measured.memory_total,
+                "limit": resources.memory_limit,
+                "alarm": resources.memory_alarm,
+            },
+            "disk": {
+                "free": resources.measured.disk_free,
+                "limit": resources.disk_free_limit,
+                "alarm": resources.disk_alarm,
+            },
+            "events": {
+                "listeners": hub.event_listeners(),
+                "told": hub.core.counters.events,
+                "lost": hub.core.counters.events_lost,
             },
         })
     })?;
+    let vitals = (facts.vitals)();
+    status["file_descriptors"] = json!({"used": vitals.files, "limit": vitals.files_max});
     status["pid"] = json!(facts.pid);
     status["version"] = json!(env!("CARGO_PKG_VERSION"));
     status["rabbitmq_version"] = json!(facts.config.server.version);
@@ -182,6 +199,58 @@ fn reset(call: &Call<'_>) -> Answer {
     match reset {
         true => Ok(Response::empty(204)),
         false => Err(Refusal::bad("there are connections; only with force")),
+    }
+}
+
+/// When publishers are blocked, until the configuration is read again (RabbitMQ:
+/// `set_vm_memory_high_watermark`, `set_disk_free_limit`). Values as in the configuration; all or nothing.
+fn watermark(call: &Call<'_>) -> Answer {
+    let input = Input::of(call)?;
+    let relative = |name: &str| {
+        let share = input.get(name).map(|value| {
+            let share = match value {
+                Value::String(text) => text.parse().ok(),
+                value => value.as_f64(),
+            };
+            share.and_then(Watermark::relative)
+        });
+        wanted(name, share, "a number of 0 or more, as 0.4")
+    };
+    let absolute = |name: &str| {
+        let size = input.get(name).map(|value| match value {
+            Value::String(text) => Watermark::absolute(text),
+            value => value.as_u64().map(Watermark::Absolute),
+        });
+        wanted(name, size, "a size, as 100MB, 64MiB or 1000000")
+    };
+    // Where both are given, the share wins, as in the configuration.
+    let memory = relative("memory_relative")?.or(absolute("memory_absolute")?);
+    let disk = relative("disk_relative")?.or(absolute("disk_absolute")?);
+    if memory.is_none() && disk.is_none() {
+        return Err(Refusal::bad(
+            "one of memory_relative, memory_absolute, disk_relative and disk_absolute is wanted",
+        ));
+    }
+    call.ask(move |hub| {
+        if let Some(memory) = memory {
+            hub.set_memory_watermark(memory);
+        }
+        if let Some(disk) = disk {
+            hub.set_disk_free_limit(disk);
+        }
+    })?;
+    Ok(Response::empty(204))
+}
+
+/// `given` is `None` if there is no such value, and `Some(None)` if it makes no sense.
+fn wanted(
+    name: &str,
+    given: Option<Option<Watermark>>,
+    wants: &str,
+) -> Result<Option<Watermark>, Refusal> {
+    match given {
+        Some(None) => Err(Refusal::bad(format!("{name} wants {wants}"))),
+        given => Ok(given.flatten()),
     }
 }
 

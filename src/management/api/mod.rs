@@ -17,6 +17,7 @@ pub(super) mod parameters;
 pub(super) mod permissions;
 pub(super) mod policies;
 mod queues;
+mod streams;
 mod topology;
 pub(super) mod users;
 pub(super) mod virtual_hosts;
@@ -47,6 +48,7 @@ pub fn answer(call: &Call<'_>, path: &[&str]) -> Answer {
         queues::route,
         bindings::route,
         health::route,
+        streams::route,
         leveret::route,
     ];
     let mut answers = groups.iter().filter_map(|route| route(call, path));

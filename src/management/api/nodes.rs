@@ -10,7 +10,7 @@ use crate::management::listing::{list, one};
 use crate::management::rates::{Group, Measured, Subject, measure};
 use crate::management::refusal::json_response;
 use crate::management::{Answer, Refusal, Vitals};
-use crate::protocol::Hub;
+use crate::protocol::{Hub, Resources};
 
 #[derive(Serialize)]
 struct Node {
@@ -102,7 +102,7 @@ fn shown(call: &Call<'_>) -> Result<Node, Refusal> {
     let figures = measure(
         call,
         Subject::Node,
-        vec![figures(&vitals, &counters, connections)],
+        vec![figures(&vitals, &resources, &counters, connections)],
     );
     Ok(Node {
         applications: vec![
@@ -160,16 +160,22 @@ fn shown(call: &Call<'_>) -> Result<Node, Refusal> {
     })
 }
 
-fn figures(vitals: &Vitals, counters: &Counters, connections: usize) -> Group {
+fn figures(
+    vitals: &Vitals,
+    resources: &Resources,
+    counters: &Counters,
+    connections: usize,
+) -> Group {
+    let measured = &resources.measured;
     Group {
         names: &FIGURES,
         values: vec![
-            vitals.memory_bytes,
+            measured.memory_used.unwrap_or(0),
             vitals.files,
             connections as u64,
             // Every connection is what Erlang has processes for.
             connections as u64,
-            vitals.disk_free_bytes,
+            measured.disk_free.unwrap_or(0),
             vitals.context_switches,
             counters.connections_opened,
             counters.connections_closed,
@@ -187,8 +193,9 @@ fn figures(vitals: &Vitals, counters: &Counters, connections: usize) -> Group {
 fn memory(call: &Call<'_>, name: &str, relative: bool) -> Answer {
     call.only_get()?;
     check(call, name)?;
-    let total = (call.management.facts.vitals)().memory_bytes;
-    let messages = call.ask(|hub| hub.core.message_bytes())? as u64;
+    let (measured, messages) =
+        call.ask(|hub| (hub.resources().measured, hub.core.message_bytes() as u64))?;
+    let total = measured.memory_used.unwrap_or(0);
     let other = total.saturating_sub(messages);
     let shown = match relative {
         true => {

@@ -15,4 +15,4 @@ mod response;
 
 pub use reader::{Reader, Step};
 pub use request::{Caller, Door, Method, Request};
-pub use response::{Body, Response};
+pub use response::{Body, Response, Stream};

@@ -2,8 +2,6 @@
 
 use std::fmt::Write;
 
-use crossbeam_channel::Receiver;
-
 /// An answer; [`Response::head`] and the body are what goes out.
 pub struct Response {
     pub status: u16,
@@ -16,8 +14,15 @@ pub struct Response {
 pub enum Body {
     Bytes(Vec<u8>),
     Static(&'static [u8]),
-    /// Parts as they come, until the sender is gone.
-    Stream(Receiver<Vec<u8>>),
+    /// Goes on until either side has enough.
+    Stream(Box<dyn Stream>),
+}
+
+/// A body that is asked for more again and again, several times a second and from one thread.
+pub trait Stream: Send {
+    /// Adds what has come since last asked, about `room` bytes of it at most. Returns false at its end.
+    /// `now_ms` counts from some moment on.
+    fn add_to(&mut self, out: &mut Vec<u8>, room: usize, now_ms: u64) -> bool;
 }
 
 impl Response {

@@ -360,6 +360,7 @@ fn write_churn(counters: &Counters, text: &mut Text) {
 fn write_process(management: &Management, look: &Look, now: Now, text: &mut Text) {
     let vitals = (management.facts.vitals)();
     let resources = &look.resources;
+    let measured = &resources.measured;
     let uptime_ms = now.unix_ms.saturating_sub(management.facts.started.unix_ms);
     let uptime = uptime_ms as f64 / 1000.0;
     text.single(
@@ -392,7 +393,7 @@ fn write_process(management: &Management, look: &Look, now: Now, text: &mut Text
         (
             "rabbitmq_process_resident_memory_bytes",
             "Memory used in bytes",
-            vitals.memory_bytes,
+            measured.memory_used.unwrap_or(0),
         ),
         (
             "rabbitmq_resident_memory_limit_bytes",
@@ -402,7 +403,7 @@ fn write_process(management: &Management, look: &Look, now: Now, text: &mut Text
         (
             "rabbitmq_disk_space_available_bytes",
             "Disk space available in bytes",
-            vitals.disk_free_bytes,
+            measured.disk_free.unwrap_or(0),
         ),
         (
             "rabbitmq_disk_space_available_limit_bytes",

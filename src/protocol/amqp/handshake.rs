@@ -2,7 +2,7 @@
 //! which virtual host.
 
 use crate::broker::access::LoginRefusal;
-use crate::broker::{About, AboutTls, Endpoint, Name};
+use crate::broker::{About, AboutTls, Endpoint, Login, Name};
 use crate::config::Mechanism;
 use crate::protocol::{Hub, Now, Peer};
 use crate::wire::amqp::ReplyCode;
@@ -71,10 +71,10 @@ impl Connection {
     ) -> Option<Name> {
         let (user, password) = credentials?;
         let peer = &self.peer;
-        hub.core
-            .authenticate(user, password, peer.host(), peer.loopback)
-            .inspect_err(|refusal| self.log_refusal(mechanism, user, *refusal))
-            .ok()
+        let login = hub
+            .core
+            .authenticate(user, password, peer.host(), peer.loopback);
+        self.tell_login(mechanism, user, login, hub)
     }
 
     /// SASL EXTERNAL (RFC 4422, appendix A): who it is was found out by TLS, whatever the client says.
@@ -90,10 +90,11 @@ impl Connection {
             return None;
         };
         let peer = &self.peer;
-        hub.core
-            .authenticate_certified(user.as_bytes(), peer.host(), peer.loopback)
-            .inspect_err(|refusal| self.log_refusal("EXTERNAL", user.as_bytes(), *refusal))
-            .ok()
+        let user = user.as_bytes();
+        let login = hub
+            .core
+            .authenticate_certified(user, peer.host(), peer.loopback);
+        self.tell_login("EXTERNAL", user, login, hub)
     }
 
     /// Clients that announced it are told; others see the connection end after a while, as they do
@@ -111,12 +112,32 @@ impl Connection {
         self.close(&exception, (0, 0), hub, now);
     }
 
+    /// The user, if let in.
+    fn tell_login(
+        &self,
+        mechanism: &str,
+        user: &[u8],
+        login: std::result::Result<Name, LoginRefusal>,
+        hub: &mut Hub,
+    ) -> Option<Name> {
+        if let Err(refusal) = login {
+            self.log_refusal(mechanism, user, refusal);
+        }
+        hub.core.tell_login(&Login {
+            user,
+            mechanism,
+            protocol: "{0,9,1}",
+            peer: &self.peer.address,
+            local: Some(&self.peer.local),
+            ssl: self.peer.tls.is_some(),
+            error: login.as_ref().err().map(|refusal| reason(*refusal)),
+        });
+        login.ok()
+    }
+
     fn log_refusal(&self, mechanism: &str, user: &[u8], refusal: LoginRefusal) {
         let user = String::from_utf8_lossy(user);
-        let why = match refusal {
-            LoginRefusal::InvalidCredentials => "invalid credentials",
-            LoginRefusal::OnlyFromLoopback => "can only connect via localhost",
-        };
+        let why = reason(refusal);
         let address = &self.peer.address;
         log::warn!("{address}: {mechanism} login refused: user '{user}' - {why}");
     }
@@ -241,6 +262,13 @@ impl Client {
     fn shown_name(&self) -> String {
         let name = self.name.as_deref();
         name.map_or_else(String::new, |name| format!(" - {name}"))
+    }
+}
+
+fn reason(refusal: LoginRefusal) -> &'static str {
+    match refusal {
+        LoginRefusal::InvalidCredentials => "invalid credentials",
+        LoginRefusal::OnlyFromLoopback => "can only connect via localhost",
     }
 }
 

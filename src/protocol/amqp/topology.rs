@@ -159,6 +159,7 @@ impl Channel {
             };
             hub.core
                 .check_exchange_declaration(session.connection, &declaration)?;
+            hub.core.act_for(session.connection);
             hub.core.declare_exchange(&declaration)?;
         }
         self.reply_stored(hub, declare.no_wait, &exchange::DeclareOk {});
@@ -174,6 +175,7 @@ impl Channel {
         let name = without_line_ends(delete.exchange);
         hub.core
             .check_exchange_deletion(session.connection, &name)?;
+        hub.core.act_for(session.connection);
         hub.core
             .delete_exchange(session.virtual_host, &name, delete.if_unused)?;
         self.reply_stored(hub, delete.no_wait, &exchange::DeleteOk {});
@@ -195,6 +197,7 @@ impl Channel {
             &request,
             Resource::Exchange(&destination),
         )?;
+        hub.core.act_for(session.connection);
         hub.core.bind_exchange(&request, &destination)?;
         self.reply_stored(hub, bind.no_wait, &exchange::BindOk {});
         hub.core.replay(&mut hub.outboxes);
@@ -215,6 +218,7 @@ impl Channel {
             &request,
             Resource::Exchange(&destination),
         )?;
+        hub.core.act_for(session.connection);
         hub.core.unbind_exchange(&request, &destination)?;
         self.reply_stored(hub, unbind.no_wait, &exchange::UnbindOk {});
         Ok(())

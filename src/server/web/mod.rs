@@ -25,6 +25,7 @@ use slab::Slab;
 
 use super::address::Address;
 use super::listener::{Bound, Listeners, Newcomer};
+use super::tls;
 use crate::config::Config;
 use crate::management::Management;
 use crate::management::http::{Door, Response};
@@ -52,7 +53,15 @@ enum News {
         socket: usize,
         response: Response,
     },
+    RenewTls(tls::Context),
     Stop,
+}
+
+/// Gives the thread other certificates.
+#[derive(Clone)]
+pub(super) struct Renewal {
+    news: Sender<News>,
+    waker: Arc<Waker>,
 }
 
 struct Loop {
@@ -122,11 +131,24 @@ impl Web {
         Ok(())
     }
 
+    /// Over TLS or without.
     pub fn addresses(&self) -> Vec<(Door, Address)> {
+        let all = self.protocols().into_iter();
+        all.map(|(door, _, address)| (door, address)).collect()
+    }
+
+    /// The same, and by what protocol in RabbitMQ's words.
+    pub fn protocols(&self) -> Vec<(Door, &'static str, Address)> {
         let all = self.doors.iter();
         all.flat_map(|(door, bound)| {
+            let protocol = match (door, bound.has_tls()) {
+                (Door::Api, false) => "http",
+                (Door::Api, true) => "https",
+                (Door::Metrics, _) => "http/prometheus",
+                (Door::Control, _) => "control",
+            };
             let addresses = bound.addresses().into_iter();
-            addresses.map(|address| (*door, address))
+            addresses.map(move |address| (*door, protocol, address))
         })
         .collect()
     }
@@ -163,6 +185,26 @@ impl Web {
             waker,
             thread: Some(thread),
         })
+    }
+}
+
+impl WebThread {
+    pub fn renewal(&self) -> Renewal {
+        Renewal {
+            news: self.news.clone(),
+            waker: Arc::clone(&self.waker),
+        }
+    }
+}
+
+impl Renewal {
+    /// Who comes from now on over TLS is shown these. Nobody waits for it.
+    pub fn renew(&self, context: tls::Context) {
+        if self.news.try_send(News::RenewTls(context)).is_err() {
+            log::error!("management: HTTPS goes on with the certificates that it has");
+        } else if let Err(error) = self.waker.wake() {
+            log::error!("management: {error}");
+        }
     }
 }
 
@@ -243,6 +285,11 @@ impl Loop {
         while let Ok(news) = self.news.try_recv() {
             match news {
                 News::Stop => return false,
+                News::RenewTls(context) => {
+                    for (_, listeners) in &mut self.doors {
+                        listeners.renew_tls(context.clone());
+                    }
+                }
                 News::Answered { socket, response } => {
                     let now = self.now_ms();
                     // Never another's: the slot is kept until its answer comes.

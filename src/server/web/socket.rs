@@ -7,12 +7,13 @@
 
 use std::io::{self, IoSlice, Read};
 
-use crossbeam_channel::{Receiver, TryRecvError};
 use mio::event::{Event, Source};
 use mio::{Interest, Registry, Token};
 
 use crate::config::Tls;
-use crate::management::http::{Body, Caller, Door, Method, Reader, Request, Response, Step};
+use crate::management::http::{
+    Body, Caller, Door, Method, Reader, Request, Response, Step, Stream,
+};
 use crate::protocol::Peer;
 use crate::server::arrival::{self, Arrival};
 use crate::server::transport::{Transport, Written};
@@ -46,7 +47,7 @@ enum Phase {
     /// A worker has the request.
     Working,
     Writing,
-    Streaming(Receiver<Vec<u8>>),
+    Streaming(Box<dyn Stream>),
 }
 
 #[derive(Default)]
@@ -148,14 +149,18 @@ impl Socket {
     /// The answer to its request. A peer that is gone gets none.
     pub fn answer(&mut self, response: Response, now_ms: u64) {
         self.closes |= self.broken;
-        let mut head = response.head(!self.closes);
+        let head = response.head(!self.closes);
         let mut body = match response.body {
             Body::Bytes(bytes) => Bytes::Owned(bytes),
             Body::Static(bytes) => Bytes::Static(bytes),
-            Body::Stream(parts) => {
-                head.append(&mut self.out.head);
-                self.out.head = head;
-                self.phase = Phase::Streaming(parts);
+            Body::Stream(_) if self.head_only => Bytes::default(),
+            Body::Stream(stream) => {
+                self.out = Outgoing {
+                    head,
+                    ..Outgoing::default()
+                };
+                self.phase = Phase::Streaming(stream);
+                self.deadline_ms = now_ms + WRITE_MS_MAX;
                 return;
             }
         };
@@ -200,7 +205,7 @@ impl Socket {
                     self.phase = Phase::Reading;
                     self.deadline_ms = now_ms + IDLE_MS_MAX;
                 }
-                Phase::Streaming(_) => return self.stream(scratch),
+                Phase::Streaming(_) => return self.stream(scratch, now_ms),
             }
         }
     }
@@ -336,9 +341,9 @@ impl Socket {
         false
     }
 
-    /// Passes on what has come since, as chunks (RFC 9112 §7.1). A reader that is slower than the
-    /// stream is cut off: it can ask again.
-    fn stream(&mut self, scratch: &mut [u8]) -> Wish {
+    /// Passes on what has come since, as chunks (RFC 9112 §7.1). A reader that has stopped while much
+    /// waits for it is cut off, as is one that takes nothing for long: it can ask again.
+    fn stream(&mut self, scratch: &mut [u8], now_ms: u64) -> Wish {
         while self.readable {
             match self.transport.read(scratch) {
                 Ok(0) => return Wish::Close,
@@ -347,34 +352,54 @@ impl Socket {
                 Err(_) => return Wish::Close,
             }
         }
-        let mut is_over = false;
-        while let Phase::Streaming(parts) = &self.phase {
-            match parts.try_recv() {
-                Ok(part) if part.is_empty() => {}
-                Ok(part) => {
-                    let size = format!("{:x}\r\n", part.len());
-                    self.out.head.extend_from_slice(size.as_bytes());
-                    self.out.head.extend_from_slice(&part);
-                    self.out.head.extend_from_slice(b"\r\n");
-                }
-                Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) => {
-                    self.out.head.extend_from_slice(b"0\r\n\r\n");
-                    is_over = true;
-                    break;
-                }
+        // A fast stream has the others wait for no more than that.
+        for _ in 0..STREAM_ROUNDS_MAX {
+            let is_over = !self.take_chunk(now_ms);
+            let is_idle = self.out.head.is_empty();
+            let is_written = self.write(now_ms);
+            if self.broken || now_ms >= self.deadline_ms {
+                return Wish::Close;
+            }
+            if !is_written {
+                self.out.head.drain(..self.out.written);
+                self.out.written = 0;
+                let is_stuck = self.out.head.len() >= STREAM_BYTES_MAX;
+                return match is_over || is_stuck {
+                    true => Wish::Close,
+                    false => Wish::Nothing,
+                };
+            }
+            // There is nothing that it could take.
+            self.deadline_ms = now_ms + WRITE_MS_MAX;
+            if is_over {
+                let _ = self.transport.shut_down_writing();
+                return Wish::Close;
+            }
+            if is_idle {
+                break;
             }
         }
-        let deadline = self.deadline_ms;
-        let is_written = self.write(deadline);
-        if is_over || self.broken || self.out.head.len() - self.out.written > STREAM_BYTES_MAX {
-            return Wish::Close;
-        }
-        if !is_written && self.out.written > 0 {
-            self.out.head.drain(..self.out.written);
-            self.out.written = 0;
-        }
         Wish::Nothing
+    }
+
+    /// Returns false at the end of the stream.
+    fn take_chunk(&mut self, now_ms: u64) -> bool {
+        let Phase::Streaming(stream) = &mut self.phase else {
+            return false;
+        };
+        let room = STREAM_BYTES_MAX.saturating_sub(self.out.head.len());
+        let mut chunk = Vec::new();
+        let goes_on = room == 0 || stream.add_to(&mut chunk, room, now_ms);
+        if !chunk.is_empty() {
+            let size = format!("{:x}\r\n", chunk.len());
+            self.out.head.extend_from_slice(size.as_bytes());
+            self.out.head.extend_from_slice(&chunk);
+            self.out.head.extend_from_slice(b"\r\n");
+        }
+        if !goes_on {
+            self.out.head.extend_from_slice(b"0\r\n\r\n");
+        }
+        goes_on
     }
 }
 
@@ -420,6 +445,9 @@ const WRITE_MS_MAX: u64 = 30_000;
 
 /// How often a stream is looked after.
 const STREAM_POLL_MS: u64 = 200;
+
+/// Chunks of one stream in one turn.
+const STREAM_ROUNDS_MAX: usize = 4;
 
 /// Of a stream, what may wait for a slow reader.
 const STREAM_BYTES_MAX: usize = 256 << 10;

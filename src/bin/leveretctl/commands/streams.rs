@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::failure::Failure;
 use crate::output::{Output, Shape, cell};
@@ -43,7 +43,21 @@ fn log_line(event: &str) -> String {
 /// One JSON document a line.
 pub fn consume_event_stream(session: &mut Session) -> Result<Output, Failure> {
     let duration = duration(session);
-    follow(session, "event", duration, str::to_owned)
+    follow(session, "event", duration, flat_event)
+}
+
+/// An event in RabbitMQ's shape, without levels.
+fn flat_event(event: &str) -> String {
+    let Ok(mut told) = serde_json::from_str::<Value>(event) else {
+        return event.to_owned();
+    };
+    let mut flat = match told["properties"].take() {
+        Value::Object(properties) => properties,
+        _ => Map::new(),
+    };
+    flat.insert("event".to_owned(), told["name"].take());
+    flat.insert("timestamp_in_ms".to_owned(), told["timestamp_in_ms"].take());
+    Value::Object(flat).to_string()
 }
 
 /// 0 and nothing mean without end.
@@ -125,6 +139,15 @@ mod tests {
         let line = log_line(r#"{"time":"2026-01-01T00:00:00Z","level":"info","text":"a\tb"}"#);
         assert_eq!(line, "2026-01-01T00:00:00Z [info] a\\tb");
         assert_eq!(log_line("not JSON"), "not JSON");
+    }
+
+    #[test]
+    fn an_event_is_shown_in_rabbitmqs_shape() {
+        let told = r#"{"name":"queue.deleted","properties":{"name":"q"},"timestamp_in_ms":7}"#;
+        let shown: Value = serde_json::from_str(&flat_event(told)).unwrap();
+        let expected =
+            serde_json::json!({"event": "queue.deleted", "name": "q", "timestamp_in_ms": 7});
+        assert_eq!(shown, expected);
     }
 
     #[test]

@@ -1,0 +1,92 @@
+//! The management API over TLS (RabbitMQ: `management.ssl`).
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+
+use rustix::process::Signal;
+
+use crate::authority::Authority;
+use crate::client::{config, stream_over};
+use crate::process::{LOCAL, Program, home, leveret, text_of};
+use crate::support::{connect_to, eventually};
+
+fn start(authority: &Authority) -> (Program, SocketAddr) {
+    let configuration = format!(
+        "management.tcp.port = none\nmanagement.ssl.port = 0\nmanagement.ssl.ip = 127.0.0.1\n\
+         management.ssl.certfile = {0}/server.pem\nmanagement.ssl.keyfile = {0}/server.key\n\
+         prometheus.tcp.port = none\n",
+        authority.folder.path().display()
+    );
+    let home = home(&[("a.conf", &configuration)]);
+    let log = home.path().join("l.log");
+    let log = ["-c", "a.conf", "--log-file", log.to_str().unwrap()];
+    let program = Program::start_in(home, leveret(&[&LOCAL[..], &log].concat()));
+    let mut words = program.address.split(' ');
+    let address = words.find_map(|word| word.strip_prefix("http="));
+    let address = address.unwrap().parse().unwrap();
+    (program, address)
+}
+
+/// What `GET /api` and the path are answered, and the certificate that came before.
+fn get(address: SocketAddr, authority: &Authority, path: &str) -> (String, Vec<u8>) {
+    let mut stream = stream_over(connect_to(address), &config(authority, None));
+    // guest:guest
+    let request = format!(
+        "GET /api{path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\
+         connection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    // Whether the end is announced is not at stake here.
+    let _ = stream.read_to_end(&mut answer);
+    let certificates = stream.conn.peer_certificates().unwrap();
+    let shown = certificates[0].to_vec();
+    (String::from_utf8(answer).unwrap(), shown)
+}
+
+#[test]
+fn the_management_api_is_served_over_tls() {
+    let authority = Authority::new();
+    let (program, address) = start(&authority);
+    let (answer, _) = get(address, &authority, "/whoami");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("\"name\":\"guest\""), "{answer}");
+    let (answer, _) = get(
+        address,
+        &authority,
+        "/health/checks/protocol-listener/https",
+    );
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    program.stop();
+}
+
+#[test]
+fn its_certificates_are_renewed_and_those_who_listen_stay() {
+    let authority = Authority::new();
+    let (program, address) = start(&authority);
+    let (_, before) = get(address, &authority, "/whoami");
+    let mut listener = stream_over(connect_to(address), &config(&authority, None));
+    let request = "GET /api/leveret/events?kinds=log HTTP/1.1\r\nhost: localhost\r\n\
+                   authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\r\n";
+    listener.write_all(request.as_bytes()).unwrap();
+    let mut told = String::new();
+    let mut read_up_to = |mention: &str| {
+        let mut part = [0; 4096];
+        while !told.contains(mention) {
+            let count = listener.read(&mut part).unwrap();
+            assert_ne!(count, 0, "{told}");
+            told += std::str::from_utf8(&part[..count]).unwrap();
+        }
+    };
+    read_up_to(": heartbeat");
+    authority.renew("localhost");
+    program.signal(Signal::HUP);
+    // Over the stream that was there before.
+    read_up_to("HTTPS certificates were read again");
+    eventually("the new certificate", || {
+        get(address, &authority, "/whoami").1 != before
+    });
+    let log = text_of(&program.path("l.log"));
+    assert!(log.contains("HTTPS certificates were read again"), "{log}");
+    program.stop();
+}
