@@ -24,10 +24,7 @@ impl Hub {
     pub fn read_pages(&mut self, blocks: &[u64]) -> Receiver<Page> {
         let (sender, pages) = bounded(blocks.len());
         for &block in blocks {
-            let is_awaited = self.page_readers.0.iter().any(|(it, _)| *it == block);
-            if !is_awaited {
-                self.core.read_page(block);
-            }
+            self.core.read_page(block);
             self.page_readers.0.push((block, sender.clone()));
         }
         pages

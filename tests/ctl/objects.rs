@@ -346,3 +346,55 @@ fn definitions_go_to_files_and_come_from_them() {
             .contains("File /nonexistent/defs.json does not exist")
     );
 }
+
+#[test]
+fn a_message_is_peeked_at_by_its_place() {
+    let broker = ScriptedBroker::start();
+    let q = "/api/queues/%2F/q";
+    let message = r#"{"messages":[{"payload":"third","state":"ready"}],"next":null,"searched":1}"#;
+    let before = r#"{"messages":[{},{}],"next":"r0.2.2","searched":2}"#;
+    let first = format!("GET {q}/browse?count=2&truncate=0&after=");
+    broker.answers(&first, 200, before);
+    let third = format!("GET {q}/browse?count=1&truncate=1048576&after=r0.2.2");
+    broker.answers(&third, 200, message);
+    let run = broker.run(&["-q", "peek", "q", "3"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    assert!(run.out.contains("payload\tthird"), "{}", run.out);
+    broker.answers(&third, 200, r#"{"messages":[],"next":null,"searched":0}"#);
+    broker.fails(
+        &["-q", "peek", "q", "3"],
+        69,
+        "Error:\nQueue 'q' has no message at position 3\n",
+    );
+}
+
+#[test]
+fn messages_are_moved_back_or_elsewhere() {
+    let broker = ScriptedBroker::start();
+    let redrive = "POST /api/queues/%2F/dead/redrive";
+    broker.answers(redrive, 200, r#"{"moved":3,"skipped":0}"#);
+    broker.prints(
+        &["redrive", "dead"],
+        "Moving messages of queue 'dead' in vhost '/' ...\n3 moved\n",
+    );
+    let back = json!({"count": null, "search": null, "to": "origin"});
+    assert_eq!(broker.asked(), [(redrive.to_owned(), back)]);
+    broker.answers(redrive, 200, r#"{"moved":1,"skipped":2}"#);
+    broker.prints(
+        &[
+            "-q",
+            "redrive",
+            "dead",
+            "--routing-key",
+            "q",
+            "--search",
+            "x",
+            "--limit",
+            "5",
+        ],
+        "1 moved, 2 left: nobody would take them\n",
+    );
+    let to = json!({"exchange": "", "routing_key": "q"});
+    let elsewhere = json!({"count": 5, "search": "x", "to": to});
+    assert_eq!(broker.asked(), [(redrive.to_owned(), elsewhere)]);
+}

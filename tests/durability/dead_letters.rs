@@ -1,7 +1,10 @@
 //! Dead letters on their way from one durable queue to another when the process is killed: each message is
 //! in one of them. It may be in both, as a message may be delivered twice; it is never in neither.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use leveret::wire::amqp::{Properties, basic};
@@ -168,6 +171,56 @@ fn reject_all(client: RawClient) {
         }
     };
     assert!(reject().is_err());
+}
+
+#[test]
+fn what_is_moved_back_while_the_process_dies_is_in_one_of_the_queues() {
+    rounds(4, |random| {
+        let home = Home::new();
+        let (program, mut client) = start(&home, &[]);
+        publish_confirmed(&mut client, "origin", None);
+        client.consume("origin", "tag");
+        (0..MANY).for_each(|_| drop(client.expect_delivery()));
+        client.nack(0, true, false);
+        client.cancel("tag");
+        client.await_count("target", MANY as u32);
+        let http = program.http.unwrap();
+        let moving = std::thread::spawn(move || move_back(http));
+        kill_within(program, 60, random);
+        moving.join().unwrap();
+        let program = home.start();
+        let mut client = program.connect();
+        let order = Cell::new(0);
+        let origin = numbers(&mut client, "origin", |delivery| {
+            assert_eq!(delivery.deaths(), []);
+            let n: usize = delivery.text().parse().unwrap();
+            assert_eq!(n, order.replace(n + 1), "in their order");
+        });
+        let target = numbers(&mut client, "target", |delivery| {
+            assert_eq!(delivery.deaths(), [died("origin", "rejected", 1)]);
+        });
+        println!("{} were moved", origin.len());
+        expect_all(&[origin, target]);
+    });
+}
+
+/// Has the dead letters in `target` moved to where they died, until that is done or the broker is gone.
+fn move_back(http: SocketAddr) {
+    let request = "POST /api/queues/%2F/target/redrive HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\
+                   authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\ncontent-length: 2\r\n\r\n{}";
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(http)?;
+        stream.write_all(request.as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    if let Ok(answer) = ask()
+        && !answer.is_empty()
+    {
+        let all = format!(r#"{{"moved":{MANY},"skipped":0}}"#);
+        assert!(answer.ends_with(&all), "{answer}");
+    }
 }
 
 #[test]

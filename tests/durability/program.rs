@@ -74,11 +74,16 @@ impl Home {
         let mut ready = String::new();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         stdout.read_line(&mut ready).unwrap();
-        let address = ready.strip_prefix("ready amqp=");
-        match address.and_then(|rest| rest.split_whitespace().next()) {
+        let word = |kind: &str| {
+            let mut words = ready.split_whitespace();
+            let addresses = words.find_map(|word| word.strip_prefix(kind))?;
+            addresses.split(',').next()
+        };
+        match word("amqp=") {
             Some(address) => Program {
                 child,
                 address: address.parse().unwrap(),
+                http: word("http=").map(|address| address.parse().unwrap()),
                 log: self.log_path(),
             },
             None => panic!("it did not get ready: {}\n{}", wait(child), self.log()),
@@ -142,6 +147,8 @@ impl Home {
 pub struct Program {
     child: Child,
     pub address: SocketAddr,
+    /// The management API.
+    pub http: Option<SocketAddr>,
     log: PathBuf,
 }
 

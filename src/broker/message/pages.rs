@@ -13,6 +13,9 @@ pub(super) struct PagedBlock {
     pub imaged: bool,
     /// Asked for, and not here yet.
     pub requested: bool,
+    /// Being read for somebody who only looks. There is one reading at a time, whoever wants it: an answer
+    /// that came late could not be told from the one that is waited for, and may lack what was imaged since.
+    pub shown: bool,
 }
 
 enum Contents {
@@ -111,6 +114,7 @@ impl PagedBlock {
             held_bytes: held_bytes.try_into().unwrap_or(u32::MAX),
             imaged,
             requested: false,
+            shown: false,
         }
     }
 

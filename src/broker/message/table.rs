@@ -197,7 +197,7 @@ impl Messages {
             let Some(paged) = self.paged.get_mut(&number) else {
                 continue;
             };
-            if !std::mem::replace(&mut paged.requested, true) {
+            if !std::mem::replace(&mut paged.requested, true) && !paged.shown {
                 self.page_work.fetches.push(number);
             }
             bytes += paged.held_bytes();
@@ -209,7 +209,12 @@ impl Messages {
 
     /// Has a block read that was paged out, for somebody who only looks: it does not come back for that.
     pub fn read_page(&mut self, number: u64) {
-        self.page_work.fetches.push(number);
+        if let Some(paged) = self.paged.get_mut(&number)
+            && !std::mem::replace(&mut paged.shown, true)
+            && !paged.requested
+        {
+            self.page_work.fetches.push(number);
+        }
     }
 
     /// What a block took in memory before it was paged out; zero if it was not there since the start.
@@ -221,10 +226,12 @@ impl Messages {
     /// What the store could not give back is lost: it is here, and there is nothing to get.
     pub fn page_in(&mut self, number: u64, encoded: &[u8]) {
         // Everybody may have let go of its messages meanwhile, or it was only looked at.
-        let Some(paged) = self.paged.remove(&number) else {
+        let Some(mut paged) = self.paged.remove(&number) else {
             return;
         };
         if !paged.requested {
+            debug_assert!(paged.shown, "block {number} came unasked");
+            paged.shown = false;
             self.paged.insert(number, paged);
             return;
         }
@@ -632,10 +639,12 @@ mod tests {
         messages.page_in(0, image);
         assert!(messages.is_paged_out(ids[0]));
         assert_eq!(messages.held_bytes(), held);
-        // Somebody needs it in earnest, and two answers come.
+        // Who needs it in earnest has the same reading.
         messages.read_page(0);
         messages.request(ids[0]);
-        messages.page_in(0, image);
+        messages.read_page(0);
+        let fetches = std::mem::take(&mut messages.page_work.fetches);
+        assert_eq!(fetches, (0..READ_AHEAD_BLOCKS).collect::<Vec<_>>());
         messages.page_in(0, image);
         assert!(messages.get(ids[0]).is_some());
     }

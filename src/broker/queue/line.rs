@@ -304,9 +304,7 @@ mod tests {
         (0..20_000).for_each(|n| line.push(Entry::new(id(3 * n))));
         let taken: Vec<_> = (0..2_000).map(|_| line.pop().unwrap()).collect();
         taken[100..110].iter().for_each(|it| line.put_back(*it));
-        for n in 9_000..9_500 {
-            let _ = line.remove(id(3 * n));
-        }
+        (9_000..9_500).for_each(|n| assert!(line.remove(id(3 * n)).is_some()));
         let all = order(&line);
         assert_eq!(all.len(), line.len());
         for first in [0, 301, 5_999, 6_000, 27_001, 58_400, 59_997, 60_000] {

@@ -347,7 +347,7 @@ mod tests {
             .map(|entry| (entry.message().to_bits(), entry.priority()))
             .collect();
         assert_eq!(listed, all);
-        for (at, (id, priority)) in all.iter().copied().enumerate() {
+        for (at, &(id, priority)) in all.iter().enumerate() {
             let steps = ready.steps_from(entry(id, priority));
             let found = steps.map(|step| (step.entry.message().to_bits(), step.entry.priority()));
             assert!(found.eq(all[at..].iter().copied()));

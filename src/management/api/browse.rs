@@ -186,7 +186,7 @@ fn redrive(call: &Call<'_>, vhost: &str, queue: &str) -> Answer {
     // Also where nothing is to be moved, it is said if the user may not.
     move_some(call, (vhost, queue), &order, Vec::new())?;
     while counts.moved < order.count {
-        let piece = walk.piece(PIECE, Some(end.unwrap_or(NO_END)))?;
+        let piece = walk.piece(MOVED_MAX, Some(end.unwrap_or(NO_END)))?;
         end = end.or(walk.end);
         let hits = piece.into_iter().filter(|found| {
             let message = found.message.message();
@@ -530,7 +530,7 @@ const SEARCHED_BYTES_MAX: usize = 64 << 20;
 /// Bytes of what is looked for.
 const SEARCH_MAX: usize = 1024;
 
-/// Messages that one errand looks at.
+/// Messages that one errand looks at for a search.
 const PIECE: usize = 256;
 /// Messages that one errand moves, and bytes of their bodies, and one message more: under a millisecond
 /// on the loop, if they are small.

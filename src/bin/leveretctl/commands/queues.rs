@@ -1,6 +1,6 @@
 //! Queues: purging, deleting, and looking at messages.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::failure::{EX_USAGE, Failure};
 use crate::output::{Output, Rows};
@@ -54,30 +54,82 @@ pub fn delete(session: &mut Session) -> Result<Output, Failure> {
     }
 }
 
-/// Looks at a message without taking it out, by its place from 1.
+/// Looks at a message without taking it out, by its place from 1: the ready ones first, then those that
+/// consumers hold.
 pub fn peek(session: &mut Session) -> Result<Output, Failure> {
     let (queue, position, vhost) = (session.argument(0), session.argument(1), session.vhost());
     let node = session.node()?;
     session.banner(&format!(
         "Peeking at queue {queue} at position {position} on node {node} ..."
     ))?;
-    let message = path("leveret/peek", &[&vhost, &queue, &position]);
-    let response = session.request("GET", &message, None)?;
-    if response.status == 404 {
-        let text = match session.find(&path("queues", &[&vhost, &queue]))? {
-            Some(_) => format!("Queue '{queue}' has no message at position {position}"),
-            None => format!("Target queue was not found in virtual host '{vhost}'"),
+    let messages = path("queues", &[&vhost, &queue]) + "/browse";
+    let mut before = position.parse::<u64>().unwrap_or(1).saturating_sub(1);
+    let mut after = String::new();
+    loop {
+        let (count, truncate) = match before {
+            0 => (1, SHOWN_BYTES),
+            before => (before.min(PAGE), 0),
         };
-        return Err(Failure::unavailable(text));
+        let page = format!("{messages}?count={count}&truncate={truncate}&after={after}");
+        let Some(page) = session.find(&page)? else {
+            let text = format!("Target queue was not found in virtual host '{vhost}'");
+            return Err(Failure::unavailable(text));
+        };
+        let found = page["messages"].as_array().map_or(&[][..], Vec::as_slice);
+        if let (0, [Value::Object(message)]) = (before, found) {
+            let rows = message.iter().map(|(key, value)| {
+                let key = Value::String(key.clone());
+                vec![key, value.clone()]
+            });
+            let columns = vec![plain("keys"), plain("values")];
+            return Ok(Output::Rows(Rows::of(columns, rows.collect())));
+        }
+        before = before.saturating_sub(found.len() as u64);
+        match page["next"].as_str() {
+            Some(next) => after = next.to_owned(),
+            None => break,
+        }
     }
-    let Value::Object(message) = response.accepted()?.json()? else {
-        return Err(Failure::unavailable("the answer is not a message"));
+    Err(Failure::unavailable(format!(
+        "Queue '{queue}' has no message at position {position}"
+    )))
+}
+
+/// Moves messages: dead letters back to where they died, or any to an exchange.
+pub fn redrive(session: &mut Session) -> Result<Output, Failure> {
+    let (queue, vhost) = (session.argument(0), session.vhost());
+    session.banner(&format!(
+        "Moving messages of queue '{queue}' in vhost '{vhost}' ..."
+    ))?;
+    let arguments = &session.arguments;
+    let target = (arguments.text("exchange"), arguments.text("routing-key"));
+    let to = match target {
+        (None, None) => json!("origin"),
+        (exchange, routing_key) => json!({
+            "exchange": exchange.unwrap_or_default(),
+            "routing_key": routing_key.unwrap_or_default(),
+        }),
     };
-    let rows = message
-        .into_iter()
-        .map(|(key, value)| vec![Value::String(key), value]);
-    let columns = vec![plain("keys"), plain("values")];
-    Ok(Output::Rows(Rows::of(columns, rows.collect())))
+    let order = json!({
+        "count": arguments.integer("limit"),
+        "search": arguments.text("search"),
+        "to": to,
+    });
+    let messages = path("queues", &[&vhost, &queue]) + "/redrive";
+    let done = session.post(&messages, &order)?;
+    let count = |name: &str| done[name].as_u64().unwrap_or(0);
+    let stayed = match count("skipped") {
+        0 => String::new(),
+        skipped => format!(", {skipped} left: nobody would take them"),
+    };
+    Ok(Output::text(format!("{} moved{stayed}", count("moved"))))
+}
+
+pub fn check_redrive(arguments: &Arguments) -> Result<(), (u8, String)> {
+    match arguments.integer("limit") {
+        Some(..=-1) => Err(bad_argument("a limit cannot be negative")),
+        _ => Ok(()),
+    }
 }
 
 pub fn check_peek(arguments: &Arguments) -> Result<(), (u8, String)> {
@@ -90,3 +142,8 @@ pub fn check_peek(arguments: &Arguments) -> Result<(), (u8, String)> {
         _ => Err(bad_argument("pos value must be a positive integer")),
     }
 }
+
+/// Messages that are passed over at once.
+const PAGE: u64 = 200;
+/// Of a payload.
+const SHOWN_BYTES: usize = 1 << 20;
