@@ -185,10 +185,8 @@ fn its_broker_serves(tree: &Path) {
     let mut ready = String::new();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     stdout.read_line(&mut ready).unwrap();
-    let address = ready
-        .trim_end()
-        .strip_prefix("ready amqp=")
-        .expect("it gets ready");
+    let rest = ready.strip_prefix("ready amqp=").expect("it gets ready");
+    let address = rest.split_whitespace().next().expect("an address");
     let mut socket = TcpStream::connect(address).unwrap();
     socket.write_all(b"AMQP\x00\x00\x09\x01").unwrap();
     let mut frame_type = [0];

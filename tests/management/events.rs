@@ -60,6 +60,7 @@ impl WithLog {
             level,
             category: Category::Queue,
             time: "2026-11-20T14:24:27.852Z".into(),
+            said: text.into(),
             text: text.to_owned(),
         });
     }

@@ -196,14 +196,13 @@ impl Connection {
 
     fn read_line(&mut self, line: &mut Vec<u8>) -> io::Result<()> {
         let room = HEAD_BYTES_MAX.saturating_sub(line.len()) as u64;
-        (&mut self.stream).take(room).read_until(b'\n', line)?;
-        if line.ends_with(b"\n") {
-            return Ok(());
+        // The line may begin with others, which end as it should.
+        let read = (&mut self.stream).take(room).read_until(b'\n', line)?;
+        match line.len() {
+            _ if read > 0 && line.ends_with(b"\n") => Ok(()),
+            HEAD_BYTES_MAX.. => Err(not_http("a head of such a size")),
+            _ => Err(ErrorKind::UnexpectedEof.into()),
         }
-        Err(match line.len() {
-            HEAD_BYTES_MAX.. => not_http("a head of such a size"),
-            _ => ErrorKind::UnexpectedEof.into(),
-        })
     }
 
     fn read_some(&mut self, piece: &mut Vec<u8>) -> io::Result<bool> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::output::{Output, Shape, cell};
 use crate::session::{Session, print};
 
 /// The last lines of the log.
@@ -28,13 +28,16 @@ pub fn log_tail_stream(session: &mut Session) -> Result<Output, Failure> {
         ),
         None => format!("Streaming logs from node {node} ..."),
     })?;
-    follow(session, "log", duration, |event| {
-        let line: Option<Value> = serde_json::from_str(event).ok();
-        match line.as_ref().and_then(|value| value["text"].as_str()) {
-            Some(line) => line.to_owned(),
-            None => event.to_owned(),
-        }
-    })
+    follow(session, "log", duration, log_line)
+}
+
+/// As RabbitMQ's log has it.
+fn log_line(event: &str) -> String {
+    let Ok(told) = serde_json::from_str::<Value>(event) else {
+        return event.to_owned();
+    };
+    let [time, level, text] = ["time", "level", "text"].map(|key| cell(&told[key], Shape::Plain));
+    format!("{time} [{level}] {text}")
 }
 
 /// One JSON document a line.
@@ -138,6 +141,13 @@ mod tests {
         let expected =
             serde_json::json!({"event": "queue.deleted", "name": "q", "timestamp_in_ms": 7});
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn lines_of_the_log_have_a_time_and_a_level() {
+        let line = log_line(r#"{"time":"2026-01-01T00:00:00Z","level":"info","text":"a\tb"}"#);
+        assert_eq!(line, "2026-01-01T00:00:00Z [info] a\\tb");
+        assert_eq!(log_line("not JSON"), "not JSON");
     }
 
     #[test]
