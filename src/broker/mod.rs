@@ -25,11 +25,14 @@
 //!   groups       what must wait for its neighbours   ack_clock      who holds deliveries for too long
 //! ```
 //!
+//! Who only wants to look finds whole tables in [`survey`] and messages in [`browse`].
+//!
 //! Whatever is due at a time stands on one `schedule`; [`Core::set_time`] tells it.
 
 pub mod access;
 mod ack_clock;
 mod attempts;
+pub mod browse;
 mod channel;
 mod connection;
 mod consumer;
@@ -57,6 +60,7 @@ mod paging;
 pub mod policy;
 pub mod queue;
 mod recovery;
+pub mod redrive;
 mod routing;
 mod schedule;
 mod session;

@@ -123,6 +123,17 @@ impl UnackedRing {
             .map(|slot| &slot.unacked)
     }
 
+    /// From this delivery tag on, also those that are settled, as `None`.
+    pub fn steps_from(&self, delivery_tag: u64) -> impl Iterator<Item = (u64, Option<&Unacked>)> {
+        let start = self
+            .ring
+            .partition_point(|slot| slot.unacked.delivery_tag < delivery_tag);
+        self.ring.range(start..).map(|slot| {
+            let unacked = (!slot.hole).then_some(&slot.unacked);
+            (slot.unacked.delivery_tag, unacked)
+        })
+    }
+
     #[inline]
     fn position(&self, delivery_tag: u64) -> Option<usize> {
         if self.ring.front()?.unacked.delivery_tag == delivery_tag {
@@ -180,6 +191,11 @@ mod tests {
         assert!(ring.take(4).is_none(), "twice");
         assert!(ring.take(3).is_none(), "never sent");
         assert_eq!(tags(&ring), [1, 2, 5, 9]);
+        let steps: Vec<_> = ring
+            .steps_from(3)
+            .map(|(tag, it)| (tag, it.is_some()))
+            .collect();
+        assert_eq!(steps, [(4, false), (5, true), (9, true)]);
         assert_eq!(ring.len(), 4);
         assert!(ring.take(1).is_some() && ring.take(2).is_some());
         assert_eq!(ring.take_oldest(4).map(|u| u.delivery_tag), None);

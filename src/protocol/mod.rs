@@ -22,6 +22,7 @@ pub mod latency;
 mod log_line;
 pub mod order;
 mod outbox;
+pub mod page_readers;
 mod recovery;
 
 use std::collections::VecDeque;
@@ -37,6 +38,7 @@ use crate::wire::amqp::method::basic;
 use alarms::Alarms;
 use events::EventListener;
 use latency::Latencies;
+use page_readers::PageReaders;
 
 pub use crate::broker::{Socket, SocketKey};
 pub use alarms::{Measured, Resources};
@@ -130,6 +132,7 @@ pub struct Hub {
     store_is_full: bool,
     /// The errand that is being done is to be told of when what was just written down is stored.
     errand_waits: bool,
+    page_readers: PageReaders,
     /// Nobody was known when it started: users and virtual hosts are those of the configuration.
     is_new: bool,
     pub latencies: Latencies,
@@ -167,6 +170,7 @@ impl Hub {
             awaiting_store: Vec::new(),
             store_is_full: false,
             errand_waits: false,
+            page_readers: PageReaders::default(),
             is_new: true,
             latencies: Latencies::default(),
             turn_us: 0,
@@ -338,6 +342,7 @@ impl Hub {
 
     /// A block of messages was read back, encoded as a journal has them.
     pub fn on_page(&mut self, block: u64, encoded: &[u8]) {
+        self.show_page(block, encoded);
         let waiting = self.core.page_in(block, encoded);
         self.woken.extend(waiting);
         self.after_command();

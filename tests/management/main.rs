@@ -6,6 +6,7 @@ mod support;
 
 mod asking;
 mod bindings;
+mod browse;
 mod connections;
 mod definitions;
 mod events;

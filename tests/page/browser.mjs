@@ -2,7 +2,7 @@
 // library. Elements are found the way people find them: by role and name, as the accessibility tree has them.
 
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -21,6 +21,8 @@ export class Browser {
     ];
     browser.process = spawn(program, options, { stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"] });
     browser.listen();
+    browser.downloads = join(browser.home, "downloads");
+    await browser.send("Browser.setDownloadBehavior", { behavior: "allow", downloadPath: browser.downloads });
     const { targetInfos } = await browser.send("Target.getTargets");
     const { targetId } = targetInfos.find(({ type }) => type === "page");
     const { sessionId } = await browser.send("Target.attachToTarget", { targetId, flatten: true });
@@ -162,6 +164,18 @@ export class Browser {
       control.value = option.value;
       for (const kind of ["input", "change"]) control.dispatchEvent(new Event(kind, { bubbles: true }));
     })()`);
+  }
+
+  /** The text of the file that was downloaded under a name like this. */
+  async downloaded(pattern) {
+    const end = Date.now() + PATIENCE_MS;
+    while (Date.now() < end) {
+      const names = existsSync(this.downloads) ? readdirSync(this.downloads) : [];
+      const name = names.find((one) => pattern.test(one));
+      if (name) return readFileSync(join(this.downloads, name), "utf8");
+      await pause(LOOK_MS);
+    }
+    throw new Error(`nothing was downloaded that is called like ${pattern}`);
   }
 
   /** The first element that fits a selector, for [`send`]. */

@@ -210,6 +210,12 @@ const STEPS = {
     await page.text("queue.created");
     await page.evaluate("fetch('api/queues/%2F/page-test-log', { method: 'DELETE', headers: { 'X-Requested-With': 'leveret' } })");
   },
+  async "definitions are downloaded"(page) {
+    await go(page, "admin/definitions");
+    await page.click("button", "Download");
+    const definitions = JSON.parse(await page.downloaded(/^definitions-.*\.json$/));
+    expect(definitions.queues.some(({ name }) => name === "page-test"), "the queue is among the definitions");
+  },
   async "an import is shown before it is made"(page) {
     await go(page, "admin/definitions");
     const content = JSON.stringify({ queues: [{ name: "page-test-import", vhost: "/", durable: true, auto_delete: false, arguments: {} }] });

@@ -121,8 +121,8 @@ impl Death<'_> {
             .put(REASON, self.reason.as_str())
             .put(QUEUE, self.queue)
             .put("time", Value::Timestamp(self.time_unix_ms / 1000))
-            .put("exchange", self.exchange)
-            .put_array("routing-keys", &keys);
+            .put(EXCHANGE, self.exchange)
+            .put_array(ROUTING_KEYS, &keys);
         if let Some(expiration) = expiration {
             record.put("original-expiration", expiration);
         }
@@ -221,6 +221,56 @@ pub fn shown_keys<'a>(message: &Message<'a>, properties: &Properties<'a>) -> Vec
         .collect()
 }
 
+/// Where a message comes from that died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source<'a> {
+    pub queue: &'a [u8],
+    /// What it had been published with when it died there; none if nobody wrote it down.
+    pub exchange: Option<&'a [u8]>,
+    pub routing_key: Option<&'a [u8]>,
+}
+
+impl<'a> Source<'a> {
+    /// Where a message with these headers died first; if that was `here`, where next. `None` if it never
+    /// died elsewhere.
+    pub fn find(headers: Table<'a>, here: &[u8]) -> Option<Source<'a>> {
+        let deaths = deaths(headers).into_iter();
+        let mut deaths: Vec<_> = deaths.filter_map(|death| death.as_table()).collect();
+        deaths.reverse();
+        let queues = deaths.iter().filter_map(|death| text(*death, QUEUE));
+        let queue = text(headers, FIRST[1])
+            .into_iter()
+            .chain(queues)
+            .find(|queue| *queue != here)?;
+        let death = deaths.iter().find(|it| text(**it, QUEUE) == Some(queue));
+        let keys = death.and_then(|it| it.get(ROUTING_KEYS)?.as_array());
+        Some(Source {
+            queue,
+            exchange: death.and_then(|it| text(*it, EXCHANGE)),
+            routing_key: keys.and_then(|keys| keys.into_iter().next()?.as_bytes()),
+        })
+    }
+}
+
+/// The properties of a message as if it had never died, encoded. An expiration that it died of does not
+/// come back.
+///
+/// An error only if the block is not well-formed.
+pub fn without_deaths(properties: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let mut properties = Properties::decode(properties)?;
+    let mut headers = TableBuilder::new();
+    for (name, value) in properties.headers.unwrap_or(Table::EMPTY) {
+        if name != DEATHS && !FIRST.contains(&name) && !LAST.contains(&name) {
+            headers.put(name, value);
+        }
+    }
+    let is_empty = headers.view().as_bytes().is_empty();
+    properties.headers = (!is_empty).then(|| headers.view());
+    let mut block = Vec::new();
+    properties.encode(&mut block);
+    Ok(block)
+}
+
 /// A way in which a message would go round for ever, with nobody's doing.
 #[derive(Clone, Copy)]
 pub struct Cycle<'a> {
@@ -287,6 +337,8 @@ const LAST: [&[u8]; 3] = [
 const COUNT: &[u8] = b"count";
 const REASON: &[u8] = b"reason";
 const QUEUE: &[u8] = b"queue";
+const EXCHANGE: &[u8] = b"exchange";
+const ROUTING_KEYS: &[u8] = b"routing-keys";
 
 /// Headers must fit in a frame, which is 128 KiB for most clients. Of a history that grows beyond this the
 /// oldest deaths are left out: it takes hundreds of queues in a row, or a client that made them up.

@@ -104,7 +104,7 @@ impl MessageId {
         self.0
     }
 
-    pub fn from_bits(bits: u64) -> Self {
+    pub const fn from_bits(bits: u64) -> Self {
         debug_assert!(bits <= Self::MAX);
         MessageId(bits)
     }

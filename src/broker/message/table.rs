@@ -182,6 +182,13 @@ impl Messages {
         blocks
     }
 
+    /// Above the ids of all messages so far.
+    pub fn end(&self) -> MessageId {
+        MessageId::from_bits(
+            self.open_number * BLOCK_MESSAGES as u64 + self.open.slots.len() as u64,
+        )
+    }
+
     /// Asks for the block of a message that was paged out, and a few behind it, since whoever needs
     /// one will likely need the next.
     pub fn request(&mut self, id: MessageId) {
@@ -200,14 +207,27 @@ impl Messages {
         }
     }
 
+    /// Has a block read that was paged out, for somebody who only looks: it does not come back for that.
+    pub fn read_page(&mut self, number: u64) {
+        self.page_work.fetches.push(number);
+    }
+
+    /// What a block took in memory before it was paged out; zero if it was not there since the start.
+    pub fn paged_out_bytes(&self, number: u64) -> usize {
+        self.paged.get(&number).map_or(0, PagedBlock::held_bytes)
+    }
+
     /// Takes a block in again: its messages as the store has them, encoded as a [`Journal`] does it.
     /// What the store could not give back is lost: it is here, and there is nothing to get.
     pub fn page_in(&mut self, number: u64, encoded: &[u8]) {
-        // Everybody may have let go of its messages meanwhile.
+        // Everybody may have let go of its messages meanwhile, or it was only looked at.
         let Some(paged) = self.paged.remove(&number) else {
             return;
         };
-        debug_assert!(paged.requested, "block {number} came unasked");
+        if !paged.requested {
+            self.paged.insert(number, paged);
+            return;
+        }
         let mut block = Block::default();
         for stored in StoredMessages::new(encoded) {
             let slot = stored.id.slot();
@@ -597,6 +617,27 @@ mod tests {
         }
         messages.page_out(0, u64::MAX);
         assert!(messages.get(next).is_some() && messages.get(ids[0]).is_none());
+    }
+
+    #[test]
+    fn who_only_looks_brings_nothing_back() {
+        let mut messages = Messages::new();
+        let ids = fill(&mut messages, 50 * BLOCK_MESSAGES, false);
+        messages.page_out(0, u64::MAX);
+        let outs = std::mem::take(&mut messages.page_work.outs);
+        let held = messages.held_bytes();
+        messages.read_page(0);
+        assert_eq!(std::mem::take(&mut messages.page_work.fetches), [0]);
+        let image = &outs.iter().find(|out| out.block == 0).unwrap().image;
+        messages.page_in(0, image);
+        assert!(messages.is_paged_out(ids[0]));
+        assert_eq!(messages.held_bytes(), held);
+        // Somebody needs it in earnest, and two answers come.
+        messages.read_page(0);
+        messages.request(ids[0]);
+        messages.page_in(0, image);
+        messages.page_in(0, image);
+        assert!(messages.get(ids[0]).is_some());
     }
 
     #[test]

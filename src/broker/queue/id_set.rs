@@ -55,10 +55,17 @@ impl IdSet {
 
     /// Ascending.
     pub fn iter(&self) -> impl Iterator<Item = MessageId> {
-        self.blocks.iter().flat_map(|(block, words)| {
+        self.iter_from(MessageId::from_bits(0))
+    }
+
+    /// Ascending, from this one on.
+    pub fn iter_from(&self, first: MessageId) -> impl Iterator<Item = MessageId> {
+        let blocks = self.blocks.range(first.block()..);
+        let ids = blocks.flat_map(|(block, words)| {
             let first = block * BLOCK_MESSAGES as u64;
             words.iter().zip((first..).step_by(64)).flat_map(ids)
-        })
+        });
+        ids.skip_while(move |id| *id < first)
     }
 }
 

@@ -33,6 +33,36 @@ pub struct Line {
     redelivered_up_to: Option<MessageId>,
 }
 
+/// A place in a line.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    pub entry: Entry,
+    /// It is not gone.
+    pub is_here: bool,
+}
+
+impl Step {
+    pub fn to(entry: &Entry) -> Step {
+        Step {
+            entry: *entry,
+            is_here: true,
+        }
+    }
+}
+
+/// Both, which are ascending, in one order.
+pub fn merged(
+    one: impl Iterator<Item = Step>,
+    other: impl Iterator<Item = Step>,
+) -> impl Iterator<Item = Step> {
+    let (mut one, mut other) = (one.peekable(), other.peekable());
+    std::iter::from_fn(move || match (one.peek(), other.peek()) {
+        (Some(a), Some(b)) if b.entry < a.entry => other.next(),
+        (None, _) => other.next(),
+        _ => one.next(),
+    })
+}
+
 impl Line {
     pub fn new(priority: u8) -> Self {
         Line {
@@ -166,21 +196,27 @@ impl Line {
 
     /// In order of delivery.
     pub fn iter(&self) -> impl Iterator<Item = Entry> {
-        let mut flagged = self.flagged.iter().peekable();
-        let middle = self.middle.iter();
-        let middle = middle.filter(|message| !self.gone.contains(*message));
-        let middle = middle.map(move |message| {
+        let steps = self.steps_from(MessageId::from_bits(0));
+        steps.filter_map(|step| step.is_here.then_some(step.entry))
+    }
+
+    /// Those from this one on, in order of delivery, and places between them that are empty by now.
+    pub fn steps_from(&self, first: MessageId) -> impl Iterator<Item = Step> {
+        let start =
+            |entries: &VecDeque<Entry>| entries.partition_point(|entry| entry.message() < first);
+        let mut flagged = self.flagged.iter_from(first).peekable();
+        let middle = self.middle.iter_from(first).map(move |message| {
             while flagged.next_if(|it| *it < message).is_some() {}
-            self.entry(message, flagged.next_if_eq(&message).is_some())
+            Step {
+                entry: self.entry(message, flagged.next_if_eq(&message).is_some()),
+                is_here: !self.gone.contains(message),
+            }
         });
-        let arrived = self.front.iter().copied().chain(middle);
-        let mut arrived = arrived.chain(self.back.iter().copied()).peekable();
-        let mut returned = self.returned.iter().copied().peekable();
-        std::iter::from_fn(move || match (arrived.peek(), returned.peek()) {
-            (Some(new), Some(old)) if old < new => returned.next(),
-            (None, _) => returned.next(),
-            _ => arrived.next(),
-        })
+        let front = self.front.range(start(&self.front)..).map(Step::to);
+        let back = self.back.range(start(&self.back)..).map(Step::to);
+        let arrived = front.chain(middle).chain(back);
+        let first = Entry::with_priority(first, self.priority);
+        merged(arrived, self.returned.range(first..).map(Step::to))
     }
 
     fn refill(&mut self) {
@@ -260,6 +296,27 @@ mod tests {
             line.push(Entry::new(id(100_000 + n)));
         }
         assert!(order(&line).into_iter().eq(50_000..150_000));
+    }
+
+    #[test]
+    fn a_line_can_be_read_from_any_place() {
+        let mut line = Line::default();
+        (0..20_000).for_each(|n| line.push(Entry::new(id(3 * n))));
+        let taken: Vec<_> = (0..2_000).map(|_| line.pop().unwrap()).collect();
+        taken[100..110].iter().for_each(|it| line.put_back(*it));
+        for n in 9_000..9_500 {
+            let _ = line.remove(id(3 * n));
+        }
+        let all = order(&line);
+        assert_eq!(all.len(), line.len());
+        for first in [0, 301, 5_999, 6_000, 27_001, 58_400, 59_997, 60_000] {
+            let steps = line.steps_from(id(first)).filter(|step| step.is_here);
+            let found = steps.map(|step| step.entry.message().to_bits());
+            assert!(
+                found.eq(all.iter().copied().filter(|n| *n >= first)),
+                "{first}"
+            );
+        }
     }
 
     #[test]

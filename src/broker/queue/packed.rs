@@ -2,7 +2,10 @@
 //!
 //! Ids are kept as distances to their predecessor, seven bits a byte; and where distances repeat, as
 //! they do when one or a few publishers take turns, as a distance and how often. So ten million
-//! messages in one queue take a few bytes, and scattered ones about a byte each.
+//! messages in one queue take a few bytes, and scattered ones about a byte each. Where they take many bytes,
+//! some places in these are marked, so that who looks for an id need not read all before it.
+
+use std::collections::VecDeque;
 
 use crate::broker::message::MessageId;
 use crate::wire::number;
@@ -21,6 +24,25 @@ pub struct PackedIds {
     tail: Run,
     count: usize,
     last: u64,
+    /// Only where there are many bytes.
+    marks: Option<Box<Marks>>,
+}
+
+/// Places in the bytes where a run begins, every [`MARK_EVERY`] bytes or so.
+#[derive(Clone, Debug, Default)]
+struct Marks {
+    /// Ascending, by place and by id.
+    places: VecDeque<Mark>,
+    /// Bytes that were before the first one that is still kept.
+    drained: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    /// Counted with those that were drained.
+    at: usize,
+    /// The id before.
+    taken: Option<u64>,
 }
 
 /// So many ids, each at this distance from the one before, less one.
@@ -67,6 +89,9 @@ impl PackedIds {
                 distance,
                 repeats: 1,
             };
+            if self.bytes.len() >= MARK_EVERY {
+                self.mark(before);
+            }
         }
         self.last = id;
         self.count += 1;
@@ -87,6 +112,9 @@ impl PackedIds {
         self.count -= 1;
         if self.start > COMPACT_MIN && self.start > self.bytes.len() / 2 {
             self.bytes.drain(..self.start);
+            if let Some(marks) = &mut self.marks {
+                marks.drain(self.start);
+            }
             self.start = 0;
         }
         Some(id)
@@ -101,9 +129,55 @@ impl PackedIds {
         }
     }
 
+    /// From this id on. What is before it is mostly not read.
+    pub fn iter_from(&self, first: MessageId) -> Ids<'_> {
+        let first = first.to_bits();
+        let mut ids = self.iter();
+        if let Some(marks) = &self.marks
+            && let Some(mark) = marks.before(first)
+            && mark.at - marks.drained > self.start
+        {
+            ids = Ids {
+                rest: &self.bytes[mark.at - marks.drained..],
+                head: Run::default(),
+                tail: self.tail,
+                taken: mark.taken,
+            };
+        }
+        ids.skip_to(first);
+        ids
+    }
+
+    /// The run being written begins at the end of the bytes, behind this id.
+    #[cold]
+    fn mark(&mut self, before: Option<u64>) {
+        let marks = self.marks.get_or_insert_default();
+        let at = marks.drained + self.bytes.len();
+        let last = marks.places.back();
+        if last.is_none_or(|last| at >= last.at + MARK_EVERY) {
+            marks.places.push_back(Mark { at, taken: before });
+        }
+    }
+
     /// Bytes it takes up.
     pub fn size(&self) -> usize {
         self.bytes.capacity() + size_of::<Self>()
+    }
+}
+
+impl Marks {
+    /// The last from which an id can be come to.
+    fn before(&self, id: u64) -> Option<Mark> {
+        let is_before = |mark: &Mark| mark.taken.is_none_or(|taken| taken < id);
+        let end = self.places.partition_point(is_before);
+        self.places.get(end.checked_sub(1)?).copied()
+    }
+
+    /// So many bytes went from the front.
+    fn drain(&mut self, bytes: usize) {
+        self.drained += bytes;
+        let gone = self.places.partition_point(|mark| mark.at < self.drained);
+        self.places.drain(..gone);
     }
 }
 
@@ -143,21 +217,49 @@ pub struct Ids<'a> {
 impl Iterator for Ids<'_> {
     type Item = MessageId;
 
+    #[inline]
     fn next(&mut self) -> Option<MessageId> {
-        if self.head.repeats == 0 {
-            self.head = match Run::read(&mut self.rest) {
-                Some(run) => run,
-                None => std::mem::take(&mut self.tail),
-            };
-            if self.head.repeats == 0 {
-                return None;
-            }
+        if !self.has_head() {
+            return None;
         }
         self.head.repeats -= 1;
         let distance = self.head.distance;
         let id = self.taken.map_or(distance, |taken| taken + 1 + distance);
         self.taken = Some(id);
         Some(MessageId::from_bits(id))
+    }
+}
+
+impl Ids<'_> {
+    /// Whether there is a run to read from.
+    #[inline]
+    fn has_head(&mut self) -> bool {
+        if self.head.repeats == 0 {
+            self.head = match Run::read(&mut self.rest) {
+                Some(run) => run,
+                None => std::mem::take(&mut self.tail),
+            };
+        }
+        self.head.repeats > 0
+    }
+
+    /// Passes over the ids before this one, a run at a time.
+    fn skip_to(&mut self, first: u64) {
+        while self.has_head() {
+            // Those of a run are at whole steps from the id before it, which is -1 before the first.
+            let before = self.taken.unwrap_or(u64::MAX);
+            let step = self.head.distance + 1;
+            let gap = first.wrapping_sub(before);
+            if first <= before && self.taken.is_some() || gap <= step {
+                return;
+            }
+            let skipped = ((gap - 1) / step).min(self.head.repeats);
+            self.taken = Some(before.wrapping_add(skipped * step));
+            self.head.repeats -= skipped;
+            if self.head.repeats > 0 {
+                return;
+            }
+        }
     }
 }
 
@@ -189,6 +291,8 @@ impl Run {
 
 /// Taken bytes are not worth moving the rest for before there are this many.
 const COMPACT_MIN: usize = 1024;
+/// Bytes between two marks: a few microseconds of reading.
+const MARK_EVERY: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -216,6 +320,33 @@ mod tests {
             prop_assert_eq!(packed.last().map(MessageId::to_bits), ids.last().copied());
             let back: Vec<u64> = packed.iter().map(MessageId::to_bits).collect();
             prop_assert_eq!(back, ids.into_iter().collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn reading_can_begin_at_any_id(
+            distances in prop::collection::vec((1..2000u64, 1..20u64), 1..4000),
+            taken in 0..3000usize,
+            places in prop::collection::vec(any::<prop::sample::Index>(), 1..20),
+        ) {
+            let mut ids = Vec::new();
+            for (distance, repeats) in distances {
+                let distance = if distance < 500 { 2 } else { distance };
+                for _ in 0..repeats {
+                    ids.push(ids.last().map_or(distance - 1, |last| last + distance));
+                }
+            }
+            let mut packed: PackedIds = ids.iter().copied().map(MessageId::from_bits).collect();
+            let taken = taken.min(ids.len());
+            for _ in 0..taken {
+                packed.pop();
+            }
+            let end = ids.last().map_or(0, |last| last + 3);
+            for place in places {
+                let first = place.index(end as usize) as u64;
+                let found = packed.iter_from(MessageId::from_bits(first)).map(MessageId::to_bits);
+                let due = ids[taken..].iter().copied().filter(|id| *id >= first);
+                prop_assert!(found.eq(due), "from {first}");
+            }
         }
 
         #[test]

@@ -4,7 +4,7 @@ use crate::broker::message::MessageId;
 
 use super::entry::Entry;
 use super::groups::Group;
-use super::line::Line;
+use super::line::{Line, Step, merged};
 use super::packed::PackedIds;
 use super::set_aside::SetAside;
 
@@ -166,11 +166,8 @@ impl Ready {
 
     /// Whether the message is here. It must have been pushed or put back here at some time.
     pub fn contains(&self, entry: Entry) -> bool {
+        let line = self.line(entry.priority());
         let rare = self.rare.as_ref();
-        let line = match entry.priority() {
-            0 => Some(&self.plain),
-            priority => rare.and_then(|rare| rare.urgent.lines.get(usize::from(priority) - 1)),
-        };
         line.is_some_and(|line| line.contains(entry.message()))
             || rare.is_some_and(|rare| rare.aside.contains(entry))
     }
@@ -197,6 +194,22 @@ impl Ready {
         aside.chain(lines.chain([&self.plain]).flat_map(Line::iter))
     }
 
+    /// Those from this place on, in order of delivery but for what stands aside, which is at its place
+    /// too; and places that are empty by now.
+    pub fn steps_from(&self, first: Entry) -> impl Iterator<Item = Step> {
+        (0..=first.priority()).rev().flat_map(move |priority| {
+            let first = match priority == first.priority() {
+                true => first,
+                false => Entry::with_priority(MessageId::from_bits(0), priority),
+            };
+            let line = self.line(priority).into_iter();
+            let line = line.flat_map(move |line| line.steps_from(first.message()));
+            let aside = self.rare.iter();
+            let aside = aside.flat_map(move |rare| rare.aside.iter_from(first));
+            merged(line, aside.map(|entry| Step::to(&entry)))
+        })
+    }
+
     /// Those that may have been delivered before, ascending.
     pub fn redelivered(&self) -> PackedIds {
         let entries = self.iter().filter(|entry| entry.redelivered());
@@ -206,6 +219,16 @@ impl Ready {
         let mut ids: Vec<_> = entries.map(Entry::message).collect();
         ids.sort_unstable();
         ids.into_iter().collect()
+    }
+
+    fn line(&self, priority: u8) -> Option<&Line> {
+        match priority {
+            0 => Some(&self.plain),
+            _ => {
+                let lines = &self.rare.as_ref()?.urgent.lines;
+                lines.get(usize::from(priority) - 1)
+            }
+        }
     }
 
     fn rare(&mut self) -> &mut Rare {
@@ -324,6 +347,11 @@ mod tests {
             .map(|entry| (entry.message().to_bits(), entry.priority()))
             .collect();
         assert_eq!(listed, all);
+        for (at, (id, priority)) in all.iter().copied().enumerate() {
+            let steps = ready.steps_from(entry(id, priority));
+            let found = steps.map(|step| (step.entry.message().to_bits(), step.entry.priority()));
+            assert!(found.eq(all[at..].iter().copied()));
+        }
         assert_eq!(drain(&mut ready), all);
         assert!(ready.is_empty());
     }

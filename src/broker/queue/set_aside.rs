@@ -77,6 +77,15 @@ impl SetAside {
         })
     }
 
+    /// Those of one priority from this one on, ascending.
+    pub fn iter_from(&self, first: Entry) -> impl Iterator<Item = Entry> {
+        let set = self.members.get(&Reverse(first.priority()));
+        let ids = set
+            .into_iter()
+            .flat_map(move |set| set.iter_from(first.message()));
+        ids.map(move |id| self.flagged(Entry::with_priority(id, first.priority())))
+    }
+
     /// A message of a group that is busy.
     pub fn push(&mut self, entry: Entry, group: Group) {
         let set = self.members.entry(Reverse(entry.priority())).or_default();

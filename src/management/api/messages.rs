@@ -282,13 +282,7 @@ fn get_some(guest: &mut Guest<'_>, wish: &Wish) -> Result<Gotten, Exception> {
 fn shown(got: &Got<'_>, wish: &Wish) -> ShownMessage {
     let body = got.message.body.as_slice();
     let payload = &body[..body.len().min(wish.truncate)];
-    let text = std::str::from_utf8(payload)
-        .ok()
-        .filter(|_| !wish.as_base64);
-    let (payload, payload_encoding) = match text {
-        Some(text) => (text.to_owned(), "string"),
-        None => (BASE64.encode(payload), "base64"),
-    };
+    let (payload, payload_encoding) = encoded_payload(payload, wish.as_base64);
     ShownMessage {
         payload_bytes: body.len(),
         redelivered: got.redelivered,
@@ -301,7 +295,17 @@ fn shown(got: &Got<'_>, wish: &Wish) -> ShownMessage {
     }
 }
 
-fn shown_properties(block: &[u8]) -> Value {
+/// Text as it is, unless it is not wanted so; what is no text as base64.
+pub(super) fn encoded_payload(payload: &[u8], as_base64: bool) -> (String, &'static str) {
+    let text = std::str::from_utf8(payload).ok();
+    match text.filter(|_| !as_base64) {
+        Some(text) => (text.to_owned(), "string"),
+        None => (BASE64.encode(payload), "base64"),
+    }
+}
+
+/// An empty list where there are none (RabbitMQ).
+pub(super) fn shown_properties(block: &[u8]) -> Value {
     let Ok(properties) = Properties::decode(block) else {
         return json!([]);
     };

@@ -2,6 +2,7 @@
 //! is its own; it answers `None` if not.
 
 mod bindings;
+mod browse;
 mod channels;
 mod connections;
 mod consumers;
@@ -36,6 +37,7 @@ pub fn answer(call: &Call<'_>, path: &[&str]) -> Answer {
         parameters::route,
         topology::route,
         messages::route,
+        browse::route,
         definitions::route,
         overview::route,
         nodes::route,

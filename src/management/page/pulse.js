@@ -102,7 +102,7 @@ function seed({ message_stats: stats, queue_totals: totals }) {
 }
 
 function wordsOf(alarm) {
-  const name = typeof alarm === "string" ? alarm : (alarm.resource ?? alarm.name ?? JSON.stringify(alarm));
+  const name = typeof alarm === "string" ? alarm : (alarm.source ?? alarm.resource ?? JSON.stringify(alarm));
   if (/memory/.test(name)) return "Memory is above its limit: publishers wait until messages are consumed.";
   if (/disk/.test(name)) return "Disk space is below its limit: publishers wait until space is free.";
   return `Alarm: ${name}`;

@@ -25,13 +25,7 @@ export class Samples {
       times.get(time)[key] = value;
     };
     for (const [key, detail] of rates) {
-      const samples = history(details, detail);
-      for (const [index, now] of samples.entries()) {
-        const before = samples[index - 1];
-        if (!before || now.timestamp <= before.timestamp) continue;
-        const rate = ((now.sample - before.sample) * 1000) / (now.timestamp - before.timestamp);
-        add(now.timestamp, key, Math.max(0, rate));
-      }
+      for (const [time, rate] of growth(history(details, detail))) add(time, key, rate);
     }
     for (const [key, detail] of levels) {
       for (const { timestamp, sample } of history(details, detail)) add(timestamp, key, sample);
@@ -46,6 +40,23 @@ export class Samples {
   get newest() {
     return this.points.at(-1);
   }
+}
+
+// How fast a count grew. Where it stood still and then jumped, perhaps because nobody looked meanwhile, the jump is
+// spread over the time since it moved last.
+function growth(samples) {
+  const rates = [];
+  let moved = samples[0];
+  let since = [];
+  for (const now of samples.slice(1)) {
+    since.push(now.timestamp);
+    if (now.sample === moved.sample) continue;
+    const rate = ((now.sample - moved.sample) * 1000) / (now.timestamp - moved.timestamp);
+    rates.push(...since.map((time) => [time, Math.max(0, rate)]));
+    moved = now;
+    since = [];
+  }
+  return rates.concat(since.map((time) => [time, 0]));
 }
 
 // Oldest first; the broker tells the newest first.

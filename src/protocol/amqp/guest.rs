@@ -2,9 +2,16 @@
 //! The same handlers do it, so permissions, their order and all texts are those of AMQP.
 
 use bytes::Bytes;
+use crossbeam_channel::Receiver;
 
-use crate::broker::{Getting, Got, Name, Published, Settlement, SocketKey};
+use crate::broker::browse::{Glance, Wanted};
+use crate::broker::message::OwnedMessage;
+use crate::broker::queue::Entry;
+use crate::broker::redrive::{Redriven, Target};
+use crate::broker::topology::exchange::ExchangeKey;
+use crate::broker::{Getting, Got, Name, Published, QueueKey, Settlement, SocketKey};
 use crate::protocol::Hub;
+use crate::protocol::page_readers::Page;
 use crate::wire::amqp::method::{basic, exchange, queue};
 use crate::wire::amqp::{ReplyCode, Table};
 
@@ -31,6 +38,14 @@ pub struct GuestBinding<'a> {
     pub to_exchange: bool,
     pub routing_key: &'a [u8],
     pub arguments: Table<'a>,
+}
+
+/// What became of messages that were to be moved. Others had left their queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RedriveCounts {
+    pub moved: usize,
+    /// Nobody took them: they are where they were.
+    pub stayed: usize,
 }
 
 impl Hub {
@@ -194,10 +209,7 @@ impl Guest<'_> {
             );
             return Err(Exception::new(ReplyCode::PreconditionFailed, text));
         }
-        if self.hub.holds_publishers() {
-            let why = self.hub.alarm().unwrap_or("the disk is behind").to_owned();
-            return Err(Exception::new(ReplyCode::ResourceError, why));
-        }
+        self.check_unblocked()?;
         let content = Content {
             method: basic::Publish {
                 exchange,
@@ -232,6 +244,102 @@ impl Guest<'_> {
             .check_access(Right::Read, Resource::Queue(queue), self.hub)?;
         let hub = &mut *self.hub;
         Ok(hub.core.get(self.channel.key, queue, no_ack, answer)?)
+    }
+
+    /// Looks into a queue without a trace. What was paged out comes as pages, one for each block.
+    ///
+    /// # Errors
+    /// As [`Guest::get`].
+    pub fn browse(&mut self, queue: &[u8], wanted: &Wanted) -> Result<(Glance, Receiver<Page>)> {
+        let key = self.readable_queue(queue)?;
+        let glance = self.hub.core.browse(key, wanted);
+        let absent = glance.seen.iter().filter(|seen| seen.message.is_none());
+        let mut blocks: Vec<u64> = absent.map(|seen| seen.entry.message().block()).collect();
+        blocks.sort_unstable();
+        blocks.dedup();
+        let pages = self.hub.read_pages(&blocks);
+        Ok((glance, pages))
+    }
+
+    /// Moves messages that were seen in a queue ([`Guest::browse`]), in their order: through an exchange,
+    /// or with `None` back to where they died. The errand's outcome is told when they are stored there.
+    ///
+    /// # Errors
+    /// As [`Guest::get`] for the queue, and as [`Guest::publish`] for the target: the default exchange,
+    /// where they go back.
+    pub fn redrive(
+        &mut self,
+        queue: &[u8],
+        messages: &[(Entry, OwnedMessage)],
+        to: Option<(&[u8], Option<&[u8]>)>,
+    ) -> Result<RedriveCounts> {
+        let key = self.readable_queue(queue)?;
+        let (exchange, routing_key) = to.unwrap_or_default();
+        self.session
+            .check_access(Right::Write, Resource::Exchange(exchange), self.hub)?;
+        let core = &self.hub.core;
+        let exchange_key = core.exchange(self.session.virtual_host, exchange)?;
+        core.check_publishable(exchange_key)?;
+        if let Some(routing_key) = routing_key {
+            self.check_topic(exchange_key, routing_key)?;
+        }
+        self.check_unblocked()?;
+        let target = match to {
+            None => Target::Source,
+            Some(_) => Target::Exchange {
+                key: exchange_key,
+                name: exchange,
+                routing_key,
+            },
+        };
+        let mut counts = RedriveCounts::default();
+        for (entry, message) in messages {
+            let message = message.message();
+            let own_key = routing_key.unwrap_or(message.routing_key);
+            let redriven = match self.check_topic(exchange_key, own_key) {
+                Ok(()) => {
+                    let Hub { core, outboxes, .. } = &mut *self.hub;
+                    core.redrive(key, *entry, &message, target, outboxes)
+                }
+                Err(_) => Redriven::Stays,
+            };
+            match redriven {
+                Redriven::Moved => counts.moved += 1,
+                Redriven::Stays => counts.stayed += 1,
+                Redriven::Gone => {}
+            }
+        }
+        if self.hub.core.has_journal() {
+            self.hub.gate(SocketKey::NONE);
+        }
+        Ok(counts)
+    }
+
+    fn check_topic(&self, exchange: ExchangeKey, routing_key: &[u8]) -> Result<()> {
+        let connection = self.session.connection;
+        let core = &self.hub.core;
+        Ok(core.check_topic_access(connection, Right::Write, exchange, routing_key)?)
+    }
+
+    /// The queue of that name, if the user may read it and nobody else has it for himself.
+    fn readable_queue(&self, name: &[u8]) -> Result<QueueKey> {
+        self.session
+            .check_access(Right::Read, Resource::Queue(name), self.hub)?;
+        let Session {
+            virtual_host,
+            connection,
+            ..
+        } = self.session;
+        Ok(self.hub.core.queue_for(virtual_host, connection, name)?)
+    }
+
+    /// A guest does not wait.
+    fn check_unblocked(&self) -> Result<()> {
+        if !self.hub.holds_publishers() {
+            return Ok(());
+        }
+        let why = self.hub.alarm().unwrap_or("the disk is behind").to_owned();
+        Err(Exception::new(ReplyCode::ResourceError, why))
     }
 
     /// Settles all that was got.

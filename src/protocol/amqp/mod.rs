@@ -32,4 +32,4 @@ mod tests;
 
 pub use connection::Connection;
 pub use exception::Exception;
-pub use guest::{Guest, GuestBinding};
+pub use guest::{Guest, GuestBinding, RedriveCounts};

@@ -135,19 +135,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn lines_of_the_log_have_a_time_and_a_level() {
+        let line = log_line(r#"{"time":"2026-01-01T00:00:00Z","level":"info","text":"a\tb"}"#);
+        assert_eq!(line, "2026-01-01T00:00:00Z [info] a\\tb");
+        assert_eq!(log_line("not JSON"), "not JSON");
+    }
+
+    #[test]
     fn an_event_is_shown_in_rabbitmqs_shape() {
         let told = r#"{"name":"queue.deleted","properties":{"name":"q"},"timestamp_in_ms":7}"#;
         let shown: Value = serde_json::from_str(&flat_event(told)).unwrap();
         let expected =
             serde_json::json!({"event": "queue.deleted", "name": "q", "timestamp_in_ms": 7});
         assert_eq!(shown, expected);
-    }
-
-    #[test]
-    fn lines_of_the_log_have_a_time_and_a_level() {
-        let line = log_line(r#"{"time":"2026-01-01T00:00:00Z","level":"info","text":"a\tb"}"#);
-        assert_eq!(line, "2026-01-01T00:00:00Z [info] a\\tb");
-        assert_eq!(log_line("not JSON"), "not JSON");
     }
 
     #[test]

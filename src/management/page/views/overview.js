@@ -110,8 +110,8 @@ function totalsOf({ queue_totals: queued = {}, object_totals: objects = {} }) {
 function nodeFacts() {
   const { overview: now, status, node } = pulse;
   const memory = status?.memory;
-  const used = memory?.resident ?? node?.mem_used;
-  const limit = memory?.limit ?? node?.mem_limit;
+  const used = node?.mem_used ?? memory?.resident;
+  const limit = node?.mem_limit ?? memory?.limit;
   const free = status?.disk?.free ?? node?.disk_free;
   const files = status?.file_descriptors ?? (node && { used: node.fd_used, limit: node.fd_total });
   const rows = [["Name", now.node], ["Cluster", now.cluster_name], ["Version", now.leveret_version ?? status?.version], ["Answers as", `RabbitMQ ${now.rabbitmq_version}`]];

@@ -2,7 +2,7 @@
 
 import * as api from "../api.js";
 import { fill } from "../dom.js";
-import { count } from "../format.js";
+import { count, plural } from "../format.js";
 import { button, confirmDialog } from "../form.js";
 import { done } from "../notice.js";
 import { watch } from "../page.js";
@@ -58,7 +58,7 @@ function bindings(page, vhost, name) {
 function purge(vhost, name, now, after) {
   confirmDialog({
     title: `Purge ${name}?`,
-    text: `${count(now.messages_ready ?? 0)} ready messages are deleted for good. Unacked ones stay with their consumers.`,
+    text: `Ready messages that are deleted for good: ${count(now.messages_ready ?? 0)}. Unacked ones stay with their consumers.`,
     action: "Purge",
     submit: async () => {
       await api.remove(api.url("queues", vhost, name, "contents"));
@@ -69,9 +69,10 @@ function purge(vhost, name, now, after) {
 }
 
 function remove(vhost, name, now) {
+  const consumers = now.consumers > 0 ? ` Consumers that lose it: ${count(now.consumers)}.` : "";
   confirmDialog({
     title: `Delete ${name}?`,
-    text: `The queue, its bindings and ${count(now.messages ?? 0)} messages are deleted for good. ${count(now.consumers ?? 0)} consumers lose it.`,
+    text: `The queue, its bindings and ${plural(now.messages ?? 0, "message")} are deleted for good.${consumers}`,
     action: "Delete queue",
     submit: async () => {
       await api.remove(api.url("queues", vhost, name));
