@@ -21,6 +21,8 @@ pub struct LogLine {
     pub category: Category,
     /// RFC 3339, with milliseconds.
     pub time: Box<str>,
+    /// What it says, without time and level.
+    pub said: Box<str>,
     /// As it is written elsewhere, without its end.
     pub text: String,
 }
@@ -34,6 +36,10 @@ impl LogLine {
             Level::Info => "info",
             Level::Debug | Level::Trace => "debug",
         }
+    }
+
+    fn bytes(&self) -> usize {
+        self.text.len() + self.said.len()
     }
 }
 
@@ -131,13 +137,13 @@ pub fn quietly<T>(act: impl FnOnce() -> T) -> T {
 
 impl Inner {
     fn keep(&mut self, line: Arc<LogLine>) {
-        self.recent_bytes += line.text.len();
+        self.recent_bytes += line.bytes();
         self.recent.push_back(line);
         while self.recent.len() > RECENT_LINES || self.recent_bytes > RECENT_BYTES {
             let Some(oldest) = self.recent.pop_front() else {
                 break;
             };
-            self.recent_bytes -= oldest.text.len();
+            self.recent_bytes -= oldest.bytes();
         }
     }
 
@@ -181,6 +187,7 @@ mod tests {
             level: Level::Info,
             category: Category::Default,
             time: "2026-01-02T03:04:05.678Z".into(),
+            said: "".into(),
             text: text.into(),
         }
     }

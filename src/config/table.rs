@@ -734,7 +734,8 @@ pub(super) static KEYS: &[Key] = &[
         "event_exchange",
         FLAG,
         [event_exchange.is_on],
-        "Whether to publish what happens to the exchange amq.rabbitmq.event, as RabbitMQ's plugin does. (leveret)"
+        "Whether to publish what happens to the exchange amq.rabbitmq.event, as RabbitMQ's plugin\n\
+         does. (leveret)"
     ),
     plain!(
         Reload,

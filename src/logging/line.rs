@@ -16,6 +16,11 @@ pub(super) fn write_text(line: &mut Formatter, record: &Record<'_>) -> io::Resul
     writeln!(line, "{time} {level:5} {module}: {message}")
 }
 
+/// The same without time and level.
+pub(super) fn said(record: &Record<'_>) -> String {
+    format!("{}: {}", module(record), message(record, escape_text))
+}
+
 /// For programs: a JSON object.
 pub(super) fn write_json(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
     let time = line.timestamp_millis();

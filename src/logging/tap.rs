@@ -1,6 +1,6 @@
 //! The destination inside the program: lines go to the tap. They are formatted as the exchange wants
 //! them, and carry before the text, from the formatter to the sink: their level and category as bytes, then the
-//! time and a tab.
+//! time and what they say, with a tab behind each.
 
 use std::io::{self, Write};
 
@@ -9,6 +9,7 @@ use leveret::config::{self, Category};
 use leveret::log_tap::{LogLine, LogTap};
 use log::{Level, LevelFilter};
 
+use super::line::said;
 use super::{filtered, format};
 
 /// Everything that goes to the console unless told otherwise, and what the exchange wants beyond.
@@ -25,7 +26,8 @@ pub(super) fn logger(log: &config::Log, tap: LogTap) -> Logger {
         let category = Category::of_module(record.target());
         let time = line.timestamp_millis();
         line.write_all(&[record.level() as u8, category as u8])?;
-        write!(line, "{time}\t")?;
+        // It has no tabs: they are escaped.
+        write!(line, "{time}\t{}\t", said(record))?;
         write(line, record)
     });
     builder.target(Target::Pipe(Box::new(Sink(tap)))).build()
@@ -42,10 +44,12 @@ impl Write for Sink {
         {
             let text = String::from_utf8_lossy(text);
             let (time, text) = text.split_once('\t').unwrap_or_default();
+            let (said, text) = text.split_once('\t').unwrap_or_default();
             self.0.add(LogLine {
                 level,
                 category,
                 time: time.into(),
+                said: said.into(),
                 text: text.trim_end_matches('\n').to_owned(),
             });
         }
@@ -87,6 +91,7 @@ mod tests {
             (Level::Debug, Category::Store)
         );
         assert_eq!(&lines[0].text[..10], &lines[0].time[..10]);
+        assert_eq!(&*lines[0].said, "log: kept\\nin one");
         assert!(
             lines[0].text.ends_with(" DEBUG log: kept\\nin one"),
             "{}",

@@ -60,6 +60,7 @@ impl WithLog {
             level,
             category: Category::Queue,
             time: "2026-11-20T14:24:27.852Z".into(),
+            said: text.into(),
             text: text.to_owned(),
         });
     }
@@ -466,6 +467,35 @@ fn events_are_messages_where_the_exchange_is_on() {
     let text =
         "ACCESS_REFUSED - cannot publish to internal exchange 'amq.rabbitmq.event' in vhost '/'";
     client.expect_channel_close(403, text);
+}
+
+#[test]
+fn bindings_of_the_exchange_survive_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = || {
+        TestBroker::with(|config| {
+            config.data_dir = Some(directory.path().join("data"));
+            config.event_exchange.is_on = true;
+        })
+    };
+    let broker = start();
+    let mut client = broker.connect();
+    client.call(queue::Declare {
+        queue: b"events",
+        durable: true,
+        ..Default::default()
+    });
+    client.bind_queue("events", "amq.rabbitmq.event", "exchange.created");
+    client.close();
+    broker.stop();
+    let broker = start();
+    let mut client = broker.connect();
+    client.declare_exchange("x", "fanout");
+    client.consume("events", "c");
+    let delivery = client.expect_delivery();
+    assert_eq!(delivery.header("name"), Some(AmqpValue::string("x")));
+    client.close();
+    broker.stop();
 }
 
 #[test]

@@ -21,8 +21,11 @@ fn start(authority: &Authority) -> (Program, SocketAddr) {
     let log = home.path().join("l.log");
     let log = ["-c", "a.conf", "--log-file", log.to_str().unwrap()];
     let program = Program::start_in(home, leveret(&[&LOCAL[..], &log].concat()));
-    let mut words = program.address.split(' ');
-    let address = words.find_map(|word| word.strip_prefix("http="));
+    let logged = text_of(&program.path("l.log"));
+    let mut listening = logged
+        .lines()
+        .filter_map(|line| line.strip_suffix(" (TLS)"));
+    let address = listening.find_map(|line| line.rsplit(' ').next());
     let address = address.unwrap().parse().unwrap();
     (program, address)
 }

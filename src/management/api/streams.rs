@@ -175,7 +175,7 @@ fn json_of_line(line: &LogLine) -> Value {
         "time": line.time,
         "level": line.level_name(),
         "category": line.category.name(),
-        "text": line.text,
+        "text": line.said,
     })
 }
 
@@ -261,13 +261,14 @@ mod tests {
             level: log::Level::Warn,
             category: Category::Connection,
             time: "2026-11-20T14:24:27.852Z".into(),
-            text: "what\\nhas happened".to_owned(),
+            said: "queue: what\\nhas happened".into(),
+            text: String::new(),
         });
         sender.send(heard(7)).unwrap();
         assert_eq!(
             told(&mut stream, 1000, 0),
             "event: log\ndata: {\"category\":\"connection\",\"level\":\"warning\",\
-             \"text\":\"what\\\\nhas happened\",\"time\":\"2026-11-20T14:24:27.852Z\"}\n\n\
+             \"text\":\"queue: what\\\\nhas happened\",\"time\":\"2026-11-20T14:24:27.852Z\"}\n\n\
              : 7 were left out\n\n\
              event: event\ndata: {\"name\":\"queue.created\",\"properties\":{\"name\":\"q\"},\
              \"time\":\"2026-11-20T14:24:27.852Z\",\"timestamp_in_ms\":1795184667852}\n\n"
@@ -280,7 +281,8 @@ mod tests {
         for _ in 0..10 {
             sender.send(heard(0)).unwrap();
         }
-        let first = told(&mut stream, 300, 0);
+        told(&mut stream, 1, 0);
+        let first = told(&mut stream, 200, 0);
         assert_eq!(first.matches("data:").count(), 2, "{first}");
         assert_eq!(told(&mut stream, 9000, 0).matches("data:").count(), 8);
         drop(sender);
