@@ -18,7 +18,7 @@ fn while_the_disk_stalls_what_has_no_room_in_memory_waits() {
     let home = Home::new();
     let program = home.start();
     let mut client = program.connect();
-    client.declare_queue("transient");
+    client.declare_queue("flood");
     declare_queue(&mut client, "q");
     let mut publisher = Confirmed::start(program.connect(), "q", BODY_SIZE);
     let log = home.data().join("log");
@@ -36,7 +36,7 @@ fn while_the_disk_stalls_what_has_no_room_in_memory_waits() {
     // Many times what may be in memory.
     let flooding = std::thread::spawn({
         let stream = program.connect().stream;
-        move || publish_many(&stream, "transient", 0..FLOOD, BODY_SIZE, false)
+        move || publish_many(&stream, "flood", 0..FLOOD, BODY_SIZE, false)
     });
     let started = Instant::now();
     let mut most = 0;
@@ -51,7 +51,7 @@ fn while_the_disk_stalls_what_has_no_room_in_memory_waits() {
     drop(lease);
     flooding.join().unwrap();
     publishing.join().expect("confirms come when the disk does");
-    eventually("all is there", || client.counts("transient").0 == FLOOD);
+    eventually("all is there", || client.counts("flood").0 == FLOOD);
 }
 
 #[test]

@@ -270,7 +270,7 @@ impl World {
         let transcript = &self.clients[survivor].transcript;
         assert_eq!(transcript.count("channel.close"), 0);
         let counters = self.hub.core.counters;
-        assert_eq!(counters.queues_declared, counters.queues_deleted);
+        assert_eq!(counters.queues_created, counters.queues_deleted);
         assert_eq!(counters.channels_opened, counters.channels_closed);
         assert_eq!(counters.connections_opened, counters.connections_closed);
         let held = self.hub.core.message_bytes();

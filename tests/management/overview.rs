@@ -88,12 +88,15 @@ fn what_needs_no_broker_is_answered_as_for_one_node() {
     );
     for path in [
         "/extensions",
-        "/deprecated-features",
+        "/deprecated-features/used",
         "/shovels",
         "/federation-links",
+        "/stream/connections",
     ] {
         assert_eq!(http.get(path), json!([]));
     }
+    let permitted = &http.get("/deprecated-features")[0]["deprecation_phase"];
+    assert_eq!(permitted, "permitted_by_default");
     assert_eq!(http.get("/feature-flags")[0]["state"], "enabled");
     let reply = http.put("/overview", &json!({}));
     assert_eq!(reply.status, 405);
