@@ -233,7 +233,8 @@ fn help(options: &Options) -> String {
 const VERSION: &str = concat!("leveret ", env!("CARGO_PKG_VERSION"), "\n");
 
 const AFTERWORD: &str = "
-Once it accepts connections, it prints one line: ready amqp=ADDRESS[,ADDRESS...] http=ADDRESS metrics=ADDRESS
+Once it accepts connections, it prints one line:
+ready amqp=ADDRESS[,ADDRESS...] http=ADDRESS metrics=ADDRESS
 SIGTERM and SIGINT stop it gracefully, a second one at once. SIGHUP reads the
 configuration again and opens the log file anew, SIGUSR1 logs what it is doing.
 Options win over the environment (RABBITMQ_DEFAULT_USER, LEVERET_DATA_DIR, ...),

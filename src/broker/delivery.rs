@@ -210,7 +210,13 @@ impl Core {
         if queue.refuses(message.body.len()) {
             self.refusals += 1;
             if queue.arguments.overflow == Overflow::RejectPublishDlx {
+                let (id, strategy) = (queue.id, queue.arguments.dead_letter_strategy);
                 let entry = Entry::new(stored.hold(&mut self.messages, message, self.now_ms));
+                if strategy == DeadLetterStrategy::AtLeastOnce {
+                    // Its dead letter may have to wait, and must not be lost meanwhile.
+                    self.holders.extend(id);
+                    return self.die(key, entry, Reason::MaxLength);
+                }
                 self.die_outside(key, entry, Reason::MaxLength);
             }
             return;

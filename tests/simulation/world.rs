@@ -479,7 +479,10 @@ impl World {
         let goes_on = socket.machine.wants_read(&self.hub) && !socket.machine.wants_close();
         // What it left because it had enough for now, it is shown again.
         socket.seen = if goes_on { size - taken } else { 0 };
-        let keeps_a_frame = matches!(Frame::decode(&shown[taken..], 0), Ok(Some(_)));
+        // Behind what is no frame it keeps as much as may be the beginning of a `connection.close-ok`.
+        let may_be_garbage = size - taken < CLOSE_OK_SIZE;
+        let keeps_a_frame =
+            !may_be_garbage && matches!(Frame::decode(&shown[taken..], 0), Ok(Some(_)));
         let has_frames = state > State::Header && state < State::Garbled;
         ensure!(
             !(goes_on && has_frames && keeps_a_frame),
@@ -809,6 +812,9 @@ fn hashed(mut hash: u64, bytes: &[u8]) -> u64 {
     }
     hash ^ bytes.len() as u64
 }
+
+/// Of a whole frame with that method.
+const CLOSE_OK_SIZE: usize = 12;
 
 /// Bytes that a machine is shown in one turn.
 const READ_BYTES_MAX: usize = 128 << 10;
