@@ -270,6 +270,11 @@ impl Core {
         self.messages.held_bytes()
     }
 
+    /// The same, of those that could be paged out once what they are with is stored.
+    pub fn present_message_bytes(&self) -> usize {
+        self.messages.present_bytes()
+    }
+
     /// Leaves messages that nobody will get to [`Core::tidy`].
     fn discard(&mut self, queue: Option<QueueId>, mut messages: Ready) {
         if !messages.is_empty() {

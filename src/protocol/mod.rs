@@ -382,7 +382,17 @@ impl Hub {
     /// Publishers of what must be stored, or has no room in memory, are faster than the disk: they are
     /// not read for a while.
     fn is_congested(&self) -> bool {
-        self.store_is_full && self.core.bytes_for_store() > self.bounded(JOURNAL_BYTES_MAX, 16)
+        let has_backlog =
+            self.store_is_full && self.core.bytes_for_store() > self.bounded(JOURNAL_BYTES_MAX, 16);
+        has_backlog || self.has_no_room()
+    }
+
+    /// Messages behind the first that is not stored cannot be paged out. While the disk stalls they take
+    /// twice what is meant for them, and no more.
+    #[inline]
+    fn has_no_room(&self) -> bool {
+        !self.unstored.is_empty()
+            && self.core.present_message_bytes() / 2 > self.config.limits.messages_bytes_budget
     }
 
     #[inline]

@@ -425,6 +425,11 @@ impl Messages {
         }
     }
 
+    /// Bytes of messages that could be paged out, once they are stored.
+    pub fn present_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
     /// Bytes that the messages take up, and what their holders keep of them: a message of one byte in
     /// ten thousand queues is in ten thousand places.
     pub fn held_bytes(&self) -> usize {
