@@ -7,7 +7,8 @@ use rustix::process::Signal;
 
 use crate::authority::Authority;
 use crate::client::{config, stream_over};
-use crate::process::{LOCAL, Program, home, leveret, text_of};
+use crate::process::{Program, text_of};
+use crate::rotation::start_with;
 use crate::support::{connect_to, eventually};
 
 fn start(authority: &Authority) -> (Program, SocketAddr) {
@@ -17,17 +18,7 @@ fn start(authority: &Authority) -> (Program, SocketAddr) {
          prometheus.tcp.port = none\n",
         authority.folder.path().display()
     );
-    let home = home(&[("a.conf", &configuration)]);
-    let log = home.path().join("l.log");
-    let log = ["-c", "a.conf", "--log-file", log.to_str().unwrap()];
-    let program = Program::start_in(home, leveret(&[&LOCAL[..], &log].concat()));
-    let logged = text_of(&program.path("l.log"));
-    let mut listening = logged
-        .lines()
-        .filter_map(|line| line.strip_suffix(" (TLS)"));
-    let address = listening.find_map(|line| line.rsplit(' ').next());
-    let address = address.unwrap().parse().unwrap();
-    (program, address)
+    start_with(&configuration)
 }
 
 /// What `GET /api` and the path are answered, and the certificate that came before.

@@ -14,13 +14,9 @@ use crate::client;
 use crate::process::{LOCAL, Program, home, leveret, text_of};
 use crate::support::eventually;
 
-fn start(authority: &Authority) -> (Program, SocketAddr) {
-    let configuration = format!(
-        "listeners.ssl.1 = 127.0.0.1:0\nssl_options.certfile = {0}/server.pem\n\
-         ssl_options.keyfile = {0}/server.key\n",
-        authority.folder.path().display()
-    );
-    let home = home(&[("a.conf", &configuration)]);
+/// The program with this configuration, and where it listens for TLS.
+pub fn start_with(configuration: &str) -> (Program, SocketAddr) {
+    let home = home(&[("a.conf", configuration)]);
     let log = home.path().join("l.log");
     let log = ["-c", "a.conf", "--log-file", log.to_str().unwrap()];
     let program = Program::start_in(home, leveret(&[&LOCAL[..], &log].concat()));
@@ -31,6 +27,15 @@ fn start(authority: &Authority) -> (Program, SocketAddr) {
     let address = listening.find_map(|line| line.rsplit(' ').next());
     let address = address.unwrap().parse().unwrap();
     (program, address)
+}
+
+fn start(authority: &Authority) -> (Program, SocketAddr) {
+    let configuration = format!(
+        "listeners.ssl.1 = 127.0.0.1:0\nssl_options.certfile = {0}/server.pem\n\
+         ssl_options.keyfile = {0}/server.key\n",
+        authority.folder.path().display()
+    );
+    start_with(&configuration)
 }
 
 fn reload(program: &Program, mention: &str) {
