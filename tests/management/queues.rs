@@ -214,7 +214,7 @@ fn how_long_messages_waited_is_told_of_each_queue() {
     let latency = || broker.http().get("/queues/%2F/q")["latency"]["publish_to_deliver"].clone();
     assert_eq!(
         latency(),
-        json!({"p50_ms": null, "p99_ms": null, "p999_ms": null, "count": 0})
+        json!({"p50_us": null, "p99_us": null, "p999_us": null, "count": 0})
     );
     client.consume("q", "tag");
     for _ in 0..3 {
@@ -223,7 +223,7 @@ fn how_long_messages_waited_is_told_of_each_queue() {
     client.expect_bodies(3);
     assert_eq!(
         latency(),
-        json!({"p50_ms": 1, "p99_ms": 1, "p999_ms": 1, "count": 3})
+        json!({"p50_us": 1000, "p99_us": 1000, "p999_us": 1000, "count": 3})
     );
     client.cancel("tag");
     client.publish("", "q", "1");
@@ -235,5 +235,5 @@ fn how_long_messages_waited_is_told_of_each_queue() {
         (&waited["count"], &waited["p50_ms"]),
         (&json!(4), &json!(1))
     );
-    assert!(waited["p99_ms"].as_u64().unwrap() >= 32, "{waited}");
+    assert!(waited["p99_us"].as_u64().unwrap() >= 32_000, "{waited}");
 }

@@ -83,12 +83,12 @@ struct Latency {
     publish_to_deliver: Percentiles,
 }
 
-/// So many waited for less than this, as far as is known: to the next power of two.
+/// So many waited for less than this, as far as is known: to the next power of two, in milliseconds.
 #[derive(Serialize)]
 struct Percentiles {
-    p50_ms: Option<u64>,
-    p99_ms: Option<u64>,
-    p999_ms: Option<u64>,
+    p50_us: Option<u64>,
+    p99_us: Option<u64>,
+    p999_us: Option<u64>,
     count: u64,
 }
 
@@ -182,11 +182,12 @@ fn queue(call: &Call<'_>, host: &str, name: &str) -> Answer {
 
 impl Latency {
     fn of(waits: &Waits) -> Latency {
+        let below = |of_thousand| waits.per_mille(of_thousand).map(|bound_ms| bound_ms * 1000);
         Latency {
             publish_to_deliver: Percentiles {
-                p50_ms: waits.per_mille(500),
-                p99_ms: waits.per_mille(990),
-                p999_ms: waits.per_mille(999),
+                p50_us: below(500),
+                p99_us: below(990),
+                p999_us: below(999),
                 count: waits.total(),
             },
         }
