@@ -94,13 +94,12 @@ impl UnackedRing {
     #[inline]
     pub fn take_oldest(&mut self, delivery_tag: u64) -> Option<Unacked> {
         // Holes never stand at the front.
-        let unacked = *self.ring.front()?;
-        if unacked.delivery_tag > delivery_tag {
+        if self.ring.front()?.delivery_tag > delivery_tag {
             return None;
         }
-        self.ring.pop_front();
+        let unacked = self.ring.pop_front();
         self.trim();
-        Some(unacked)
+        unacked
     }
 
     /// Takes out all deliveries to the consumer, in their order.
