@@ -79,6 +79,9 @@ fn settings(matches: &Matches) -> Result<Vec<Setting>, String> {
     if let Some(directory) = matches.opt_str("data-dir") {
         add("data_dir", directory, "--data-dir");
     }
+    if let Some(microseconds) = matches.opt_str("spin") {
+        add("spin", microseconds, "--spin");
+    }
     if let Some(path) = matches.opt_str("pid-file") {
         add("pid_file", path, "--pid-file");
     }
@@ -187,6 +190,13 @@ fn options() -> Options {
             "say what this data directory of a stopped broker holds and whether it is sound, \
              without changing it, and exit",
             "DIR",
+        )
+        .optopt(
+            "",
+            "spin",
+            "look for more to do for so many microseconds before sleeping: lower latency, for \
+             processor time (default: 0)",
+            "US",
         )
         .optopt(
             "",

@@ -126,7 +126,6 @@ const BODY_SIZE_AT: usize = HEADER_SIZE + 2 + 2;
 mod tests {
     use super::*;
     use crate::wire::amqp::method::Method;
-    use crate::wire::reader::Reader;
 
     const FRAME_MAX: u32 = 4096;
 
