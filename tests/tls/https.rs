@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::process::Command;
 
 use rustix::process::Signal;
 
@@ -82,5 +83,62 @@ fn its_certificates_are_renewed_and_those_who_listen_stay() {
     });
     let log = text_of(&program.path("l.log"));
     assert!(log.contains("HTTPS certificates were read again"), "{log}");
+    program.stop();
+}
+
+/// Runs leveretctl against a broker at an address: exit status, standard output, standard error.
+fn ctl(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_leveretctl"))
+        .args(arguments)
+        .env_remove("LEVERET_PASSWORD")
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+#[test]
+fn leveretctl_speaks_with_it_and_believes_only_whom_it_is_told_to() {
+    let authority = Authority::new();
+    let (program, address) = start(&authority);
+    let host = format!("https://localhost:{}", address.port());
+    let (host, port) = (host.as_str(), address.port().to_string());
+    let ca = authority.path("ca.pem");
+    let ca = ca.to_str().unwrap();
+    let list = ["-q", "list_users"];
+    let listed = (
+        Some(0),
+        "user\ttags\nguest\t[administrator]\n".to_owned(),
+        String::new(),
+    );
+    assert_eq!(
+        ctl(&[&["--host", host, "--ca", ca], &list[..]].concat()),
+        listed
+    );
+    let options = ["--host", "localhost", "--port", &port, "--tls", "--ca", ca];
+    assert_eq!(ctl(&[&options, &list[..]].concat()), listed);
+    let stranger = Authority::named("another");
+    let stranger = stranger.path("ca.pem");
+    for (options, why) in [
+        (["--ca", stranger.to_str().unwrap()], "UnknownIssuer"),
+        (
+            ["--ca", "/nonexistent.pem"],
+            "/nonexistent.pem: No such file",
+        ),
+    ] {
+        let (code, _, err) = ctl(&[&["--host", host], &options[..], &list].concat());
+        assert_eq!(code, Some(69), "{err}");
+        assert!(err.contains(why) && err.contains("--ca"), "{err}");
+    }
+    // Without TLS it is told nothing, and the log says what was wrong.
+    let (code, _, _) = ctl(&["--host", "localhost", "--port", &port, "list_users"]);
+    assert_eq!(code, Some(69));
+    let log = text_of(&program.path("l.log"));
+    let line = "TLS handshake failed: the client speaks HTTP without TLS, on a port for TLS";
+    assert!(log.contains(line), "{log}");
     program.stop();
 }
