@@ -191,7 +191,7 @@ fn options() -> Options {
         .optopt(
             "",
             "http-port",
-            "port of the management API; accepted, but nothing answers there yet",
+            "port of the management API and its page; 0 picks a free one (default: 15672)",
             "N",
         )
         .optopt(

@@ -142,3 +142,44 @@ fn leveretctl_speaks_with_it_and_believes_only_whom_it_is_told_to() {
     assert!(log.contains(line), "{log}");
     program.stop();
 }
+
+#[test]
+fn tls_on_a_port_without_it_is_in_the_log() {
+    let authority = Authority::new();
+    let configuration = format!(
+        "management.tcp.port = 0\nmanagement.tcp.ip = 127.0.0.1\nprometheus.tcp.port = none\n\
+         listeners.ssl.1 = 127.0.0.1:0\nssl_options.certfile = {0}/server.pem\n\
+         ssl_options.keyfile = {0}/server.key\n",
+        authority.folder.path().display()
+    );
+    let (program, tls_address) = start_with(&configuration);
+    let log = || text_of(&program.path("l.log"));
+    let logged = log();
+    let listening = logged
+        .lines()
+        .filter_map(|line| line.split_once("listening on "));
+    let mut plain = listening.filter_map(|(_, address)| address.parse::<SocketAddr>().ok());
+    let http = plain.find(|address| address.to_string() != program.address);
+    let http = http.expect(&logged);
+    let amqp: SocketAddr = program.address.parse().unwrap();
+    for address in [http, amqp] {
+        let mut stream = stream_over(connect_to(address), &config(&authority, None));
+        assert!(stream.conn.complete_io(&mut stream.sock).is_err());
+    }
+    let mut plain = connect_to(tls_address);
+    plain.write_all(b"AMQP\x00\x00\x09\x01").unwrap();
+    let _ = plain.read_to_end(&mut Vec::new());
+    let log = log();
+    for line in [
+        "HTTP: looks like TLS on a port without it",
+        "TLS handshake failed: the client speaks AMQP without TLS, on a port for TLS",
+    ] {
+        assert!(log.contains(line), "{line}: {log}");
+    }
+    assert_eq!(
+        log.matches("looks like TLS on a port without it").count(),
+        2,
+        "{log}"
+    );
+    program.stop();
+}
