@@ -12,6 +12,7 @@ mod listing;
 mod node;
 mod objects;
 mod permissions;
+mod questions;
 mod served;
 mod stopped;
 mod tutorials;
