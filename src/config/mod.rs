@@ -54,6 +54,9 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
     /// What nobody waits for is stored after so many milliseconds at the latest.
     pub sync_interval_ms: u64,
+    /// For so many microseconds the loop and the disk thread look for more to do before they sleep
+    /// (Erlang: busy wait threshold).
+    pub spin_us: u64,
     /// Port of the management API.
     pub http_port: Option<u16>,
     /// Its address; without, all of them.
@@ -162,6 +165,7 @@ impl Default for Config {
             proxy_protocol: false,
             data_dir: None,
             sync_interval_ms: 100,
+            spin_us: 0,
             http_port: None,
             http_ip: None,
             https: Https::default(),

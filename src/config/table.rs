@@ -708,6 +708,13 @@ pub(super) static KEYS: &[Key] = &[
         "What nobody waits for is on stable storage after so many milliseconds. (leveret)"
     ),
     plain!(
+        Restart,
+        "spin",
+        number::<u64, 0, 1_000_000>(),
+        [spin_us],
+        "The loop and the disk thread look for more to do for so many microseconds before they sleep: lower latency, for a processor each while there is traffic. (leveret)"
+    ),
+    plain!(
         Reload,
         "stop_timeout",
         number::<u64, 0, 600_000>(),

@@ -158,8 +158,9 @@ impl Core {
         let ready = queue.ready.len();
         let declared = queue.declared_arguments.view();
         match QueueArguments::effective(declared, queue.policies.settings()) {
-            Ok(arguments) if arguments != queue.arguments => {
-                queue.arguments = arguments;
+            Ok(arguments) if arguments != *queue.arguments => {
+                let arguments = self.share(arguments);
+                self.traffic.queues[key].arguments = arguments;
                 self.settings_changed(key);
             }
             unchanged => debug_assert!(unchanged.is_ok(), "it was declared with them"),

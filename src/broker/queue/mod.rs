@@ -51,8 +51,9 @@ pub struct Queue {
     pub owner: Option<ConnectionKey>,
     /// As they came: shown, and compared when it is declared again.
     pub declared_arguments: OwnedTable,
-    /// What holds now: the declared arguments and the policies together.
-    pub arguments: QueueArguments,
+    /// What holds now: the declared arguments and the policies together. Most queues have none, and
+    /// those share one ([`Core::share`](super::Core)): it is a quarter of what a queue takes.
+    pub arguments: Rc<QueueArguments>,
     /// Messages go in and out by no other rules than those of every queue: no limits, no times, no
     /// priorities, no groups, no duplicates. Follows from `arguments`.
     pub is_plain: bool,
@@ -113,7 +114,7 @@ impl Queue {
         name: Name,
         virtual_host: VirtualHostKey,
         declared_arguments: OwnedTable,
-        arguments: QueueArguments,
+        arguments: Rc<QueueArguments>,
     ) -> Self {
         let dispatch = match arguments.single_active_consumer {
             true => Dispatch::with_single_active(),
