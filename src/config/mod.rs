@@ -27,7 +27,8 @@ use std::path::PathBuf;
 pub use keys::{Change, Effect};
 pub use section::{
     Access, CATEGORIES, Category, EventExchange, Format, Https, Log, LoginFrom, Mechanism,
-    TLS_PORT, TcpOptions, Tls, TlsOptions, TlsVersion, Verify, Watermark, Watermarks,
+    RevocationCheck, TLS_PORT, TcpOptions, Tls, TlsOptions, TlsVersion, Verify, Watermark,
+    Watermarks,
 };
 
 /// What the broker is told before it starts.
@@ -68,6 +69,8 @@ pub struct Config {
     pub prometheus_ip: Option<String>,
     /// Definitions to import at start (RabbitMQ: `load_definitions`).
     pub load_definitions: Option<PathBuf>,
+    /// What queues are that do not say, in virtual hosts that do not say either (RabbitMQ).
+    pub default_queue_type: Option<String>,
     /// Who may come in, in a broker that knows nobody yet.
     pub access: Access,
     /// When publishers are blocked to save memory and disk.
@@ -169,6 +172,7 @@ impl Default for Config {
             prometheus_port: None,
             prometheus_ip: None,
             load_definitions: None,
+            default_queue_type: None,
             access: Access::default(),
             watermarks: Watermarks::default(),
             log: Log::default(),

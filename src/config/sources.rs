@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use log::Level;
 
-use super::keys::{self, Effect, Key};
+use super::keys::{self, Key};
 use super::syntax::quoted;
 use super::table::KEYS;
 use super::{Config, known};
@@ -214,17 +214,10 @@ impl Effective {
                 let source = source.clone();
                 faults.push(Fault { source, text });
             };
-            if key.effect == Effect::Refused {
-                fault(format!("{name} is not built in yet"));
-            } else if !(key.set)(&mut self.config, member, value) {
+            if !(key.set)(&mut self.config, member, value) {
                 let value = key.censored(value.clone());
                 let wants = (key.wants)();
                 fault(format!("{name} = {value} cannot be, it wants {wants}"));
-            } else if key.effect == Effect::NotYet {
-                self.remarks.push(Remark {
-                    level: Level::Warn,
-                    text: format!("{source}: {name} is accepted, but has no effect yet"),
-                });
             }
         }
     }
@@ -260,6 +253,7 @@ mod tests {
     use log::LevelFilter;
     use proptest::prelude::*;
 
+    use super::super::keys::Effect;
     use super::super::syntax::{self, Content};
     use super::super::{Category, Mechanism, TlsVersion, Verify, Watermark};
     use super::*;
@@ -496,8 +490,7 @@ mod tests {
             let settings = pairs.into_iter().filter_map(|(row, member, value)| {
                 let key = &KEYS[row];
                 let fits = !key.secret && (key.set)(&mut Config::default(), &member, &value);
-                let is_usable = key.effect != Effect::Refused && fits;
-                is_usable.then(|| Setting::new(key.full_name(&member), value, file(row)))
+                fits.then(|| Setting::new(key.full_name(&member), value, file(row)))
             });
             let defaults = Config::default();
             let one = Effective::resolve(defaults, settings.collect()).unwrap();

@@ -19,6 +19,7 @@ pub mod amqp;
 pub mod errand;
 pub mod events;
 pub mod latency;
+mod limits;
 mod log_line;
 pub mod order;
 mod outbox;

@@ -579,6 +579,7 @@ impl Connection {
             return Err(Exception::new(ReplyCode::NotAllowed, text));
         }
         hub.core.check_channel(session.connection)?;
+        hub.check_channel_max()?;
         let channel = Channel::open(session, frame.channel, hub);
         self.channels.insert(at, Box::new(channel));
         hub.outboxes.send(
