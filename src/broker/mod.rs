@@ -97,7 +97,7 @@ pub use inventory::Inventory;
 pub use message::{Body, Message};
 pub use name::Name;
 pub use outlet::{Delivery, Effect, Outlet, Socket, SocketKey};
-pub use queue::{QueueKey, QueueKind};
+pub use queue::{QueueKey, QueueKind, Waits};
 pub use recovery::{RecoveredFailures, RecoveredMessages};
 pub use routing::Route;
 pub use settlement::Settlement;

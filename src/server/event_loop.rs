@@ -23,7 +23,7 @@ use super::inherited::Inherited;
 use super::input::SCRATCH_ROOM;
 use super::listener::{Listeners, Newcomer};
 use super::log_feed::LogFeed;
-use super::monitor::Monitor;
+use super::monitor::{Monitor, Sampler};
 use super::notify::Notifier;
 use super::reloader::Reloader;
 use super::signal::{Signals, Wish};
@@ -161,6 +161,11 @@ impl EventLoop {
 
     pub fn renew_https_by(&mut self, renewal: Renewal) {
         self.https = Some(renewal);
+    }
+
+    /// Has samples taken now and then, while clients send something.
+    pub fn sample_by(&self, sampler: Sampler) {
+        self.monitor.sample_by(sampler);
     }
 
     pub fn notify(&mut self, notifier: Notifier) {

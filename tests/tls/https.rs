@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::process::Command;
 
+use rcgen::{KeyPair, SanType};
 use rustix::process::Signal;
 
 use crate::authority::Authority;
@@ -52,6 +53,36 @@ fn the_management_api_is_served_over_tls() {
         "/health/checks/protocol-listener/https",
     );
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    program.stop();
+}
+
+#[test]
+fn certificates_that_end_soon_are_told() {
+    let authority = Authority::new();
+    let identity = authority.identity(KeyPair::generate().unwrap(), |parameters| {
+        parameters.not_after = rcgen::date_time_ymd(2090, 1, 2);
+        let name = SanType::DnsName("localhost".try_into().unwrap());
+        parameters.subject_alt_names = vec![name];
+    });
+    authority.write("server.pem", &identity.chain_pem);
+    authority.write("server.key", &identity.key_pem);
+    let (program, address) = start(&authority);
+    let check = |within: &str| {
+        let path = format!("/health/checks/certificate-expiration/{within}");
+        get(address, &authority, &path).0
+    };
+    let well = check("2/weeks");
+    assert!(well.starts_with("HTTP/1.1 200 OK\r\n"), "{well}");
+    let soon = check("100/years");
+    assert!(soon.starts_with("HTTP/1.1 503 "), "{soon}");
+    for part in [
+        "\"reason\":\"Certificates expiring\"",
+        "\"certfile_expires_on\":[\"2090-01-02 00:00:00\"]",
+        "\"protocol\":\"https\"",
+        "/server.pem\"",
+    ] {
+        assert!(soon.contains(part), "{part} in {soon}");
+    }
     program.stop();
 }
 

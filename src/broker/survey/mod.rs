@@ -25,7 +25,7 @@ pub use channels::ChannelSurvey;
 pub use connections::ConnectionSurvey;
 pub use consumers::{Activity, ConsumerSurvey};
 pub use exchanges::ExchangeSurvey;
-pub use queues::QueueSurvey;
+pub use queues::{QueueCounts, QueueSurvey};
 pub use totals::VirtualHostTotals;
 
 use super::policy::Applied;

@@ -4,6 +4,7 @@ mod backlog;
 mod churn;
 mod connections;
 mod latency;
+mod onlookers;
 mod path;
 mod rpc;
 mod throughput;
@@ -27,10 +28,11 @@ pub enum Scenario {
     Topology,
     Fanout,
     Backlog,
+    Onlookers,
 }
 
 /// Names and what they stand for, in the order in which help lists them.
-pub const ALL: [(&str, Scenario, &str); 8] = [
+pub const ALL: [(&str, Scenario, &str); 9] = [
     (
         "throughput",
         Scenario::Throughput,
@@ -71,6 +73,11 @@ pub const ALL: [(&str, Scenario, &str); 8] = [
         Scenario::Backlog,
         "fill a queue that nobody reads with --messages (1000000), then drain it",
     ),
+    (
+        "onlookers",
+        Scenario::Onlookers,
+        "latency alone, and with clients of the management API and --count queues (10000)",
+    ),
 ];
 
 impl Scenario {
@@ -84,6 +91,7 @@ impl Scenario {
             Scenario::Churn => churn::run(target, load, progress),
             Scenario::Topology => topology::run(target, load, progress),
             Scenario::Backlog => backlog::run(target, load, progress),
+            Scenario::Onlookers => onlookers::run(target, load, progress),
         }
     }
 
@@ -113,6 +121,7 @@ pub fn unit(scenario: Scenario) -> &'static str {
         Scenario::Churn => "cycles",
         Scenario::Topology => "operations",
         Scenario::Backlog => "messages",
+        Scenario::Onlookers => "rounds",
     }
 }
 
