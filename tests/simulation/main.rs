@@ -75,9 +75,12 @@ mod temper;
 mod wares;
 mod world;
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use model::Beyond;
 use world::{Outcome, run};
 
 /// What a check found wrong.
@@ -96,7 +99,8 @@ macro_rules! ensure {
 fn every_seed_keeps_the_promises() {
     let count = number("LEVERET_SEEDS").unwrap_or(SEEDS);
     let first = number("LEVERET_SEED").unwrap_or(0);
-    let (next, given_up) = (AtomicU64::new(first), AtomicU64::new(0));
+    let next = AtomicU64::new(first);
+    let ended_early = Mutex::new(BTreeMap::<Beyond, u64>::new());
     let survived = [const { AtomicUsize::new(0) }; 3];
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let failures: Vec<(u64, String)> = std::thread::scope(|scope| {
@@ -108,7 +112,10 @@ fn every_seed_keeps_the_promises() {
                     return failures;
                 }
                 let outcome = outcome(seed, false);
-                given_up.fetch_add(outcome.is_given_up.into(), Ordering::Relaxed);
+                if let Some(why) = outcome.beyond {
+                    let mut all = ended_early.lock().expect("nobody panics with it");
+                    *all.entry(why).or_default() += 1;
+                }
                 for (all, own) in survived.iter().zip(outcome.survived) {
                     all.fetch_add(own, Ordering::Relaxed);
                 }
@@ -121,8 +128,9 @@ fn every_seed_keeps_the_promises() {
             .flat_map(|w| w.join().expect("it catches panics"))
             .collect()
     });
-    let given_up = given_up.into_inner();
-    println!("{given_up} of {count} runs ended early");
+    let ended_early = ended_early.into_inner().expect("nobody panics with it");
+    let given_up: u64 = ended_early.values().sum();
+    println!("{given_up} of {count} runs ended early: {ended_early:?}");
     let [restarts, copies, pages] = survived.map(AtomicUsize::into_inner);
     println!("{restarts} restarts, {copies} copies came through; {pages} blocks read back");
     for (seed, error) in failures.iter().take(10) {
@@ -168,7 +176,7 @@ fn outcome(seed: u64, with_transcript: bool) -> Outcome {
             hash: 0,
             transcript: Vec::new(),
             result: Err(format!("panic: {}", text.unwrap_or_default())),
-            is_given_up: false,
+            beyond: None,
             survived: [0; 3],
         }
     })

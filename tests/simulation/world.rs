@@ -14,7 +14,7 @@ use leveret::wire::amqp::{Method, exchange, queue};
 
 use crate::client::Client;
 use crate::event::{self, Event, describe};
-use crate::model::{Model, Queue, Restart, State};
+use crate::model::{Beyond, Model, Queue, Restart, State};
 use crate::order::Order;
 use crate::random::Random;
 use crate::socket::{Pace, Phase, Socket};
@@ -59,7 +59,7 @@ pub struct Outcome {
     pub transcript: Vec<String>,
     pub result: Check,
     /// It ended early, where the model knows no further.
-    pub is_given_up: bool,
+    pub beyond: Option<Beyond>,
     /// Restarts, copies of messages that came through them, and blocks that were read back.
     pub survived: [usize; 3],
 }
@@ -70,7 +70,7 @@ pub fn run(seed: u64, with_transcript: bool) -> Outcome {
     let result = world.live();
     Outcome {
         hash: world.hash,
-        is_given_up: world.model.is_beyond,
+        beyond: world.model.beyond,
         survived: [
             world.restarts,
             world.recovered,
@@ -126,7 +126,7 @@ impl World {
         }
         match self.go_through() {
             // What the model would say from there on is guesswork.
-            _ if self.model.is_beyond => Ok(()),
+            _ if self.model.beyond.is_some() => Ok(()),
             result => result,
         }
     }
@@ -687,7 +687,7 @@ impl World {
         self.model.begin(number, outputs);
         taken(&mut self.model)?;
         let outputs = self.model.end()?;
-        ensure!(!self.model.is_beyond, "beyond what the model knows");
+        ensure!(self.model.beyond.is_none(), "beyond what the model knows");
         for (number, events) in outputs {
             self.sockets[number].expect(events);
         }

@@ -237,6 +237,7 @@ impl Model {
 
     /// A message that was taken out of its channel.
     pub(super) fn settle_one(&mut self, unacked: Unacked, settlement: Settlement, by: u64) {
+        self.step.is_settling = true;
         let Some(name) = self.name_of(unacked.queue) else {
             return;
         };

@@ -84,7 +84,8 @@ impl Model {
                 // Who waits for it, and who does not?
                 let waiting = self.dying.iter().map(|it| (it.step, it.origin.1));
                 let mut others = waiting.chain(buried);
-                self.is_beyond |= others.any(|(step, of)| step == place.0 && of != place.1);
+                let is_vague = others.any(|(step, of)| step == place.0 && of != place.1);
+                self.end_if(is_vague, Beyond::DeathsAroundABlock);
                 return self.dying.push_front(corpse);
             }
             let is_done = self.bury_one(&corpse) || !corpse.at_least_once;
@@ -97,7 +98,7 @@ impl Model {
             count += 1;
             if count > BURIALS_MAX {
                 // The broker does that bit by bit.
-                self.is_beyond = true;
+                self.end_if(true, Beyond::ManyDeaths);
                 return;
             }
         }

@@ -13,6 +13,7 @@
 //! ```
 
 mod aging;
+mod beyond;
 mod connection;
 mod consuming;
 mod deduplication;
@@ -38,6 +39,7 @@ use leveret::wire::amqp::{EncodeMethod, Method};
 
 use crate::Check;
 use crate::event::Event;
+pub use beyond::Beyond;
 use dying::Corpse;
 pub use state::*;
 pub use survival::Restart;
@@ -57,7 +59,7 @@ pub struct Model {
     pub now_ms: u64,
     /// Something happened that the broker may do one way or the other, and the rest would depend on it:
     /// the run ends here.
-    pub is_beyond: bool,
+    pub beyond: Option<Beyond>,
     /// What the store has; nothing in a broker without one.
     pub stored: Stored,
     /// Dead letters on their way. While one has to be read back, those behind it wait.
@@ -99,6 +101,8 @@ struct Step {
     picked: BTreeSet<u64>,
     /// The channel that committed.
     commits: Option<At>,
+    /// Deliveries were settled, or are about to be.
+    is_settling: bool,
     /// Confirms of channels that were closed in this call.
     owed: BTreeMap<At, Owed>,
 }
@@ -173,7 +177,7 @@ impl Model {
             policies: BTreeMap::new(),
             alarm: false,
             now_ms: 0,
-            is_beyond: false,
+            beyond: None,
             stored: Stored::default(),
             dying: VecDeque::new(),
             stuck: Vec::new(),
@@ -202,7 +206,7 @@ impl Model {
         self.bury();
         self.note_holders();
         let outputs = std::mem::take(&mut self.step.outputs);
-        if self.is_beyond {
+        if self.beyond.is_some() {
             return Ok(outputs);
         }
         if let Some(fault) = self.faults.pop() {

@@ -67,7 +67,7 @@ impl Model {
         let persistent = properties.delivery_mode == Some(2);
         let asks = Asks::All(persistent);
         let route = self.route(&assembly.exchange, &keys, headers, asks);
-        self.is_beyond |= route.is_vague;
+        self.end_if(route.is_vague, Beyond::KeysAfterACrash);
 
         let mut public = TableBuilder::new();
         let mut block = block.to_vec();
@@ -244,10 +244,8 @@ impl Model {
         let mut is_taken = true;
         for publication in &publications {
             is_taken &= self.carry_out(at, publication);
+            self.bury();
         }
-        // Where a limit is reached, it would matter when in between the first dead letters are buried.
-        let limited = |queue: &Queue| queue.rules.is_limited();
-        self.is_beyond |= !self.dying.is_empty() && self.queues.values().any(limited);
         for (settlement, unacked) in settlements {
             self.settle_one(unacked, settlement, at.1.into());
         }

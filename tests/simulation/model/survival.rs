@@ -316,7 +316,9 @@ impl Model {
                     lineage: Vec::new(),
                 };
                 // It is found out what group waits with it when it is its turn.
-                self.is_beyond |= queue.rules.group_key.is_some() && until_ms > self.now_ms;
+                if queue.rules.group_key.is_some() && until_ms > self.now_ms {
+                    self.beyond.get_or_insert(Beyond::GroupsAfterAStart);
+                }
                 match until_ms > self.now_ms {
                     true => queue.delayed.push((until_ms, entry)),
                     false => queue.ready.push(entry),
