@@ -101,7 +101,7 @@ fn every_seed_keeps_the_promises() {
     let first = number("LEVERET_SEED").unwrap_or(0);
     let next = AtomicU64::new(first);
     let ended_early = Mutex::new(BTreeMap::<Beyond, u64>::new());
-    let survived = [const { AtomicUsize::new(0) }; 3];
+    let survived = [const { AtomicUsize::new(0) }; 6];
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let failures: Vec<(u64, String)> = std::thread::scope(|scope| {
         let work = || {
@@ -131,8 +131,10 @@ fn every_seed_keeps_the_promises() {
     let ended_early = ended_early.into_inner().expect("nobody panics with it");
     let given_up: u64 = ended_early.values().sum();
     println!("{given_up} of {count} runs ended early: {ended_early:?}");
-    let [restarts, copies, pages] = survived.map(AtomicUsize::into_inner);
+    let survived = survived.map(AtomicUsize::into_inner);
+    let [restarts, copies, pages, full, failed_syncs, power_losses] = survived;
     println!("{restarts} restarts, {copies} copies came through; {pages} blocks read back");
+    println!("{full} full disks, {failed_syncs} failed syncs, {power_losses} power losses");
     for (seed, error) in failures.iter().take(10) {
         eprintln!("seed {seed}: {error}\n    scripts/simulate {seed}");
     }
@@ -177,7 +179,7 @@ fn outcome(seed: u64, with_transcript: bool) -> Outcome {
             transcript: Vec::new(),
             result: Err(format!("panic: {}", text.unwrap_or_default())),
             beyond: None,
-            survived: [0; 3],
+            survived: [0; 6],
         }
     })
 }

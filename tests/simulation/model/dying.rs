@@ -50,7 +50,7 @@ impl Model {
                 exchange,
                 routing_key: None,
                 reason,
-                source: 1 + number * 1_000_000 + by * 1000,
+                source: mixed(1 + number * 1_000_000 + by * 1000, entry.source),
                 step: self.steps,
                 at_least_once: false,
                 entry,
@@ -61,6 +61,7 @@ impl Model {
             return;
         };
         let source = 1 + number * 1_000_000 + by * 1000 + entry.priority;
+        let source = mixed(source, entry.source);
         self.dying.push_back(Corpse {
             origin: (name, number),
             exchange,
@@ -109,7 +110,7 @@ impl Model {
         if self.stuck_ms.is_some_and(|due_ms| due_ms <= self.now_ms) {
             self.stuck_ms = None;
             for corpse in std::mem::take(&mut self.stuck) {
-                let source = 1 + corpse.origin.1 * 1_000_000 + 995_000;
+                let source = mixed(1 + corpse.origin.1 * 1_000_000 + 995_000, corpse.source);
                 let step = self.steps;
                 self.dying.push_back(Corpse {
                     source,
@@ -267,6 +268,15 @@ impl Message {
                 self.exchange.clone(),
             ),
         }
+    }
+}
+
+/// What came from different sources goes on as from different ones: its order is not told by the queue
+/// between.
+fn mixed(source: u64, before: u64) -> u64 {
+    match before {
+        0 => source,
+        _ => before.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ source,
     }
 }
 

@@ -50,9 +50,18 @@ type Identity = (u64, Vec<(String, String, i64)>, bool);
 pub enum Restart {
     /// With work that the store had not done yet.
     Crash,
+    /// The same, and the disk lost what was not synced, or a part of it.
+    PowerLoss,
     /// When everything was stored.
     IdleCrash,
     Clean,
+}
+
+impl Restart {
+    /// Everything was stored before.
+    pub fn has_everything(self) -> bool {
+        matches!(self, Restart::IdleCrash | Restart::Clean)
+    }
 }
 
 impl Stored {
@@ -66,9 +75,9 @@ impl Stored {
         self.identities.insert(id, identity);
     }
 
-    pub fn note_copy(&mut self, properties: &[u8], body: &[u8], queue: u64) {
-        let number = crate::message::number(properties, body);
-        self.copies.extend(number.map(|number| (number, queue)));
+    /// Messages are stored, for these queues.
+    pub fn note_copies(&mut self, copies: &[(u64, u64)]) {
+        self.copies.extend(copies);
     }
 }
 
@@ -203,7 +212,7 @@ impl Model {
         let exchanges = std::mem::replace(&mut self.exchanges, fresh);
         let queues = std::mem::take(&mut self.queues);
         self.bindings.clear();
-        self.recover_policies(&recovered.notes, how != Restart::Crash)?;
+        self.recover_policies(&recovered.notes, how.has_everything())?;
         let mut names = BTreeMap::new();
         for definition in &recovered.definitions {
             match definition {
@@ -385,7 +394,7 @@ impl Model {
                 "{entry:?} was stored and is lost"
             );
         }
-        if how != Restart::Crash {
+        if how.has_everything() {
             self.check_all_recovered(recovered)?;
         }
         Ok(())
