@@ -99,7 +99,8 @@ macro_rules! ensure {
 fn every_seed_keeps_the_promises() {
     let count = number("LEVERET_SEEDS").unwrap_or(SEEDS);
     let first = number("LEVERET_SEED").unwrap_or(0);
-    let next = AtomicU64::new(first);
+    let (next, end) = (AtomicU64::new(first), AtomicU64::new(first + count));
+    let is_one_enough = number("LEVERET_ONE_IS_ENOUGH").is_some();
     let ended_early = Mutex::new(BTreeMap::<Beyond, u64>::new());
     let survived = [const { AtomicUsize::new(0) }; 6];
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
@@ -108,7 +109,7 @@ fn every_seed_keeps_the_promises() {
             let mut failures = Vec::new();
             loop {
                 let seed = next.fetch_add(1, Ordering::Relaxed);
-                if seed >= first + count {
+                if seed >= end.load(Ordering::Relaxed) {
                     return failures;
                 }
                 let outcome = outcome(seed, false);
@@ -119,7 +120,13 @@ fn every_seed_keeps_the_promises() {
                 for (all, own) in survived.iter().zip(outcome.survived) {
                     all.fetch_add(own, Ordering::Relaxed);
                 }
-                failures.extend(outcome.result.err().map(|error| (seed, error)));
+                if let Err(error) = outcome.result {
+                    failures.push((seed, error));
+                    if is_one_enough {
+                        end.store(first, Ordering::Relaxed);
+                        return failures;
+                    }
+                }
             }
         };
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();

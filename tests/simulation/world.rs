@@ -574,6 +574,7 @@ impl World {
         );
         if !self.hub.has_more_work() {
             self.model.check_quiescent(&self.hub.core.inventory())?;
+            self.model.check_counts(&self.hub.core.channel_totals())?;
             let bodies = self.model.body_bytes();
             let is_in_memory = self.store.is_none();
             ensure!(

@@ -16,6 +16,7 @@ mod aging;
 mod beyond;
 mod connection;
 mod consuming;
+mod counting;
 mod deduplication;
 mod delays;
 mod deliveries;
@@ -34,6 +35,7 @@ mod topology;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use leveret::broker::Inventory;
+use leveret::broker::ChannelCounters;
 use leveret::config::Limits;
 use leveret::wire::amqp::{EncodeMethod, Method};
 
@@ -67,6 +69,8 @@ pub struct Model {
     /// Those that nobody took, and when they are tried again.
     stuck: Vec<Corpse>,
     stuck_ms: Option<u64>,
+    /// What went through all channels.
+    counts: ChannelCounters,
     /// What was found wrong in the middle of a command.
     faults: Vec<String>,
     /// Names that the broker made up: none comes twice.
@@ -182,6 +186,7 @@ impl Model {
             dying: VecDeque::new(),
             stuck: Vec::new(),
             stuck_ms: None,
+            counts: ChannelCounters::default(),
             faults: Vec::new(),
             generated: BTreeSet::new(),
             next_number: 1,

@@ -120,6 +120,7 @@ impl Model {
             Mode::Confirm { published, .. } => *published += 1,
             Mode::Plain => {}
         }
+        self.counts.published += 1;
         let is_taken = self.carry_out(at, &publication);
         if let Mode::Confirm {
             published, refused, ..
@@ -156,7 +157,9 @@ impl Model {
             && publication.replies.is_empty()
             && publication.delays.is_empty()
             && !publication.is_repeat;
+        self.counts.dropped += u64::from(unroutable && !publication.mandatory);
         if unroutable && publication.mandatory {
+            self.counts.returned += 1;
             self.step.answers.push_back(Answer::Returned {
                 channel: at.1,
                 message: message.clone(),
@@ -243,6 +246,7 @@ impl Model {
         self.step.commits = Some(at);
         let mut is_taken = true;
         for publication in &publications {
+            self.counts.published += 1;
             is_taken &= self.carry_out(at, publication);
             self.bury();
         }

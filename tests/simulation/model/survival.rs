@@ -207,6 +207,7 @@ impl Model {
         self.stuck.clear();
         self.stuck_ms = None;
         self.stored.commits.clear();
+        self.counts = ChannelCounters::default();
         self.step = Step::default();
         let fresh = Model::new(self.limits.clone()).exchanges;
         let exchanges = std::mem::replace(&mut self.exchanges, fresh);
