@@ -159,6 +159,10 @@ impl Core {
         let declared = queue.declared_arguments.view();
         match QueueArguments::effective(declared, queue.policies.settings()) {
             Ok(arguments) if arguments != *queue.arguments => {
+                if arguments.message_ttl_ms != queue.arguments.message_ttl_ms {
+                    let before = queue.arguments.message_ttl_ms;
+                    queue.former_ttls.end(before, self.messages.next_id());
+                }
                 let arguments = self.share(arguments);
                 self.traffic.queues[key].arguments = arguments;
                 self.settings_changed(key);
