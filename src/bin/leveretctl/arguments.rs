@@ -325,6 +325,7 @@ const KNOWN: &[Known] = &[
     integer("pid", Some('P')),
     flag("pre-hashed-password", None),
     integer("priority", None),
+    integer("rate", None),
     text("routing-key", None),
     text("search", None),
     flag("skip-if-unchanged", None),
