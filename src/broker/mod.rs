@@ -218,7 +218,7 @@ impl Core {
             connections: Slots::new(),
             sockets: Map::default(),
             messages: Messages::new(),
-            traffic: Traffic::default(),
+            traffic: Traffic::new(),
             backlogs: VecDeque::new(),
             replays: VecDeque::new(),
             reply_addresses: Map::default(),

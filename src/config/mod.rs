@@ -125,6 +125,9 @@ pub struct Limits {
     pub messages_bytes_budget: usize,
     /// Bytes of messages in memory beyond which publishers are blocked.
     pub messages_bytes_max: usize,
+    /// Bytes of resident memory that the process stays under, if that is to be less than what there is.
+    /// Near it, newcomers and declarations are refused (506).
+    pub memory_bytes_max: Option<u64>,
 }
 
 /// How the broker introduces itself in `connection.start`.
@@ -204,6 +207,7 @@ impl Default for Limits {
             stop_timeout_ms: 3_000,
             messages_bytes_budget: 32 << 20,
             messages_bytes_max: 1 << 30,
+            memory_bytes_max: None,
         }
     }
 }

@@ -6,7 +6,7 @@ use super::section::Category;
 use super::values::{
     ABSOLUTE, ANY_TEXT, FLAG, FORMAT, LEVEL, LISTENER, LOG_FILE, LOGIN_FROM, MECHANISM,
     MISSING_FLAG, MISSING_TEXT, PATH, PORT_OR_NONE, QUEUE_TYPE, RELATIVE, REVOCATION, SAN_KIND,
-    TEXT, TLS_VERSION, VERIFY, missing_number, number, optional_number, size,
+    TEXT, TLS_VERSION, VERIFY, missing_number, missing_size, number, optional_number, size,
 };
 
 macro_rules! plain {
@@ -626,7 +626,8 @@ pub(super) static KEYS: &[Key] = &[
         "max_message_size",
         size::<u64, 0, 0x2000_0000>(),
         [limits.message_size_max_bytes],
-        "Largest message body; a larger one closes its channel."
+        "Largest message body; a larger one closes its channel. No message may take more than a fourth of\n\
+         what is under vm_memory_high_watermark."
     ),
     // Memory and disk
     plain!(
@@ -642,6 +643,14 @@ pub(super) static KEYS: &[Key] = &[
         RELATIVE,
         [watermarks.memory],
         "The same as a share of the memory it may have; wins over .absolute."
+    ),
+    plain!(
+        Reload,
+        "memory_limit",
+        missing_size::<0x200_0000, 0x1000_0000_0000>(),
+        [limits.memory_bytes_max],
+        "A ceiling for the resident memory of the whole process: the watermark is a share of it, and so is\n\
+         what messages and clients may take; near it nothing is declared, and nobody new comes in. (leveret)"
     ),
     plain!(
         Reload,

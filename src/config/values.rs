@@ -87,6 +87,15 @@ where
     }
 }
 
+/// A size that need not be there, and is not shown then.
+pub(super) const fn missing_size<const MIN: u64, const MAX: u64>() -> Kind<Option<u64>> {
+    Kind {
+        wants: size::<u64, MIN, MAX>().wants,
+        parse: |text| bounded::<u64, MIN, MAX>(parse_size(text)?).map(Some),
+        show: |value| value.map(show_size),
+    }
+}
+
 pub(super) const FLAG: Kind<bool> = Kind {
     wants: || "true or false".to_owned(),
     parse: parse_flag,

@@ -308,6 +308,7 @@ impl EventLoop {
             self.watchdog.next_due(),
             self.monitor.next_due(&self.hub),
             self.stop_by,
+            self.hub.outboxes.next_review(),
         ];
         let deadline = deadlines.into_iter().flatten().min()?;
         let wait_ms = deadline.saturating_sub(self.clock.monotonic_ms());
@@ -403,7 +404,9 @@ impl EventLoop {
     fn accept(&mut self, now: Now) {
         for _ in 0..ACCEPTS_PER_TURN {
             match self.listeners.accept(now.monotonic_ms) {
-                Some(newcomer) if self.hub.is_accepting() => self.open(newcomer, now),
+                Some(newcomer) if self.hub.is_accepting() && !self.hub.is_memory_full() => {
+                    self.open(newcomer, now);
+                }
                 // Better than to be left waiting.
                 Some(_) => {}
                 None => return,

@@ -57,6 +57,8 @@ pub struct Connection {
     awaits_store: bool,
     /// The hub will wake it when more is stored.
     listens_to_store: bool,
+    /// A channel may have part of something.
+    has_unfinished: bool,
     /// When the state has lasted too long.
     deadline_ms: Option<u64>,
 }
@@ -132,6 +134,7 @@ impl Connection {
             awaits_page: false,
             awaits_store: false,
             listens_to_store: false,
+            has_unfinished: false,
             deadline_ms: Some(now.monotonic_ms + hub.config.limits.handshake_timeout_ms),
         }
     }
@@ -159,6 +162,20 @@ impl Connection {
             taken += step;
         }
         taken
+    }
+
+    /// Contents and transactions that are not complete.
+    pub fn unfinished_bytes(&mut self) -> usize {
+        if !self.has_unfinished {
+            return 0;
+        }
+        let bytes = self
+            .channels
+            .iter()
+            .map(|channel| channel.unfinished_bytes())
+            .sum();
+        self.has_unfinished = bytes > 0;
+        bytes
     }
 
     /// Confirms go out once per channel and turn.
@@ -216,7 +233,7 @@ impl Connection {
             return;
         }
         self.time_out_deliveries(hub, now);
-        let is_held = self.is_held();
+        let is_held = self.is_held() || !hub.outboxes.takes_input(self.socket);
         let is_overdue = hub.outboxes.is_overdue(self.socket);
         let sent = hub.outboxes.total(self.socket);
         let Some(heartbeat) = &mut self.heartbeat else {
@@ -257,7 +274,10 @@ impl Connection {
 
     #[inline]
     pub fn wants_read(&self, hub: &Hub) -> bool {
-        !self.is_held() && self.state != State::Finished && !hub.outboxes.is_overdue(self.socket)
+        !self.is_held()
+            && self.state != State::Finished
+            && hub.outboxes.takes_input(self.socket)
+            && !hub.outboxes.is_overdue(self.socket)
     }
 
     pub fn wants_close(&self) -> bool {
@@ -271,6 +291,17 @@ impl Connection {
                 self.peer.address
             );
         }
+        self.finish(hub);
+    }
+
+    pub fn cut_off(&mut self, hub: &mut Hub) {
+        let waiting = hub.outboxes.waiting(self.socket);
+        let unfinished = self.unfinished_bytes();
+        let address = &self.peer.address;
+        log::warn!(
+            "{address}: cut off, memory is short: {waiting} bytes wait for it to read them, and \
+             {unfinished} bytes for it to send the rest"
+        );
         self.finish(hub);
     }
 
@@ -366,7 +397,7 @@ impl Connection {
             return None;
         }
         let header = ContentHeader::decode(header_frame.payload).ok()?;
-        if header.body_size > hub.config.limits.message_size_max_bytes {
+        if header.body_size > hub.message_size_max() {
             return None;
         }
         let (body, used) = match header.body_size {
@@ -494,6 +525,7 @@ impl Connection {
         }
         let (method, result) = channel.on_frame(session, frame, hub);
         self.awaits_page = std::mem::take(&mut channel.asks_again);
+        self.has_unfinished |= channel.unfinished_bytes() > 0;
         self.after_channel(at, result, method, hub, now);
         Ok(())
     }
@@ -537,7 +569,7 @@ impl Connection {
 
     /// It is not read from, for a reason that is not its own.
     #[inline]
-    fn is_held(&self) -> bool {
+    pub fn is_held(&self) -> bool {
         self.blocked || self.awaits_page || self.awaits_store
     }
 
@@ -578,6 +610,7 @@ impl Connection {
             );
             return Err(Exception::new(ReplyCode::NotAllowed, text));
         }
+        hub.check_memory()?;
         hub.core.check_channel(session.connection)?;
         hub.check_channel_max()?;
         let channel = Channel::open(session, frame.channel, hub);

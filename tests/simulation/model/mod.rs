@@ -34,8 +34,8 @@ mod topology;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use leveret::broker::Inventory;
 use leveret::broker::ChannelCounters;
+use leveret::broker::Inventory;
 use leveret::config::Limits;
 use leveret::wire::amqp::{EncodeMethod, Method};
 
