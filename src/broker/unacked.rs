@@ -20,7 +20,7 @@ pub struct Unacked {
 }
 
 impl Unacked {
-    #[inline]
+    #[inline(always)]
     pub fn new(
         delivery_tag: u64,
         entry: Entry,

@@ -49,8 +49,9 @@ pub struct PolicySurvey {
     pub definition: OwnedTable,
 }
 
-/// Slots that one piece walks over where its caller has no other wish: well under a millisecond.
-pub const SLOTS_PER_PAGE: usize = 500;
+/// Slots that one piece walks over where its caller has no other wish: some 50 microseconds, which is what a message
+/// may have to wait for it.
+pub const SLOTS_PER_PAGE: usize = 100;
 
 impl PolicySurvey {
     fn of(applied: &Applied) -> PolicySurvey {
