@@ -255,7 +255,7 @@ mod tests {
 
     use super::super::keys::Effect;
     use super::super::syntax::{self, Content};
-    use super::super::{Category, Mechanism, TlsVersion, Verify, Watermark};
+    use super::super::{Category, Mechanism, RevocationCheck, TlsVersion, Verify, Watermark};
     use super::*;
     use crate::wire::x509::NameKind;
 
@@ -391,13 +391,23 @@ mod tests {
              ssl_options.versions.1 = tlsv1.3\nssl_options.depth = 2\n\
              auth_mechanisms.1 = EXTERNAL\nssl_cert_login_from = subject_alternative_name\n\
              ssl_cert_login_san_type = email\nssl_cert_login_san_index = 1\n\
-             ssl_options.crl_check = true\n",
+             ssl_options.honor_cipher_order = true\nssl_options.crl_check = peer\n\
+             ssl_options.crlfile = /crl.pem\nssl_options.sni.certfile.A.example = /a.pem\n\
+             ssl_options.sni.keyfile.A.example = /a.key\n",
         );
         let Config { tls, access, .. } = &effective.config;
         assert_eq!(tls.addresses(), ["5671"]);
         assert_eq!(tls.options.verify, Verify::Peer);
         assert!(tls.options.fail_if_no_peer_certificate);
         assert_eq!(tls.options.versions, [TlsVersion::Tls13]);
+        assert_eq!(tls.options.revocation_check, Some(RevocationCheck::Peer));
+        assert_eq!(tls.options.revocation_file, Some("/crl.pem".into()));
+        let files = [
+            &tls.options.sni_certificate_files,
+            &tls.options.sni_key_files,
+        ];
+        let files = files.map(|files| files["a.example"].display().to_string());
+        assert_eq!(files, ["/a.pem", "/a.key"]);
         assert_eq!(tls.login_san_kind, NameKind::Email);
         assert_eq!(access.mechanisms(), [Mechanism::External]);
         // Who believes to be safer by it is told louder.
@@ -407,7 +417,7 @@ mod tests {
         assert_eq!(remark.level, Level::Warn);
         assert_eq!(
             remark.text,
-            "a.conf:13: ssl_options.crl_check has no effect: TLS follows its library in this"
+            "a.conf:13: ssl_options.honor_cipher_order has no effect: TLS follows its library in this"
         );
         assert_eq!(
             faults("auth_mechanisms.1 = FOO\nssl_options.versions.1 = tlsv1.1"),
