@@ -12,6 +12,7 @@ mod definitions;
 mod events;
 mod exchanges;
 mod health;
+mod hostile;
 mod messages;
 mod overview;
 mod permissions;
