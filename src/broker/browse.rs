@@ -250,7 +250,7 @@ impl Look<'_> {
     /// Its time has passed, and nobody came yet to take it out.
     fn has_expired(&self, queue: &Queue, id: MessageId) -> bool {
         let message = self.core.messages.get(id);
-        message.is_some_and(|message| queue.has_expired(&message, self.core.now_ms))
+        message.is_some_and(|message| queue.has_expired(id, &message, self.core.now_ms))
     }
 
     /// Whether there was room for it.

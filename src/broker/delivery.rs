@@ -325,7 +325,7 @@ impl Core {
         let no_ack = self.traffic.consumers[consumer].no_ack;
         let (mut group, mut counted) = (None, None);
         if queue.has_memory {
-            if queue.has_expired(&message, self.now_ms) {
+            if queue.has_expired(entry.message(), &message, self.now_ms) {
                 self.pass_expired(key, entry);
                 return true;
             }
@@ -550,7 +550,7 @@ impl Queue {
     /// Somebody gets a message that was taken from the ready ones, and is to settle it.
     fn lend_ready(&mut self, entry: Entry, message: &Message<'_>, group: Option<Group>) {
         if self.lifetimes.is_some() {
-            let expires_ms = self.expiry_of(message);
+            let expires_ms = self.expiry_of(entry.message(), message);
             self.lend(entry.message(), expires_ms, true);
         }
         self.occupy(group, entry.message());

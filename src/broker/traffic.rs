@@ -21,6 +21,8 @@ pub(super) struct Traffic {
     fresh: Vec<QueueKey>,
     /// What the last commands mean for others.
     pub effects: Vec<Effect>,
+    /// Unacked deliveries that any channel may have.
+    pub unacked_max: u32,
     /// The time as the turn began (monotonic ms).
     pub monotonic_ms: u64,
     /// When to look for overdue deliveries ([`super::Core::time_out`]).
@@ -28,6 +30,13 @@ pub(super) struct Traffic {
 }
 
 impl Traffic {
+    pub fn new() -> Self {
+        Traffic {
+            unacked_max: u32::MAX,
+            ..Traffic::default()
+        }
+    }
+
     /// The consumer whose turn it is, if any can take a message. Those found unable are suspended
     /// until [`Traffic::resume`].
     #[inline]

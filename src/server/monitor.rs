@@ -169,7 +169,7 @@ impl Schedule {
     }
 
     fn due(&self, alarmed: bool) -> Option<u64> {
-        let after = if alarmed {
+        let after = if alarmed && self.input_bytes < self.input_bytes_max {
             ALARMED_INTERVAL_MS
         } else if self.input_bytes >= self.input_bytes_max {
             RUSH_INTERVAL_MS
@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(schedule.due(false), Some(15_000));
         schedule.input_bytes = 1 << 20;
         assert_eq!(schedule.due(false), Some(5010));
-        assert_eq!(schedule.due(true), Some(5500));
+        assert_eq!(schedule.due(true), Some(5010));
         schedule.restart(5010);
         assert_eq!(schedule.due(false), None);
     }

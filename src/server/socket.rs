@@ -171,8 +171,14 @@ impl Socket {
 
     /// The machine's state was changed by somebody else.
     pub fn on_woken(&mut self, hub: &mut Hub, now: Now) {
+        if hub.outboxes.is_cut_off(self.key) {
+            self.machine.cut_off(hub);
+            self.phase = Phase::Dead;
+            return;
+        }
         if self.phase == Phase::Open {
             self.machine.on_woken(hub, now);
+            hub.outboxes.set_held(self.key, self.machine.is_held());
         }
     }
 
@@ -351,6 +357,7 @@ impl Socket {
                 .present(|bytes| machine.on_bytes(bytes, hub, now));
         }
         let bytes_max = scratch.len() - SCRATCH_ROOM;
+        let bytes_max = hub.outboxes.read_bytes_max(self.key, bytes_max);
         let (mut bytes_read, mut reads) = (0, 0);
         while self.readable
             && bytes_read < bytes_max
@@ -374,6 +381,9 @@ impl Socket {
             }
         }
         hub.outboxes.count_received(self.key, bytes_read, reads);
+        let unfinished = self.input.held_bytes() + self.machine.unfinished_bytes();
+        hub.outboxes
+            .set_incoming(self.key, unfinished, self.machine.is_held());
         self.held_back = !self.input.is_empty() && !self.machine.wants_read(hub);
         self.transport_speaks = self.transport.has_unsent();
         self.machine.on_turn_end(hub);

@@ -13,6 +13,7 @@ mod definitions;
 mod events;
 mod exchanges;
 mod health;
+mod hostile;
 mod messages;
 mod overview;
 mod permissions;

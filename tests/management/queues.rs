@@ -88,6 +88,11 @@ fn queues_are_listed_by_virtual_host_and_name_and_can_be_paged_and_filtered() {
         "page_count": 2, "page_size": 1, "total_count": 4,
     });
     assert_eq!(page, expected);
+    // A dot and a class of others match any byte.
+    for (expression, count) in [("b.", 2), ("%5E%5B%5Eb%5D", 2), (".*", 4)] {
+        let path = format!("/queues?page=1&name={expression}&use_regex=true");
+        assert_eq!(http.get(&path)["filtered_count"], count, "{expression}");
+    }
     let plain = http.get("/queues/%2F?disable_stats=true&enable_queue_totals=true");
     assert_eq!(plain[0]["messages"], 0);
     assert!(plain[0].get("message_stats").is_none());

@@ -201,8 +201,8 @@ impl Guest<'_> {
         properties: &[u8],
         body: Bytes,
     ) -> Result<Published> {
-        if body.len() as u64 > self.hub.config.limits.message_size_max_bytes {
-            let size_max = self.hub.config.limits.message_size_max_bytes;
+        if body.len() as u64 > self.hub.message_size_max() {
+            let size_max = self.hub.message_size_max();
             let text = format!(
                 "message size {} is larger than configured max size {size_max}",
                 body.len()

@@ -449,6 +449,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         options: &["format"],
         check: Some(definitions::check_export),
+        details: &[("--data-dir <directory>", "also of a broker that does not run; nothing is changed there")],
         ..command(Definitions, "export_definitions", "<file_path | \"-\"> [--format <json | erlang>] [--timeout <timeout>]", (1, 1),
         "Writes users, virtual hosts, queues and the like to a file, as JSON", definitions::export, CTL)
     },

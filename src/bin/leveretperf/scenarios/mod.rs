@@ -2,8 +2,10 @@
 
 mod backlog;
 mod churn;
+mod company;
 mod connections;
 mod latency;
+mod neighbours;
 mod onlookers;
 mod path;
 mod rpc;
@@ -29,10 +31,11 @@ pub enum Scenario {
     Fanout,
     Backlog,
     Onlookers,
+    Neighbours,
 }
 
 /// Names and what they stand for, in the order in which help lists them.
-pub const ALL: [(&str, Scenario, &str); 9] = [
+pub const ALL: [(&str, Scenario, &str); 10] = [
     (
         "throughput",
         Scenario::Throughput,
@@ -78,6 +81,11 @@ pub const ALL: [(&str, Scenario, &str); 9] = [
         Scenario::Onlookers,
         "latency alone, and with clients of the management API and --count queues (10000)",
     ),
+    (
+        "neighbours",
+        Scenario::Neighbours,
+        "latency alone, and with a bulk stream, a connection storm, a deaf consumer, a purge of --messages",
+    ),
 ];
 
 impl Scenario {
@@ -92,6 +100,7 @@ impl Scenario {
             Scenario::Topology => topology::run(target, load, progress),
             Scenario::Backlog => backlog::run(target, load, progress),
             Scenario::Onlookers => onlookers::run(target, load, progress),
+            Scenario::Neighbours => neighbours::run(target, load, progress),
         }
     }
 
@@ -121,7 +130,7 @@ pub fn unit(scenario: Scenario) -> &'static str {
         Scenario::Churn => "cycles",
         Scenario::Topology => "operations",
         Scenario::Backlog => "messages",
-        Scenario::Onlookers => "rounds",
+        Scenario::Onlookers | Scenario::Neighbours => "rounds",
     }
 }
 

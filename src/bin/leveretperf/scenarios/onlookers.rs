@@ -8,21 +8,18 @@
 //! - polled: a client asks for `/api/queues` every second, and there are many queues;
 //! - idle: connections of the API that are kept alive, and nothing more;
 //! - slow: connections that send a byte of a request every second, and never come to its end (slow-loris).
-//!
-//! Turns alternate, so that a disturbance of the machine meets them all. The change is the median of what each turn
-//! was beside the lone one of its round.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::{fresh_name, latency};
+use super::company::{self, Company, Stage, median};
+use super::fresh_name;
 use crate::client::connection::{Connection, Endpoint, Life, queue_declare};
 use crate::client::failure::{Failure, Result};
 use crate::client::wire::{self, CHANNEL, Method};
@@ -32,7 +29,7 @@ use crate::progress::Progress;
 use crate::target::{Kind, Target};
 
 /// The relay has no management API, hence no figures.
-pub fn run(target: &Target, load: &Load, mut progress: Progress) -> Result<Outcome> {
+pub fn run(target: &Target, load: &Load, progress: Progress) -> Result<Outcome> {
     if target.kind == Kind::Relay {
         return Ok(Outcome::none());
     }
@@ -40,46 +37,30 @@ pub fn run(target: &Target, load: &Load, mut progress: Progress) -> Result<Outco
     api.get("/api/overview")?;
     let mut connection = Connection::open(&target.endpoint)?;
     let crowd = Crowd::declare(&mut connection, load.count.unwrap_or(QUEUES))?;
-    let mut turns: [Turns; 4] = Default::default();
-    let mut polls = Vec::new();
-    for round in 0..ROUNDS {
-        for (company, turns) in COMPANIES.into_iter().zip(&mut turns) {
-            let looked = Mutex::new(Vec::new());
-            let is_over = AtomicBool::new(false);
-            let outcome = thread::scope(|scope| {
-                scope.spawn(|| keep(company, &api, &is_over, &looked));
-                // They are there when it begins.
-                thread::sleep(SETTLING);
-                let outcome = latency::run(target, load, Progress::silent());
-                is_over.store(true, Ordering::Relaxed);
-                outcome
-            })?;
-            let latencies = outcome.latencies.expect("latency takes them");
-            turns.p50.push(latencies.at(0.5));
-            turns.p99.push(latencies.at(0.99));
-            polls.append(&mut looked.into_inner().unwrap_or_default());
-        }
-        progress.tell(Instant::now(), round + 1);
-    }
+    let polls = Mutex::new(Vec::new());
+    let companies = COMPANIES.map(|(names, kind)| {
+        let (api, polls) = (&api, &polls);
+        Company::new(names, move |stage| {
+            stage.begin();
+            keep(kind, api, stage, polls);
+            Ok(())
+        })
+    });
+    let mut figures = company::take_turns(target, load, &companies, ROUNDS, progress)?;
+    drop(companies);
     crowd.delete(&mut connection)?;
     connection.close()?;
-    Ok(Outcome::new(figures(&turns, &mut polls)))
+    let polls = polls.into_inner().unwrap_or_default();
+    figures.push(Figure::new("poll ms", median(&polls)));
+    Ok(Outcome::new(figures))
 }
 
 /// Who is there beside the stream.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Company {
-    Nobody,
+enum Onlooker {
     Poller,
     Idle,
     Slow,
-}
-
-/// Microseconds, a figure for each turn.
-#[derive(Default)]
-struct Turns {
-    p50: Vec<f64>,
-    p99: Vec<f64>,
 }
 
 /// The management API of the broker.
@@ -181,14 +162,13 @@ impl Crowd {
 
 /// Keeps the stream company until it is over. Who is thrown out comes again; an API that fails is seen before and
 /// after, and not here.
-fn keep(company: Company, api: &Api, is_over: &AtomicBool, looked: &Mutex<Vec<f64>>) {
+fn keep(onlooker: Onlooker, api: &Api, stage: &Stage, looked: &Mutex<Vec<f64>>) {
     let mut streams: Vec<Option<TcpStream>> = Vec::new();
     let request = api.request("/api/overview", "keep-alive");
     let mut at = 0;
-    while !is_over.load(Ordering::Relaxed) {
-        match company {
-            Company::Nobody => {}
-            Company::Poller => {
+    while !stage.is_over() {
+        match onlooker {
+            Onlooker::Poller => {
                 if at % POLL_STEPS == 0
                     && let Ok(took) = api.get("/api/queues")
                     && let Ok(mut looked) = looked.lock()
@@ -196,12 +176,12 @@ fn keep(company: Company, api: &Api, is_over: &AtomicBool, looked: &Mutex<Vec<f6
                     looked.push(took.as_secs_f64() * 1000.0);
                 }
             }
-            Company::Idle => {
+            Onlooker::Idle => {
                 while streams.len() < CONNECTIONS {
                     streams.push(api.connect().ok());
                 }
             }
-            Company::Slow => {
+            Onlooker::Slow => {
                 streams.resize_with(CONNECTIONS, || None);
                 let byte = &request.as_bytes()[at / POLL_STEPS % SLOW_BYTES..][..1];
                 // Each has its turn once a second.
@@ -218,41 +198,19 @@ fn keep(company: Company, api: &Api, is_over: &AtomicBool, looked: &Mutex<Vec<f6
     }
 }
 
-fn figures(turns: &[Turns; 4], polls: &mut [f64]) -> Vec<Figure> {
-    let [alone, others @ ..] = turns;
-    let mut figures = vec![
-        Figure::new("alone p50 us", median(&alone.p50)),
-        Figure::new("alone p99 us", median(&alone.p99)),
-    ];
-    for (names, turns) in NAMES.into_iter().zip(others) {
-        let pairs = turns.p99.iter().zip(&alone.p99);
-        let changes: Vec<f64> = pairs
-            .map(|(with, without)| (with / without - 1.0) * 100.0)
-            .collect();
-        figures.push(Figure::new(names[0], median(&turns.p50)));
-        figures.push(Figure::new(names[1], median(&turns.p99)));
-        figures.push(Figure::new(names[2], median(&changes)));
-    }
-    figures.push(Figure::new("poll ms", median(polls)));
-    figures
-}
-
-fn median(values: &[f64]) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied()
-}
-
-const COMPANIES: [Company; 4] = [
-    Company::Nobody,
-    Company::Poller,
-    Company::Idle,
-    Company::Slow,
-];
-const NAMES: [[&str; 3]; 3] = [
-    ["polled p50 us", "polled p99 us", "polled p99 change %"],
-    ["idle p50 us", "idle p99 us", "idle p99 change %"],
-    ["slow p50 us", "slow p99 us", "slow p99 change %"],
+const COMPANIES: [([&str; 3], Onlooker); 3] = [
+    (
+        ["polled p50 us", "polled p99 us", "polled p99 change %"],
+        Onlooker::Poller,
+    ),
+    (
+        ["idle p50 us", "idle p99 us", "idle p99 change %"],
+        Onlooker::Idle,
+    ),
+    (
+        ["slow p50 us", "slow p99 us", "slow p99 change %"],
+        Onlooker::Slow,
+    ),
 ];
 
 const ROUNDS: u64 = 7;
@@ -260,7 +218,6 @@ const QUEUES: u64 = 10_000;
 /// Of those that are idle or slow.
 const CONNECTIONS: usize = 100;
 const PIPELINED: usize = 500;
-const SETTLING: Duration = Duration::from_millis(500);
 const STEP: Duration = Duration::from_millis(100);
 /// A second.
 const POLL_STEPS: usize = 10;
