@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use leveret::config::Config;
 use leveret::management::http::{Body, Caller, Door, Reader, Request, Step};
-use leveret::management::{Facts, Management, Vitals};
+use leveret::management::{CertificateFacts, Facts, Management, Vitals};
 use leveret::protocol::errand::{Errand, Loop};
 use leveret::protocol::{Hub, Now};
 
@@ -79,6 +79,7 @@ fn management() -> Management {
         listeners: Vec::new(),
         started: NOW,
         pid: 1,
+        certificates: Box::new(|_| CertificateFacts::default()),
         vitals: Box::new(Vitals::default),
         host: None,
         log: None,
