@@ -189,7 +189,7 @@ impl Outboxes {
     /// When [`Outboxes::review_holdings`] has something to do that no event will announce (monotonic ms).
     pub fn next_review(&self) -> Option<u64> {
         let pass = self.holdings.pass.as_ref();
-        let of_pass = pass.map(|pass| pass.looked_at + PATIENCE_MS);
+        let of_pass = pass.map(|pass| pass.looked_at + PASS_MS);
         let is_full = self.holdings.outgoing >= self.holdings.bytes_max;
         let of_silent = is_full.then_some(self.holdings.looked_at + PATIENCE_MS);
         of_pass.into_iter().chain(of_silent).min()
@@ -205,7 +205,7 @@ impl Outboxes {
         {
             // More than any message: a transaction without an end.
             let is_too_much = outbox.share.incoming / 3 > bytes_max;
-            if !is_too_much && now_ms < pass.looked_at + PATIENCE_MS {
+            if !is_too_much && now_ms < pass.looked_at + PASS_MS {
                 return;
             }
             let (key, received) = (pass.socket, outbox.received);
@@ -269,10 +269,11 @@ impl Outboxes {
 
 /// Unfinished input that anybody may have at any time.
 const LITTLE_BYTES: usize = 4096;
-/// Who takes nothing, or sends less than [`PROGRESS_BYTES`], for so long while memory is short, is cut off.
-/// RabbitMQ's `send_timeout` is 15 seconds, whatever memory there is.
+/// Who takes nothing for so long while memory is short is cut off. RabbitMQ's `send_timeout` is 15 seconds, whatever memory there is.
 const PATIENCE_MS: u64 = 3_000;
-const PROGRESS_BYTES: u64 = 64 << 10;
+/// For who has the pass it is less, since others wait for that one.
+const PASS_MS: u64 = 500;
+const PROGRESS_BYTES: u64 = 16 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -353,9 +354,9 @@ mod tests {
         outboxes.set_incoming(keys[1], 50_000, false);
         assert_eq!(reviewed(&mut outboxes, 0), [keys[0]]);
         outboxes.count_received(keys[0], PROGRESS_BYTES as usize, 1);
-        assert_eq!(reviewed(&mut outboxes, PATIENCE_MS), []);
+        assert_eq!(reviewed(&mut outboxes, PASS_MS), []);
         outboxes.count_received(keys[0], 10, 1);
-        assert_eq!(reviewed(&mut outboxes, 2 * PATIENCE_MS), [keys[0]]);
+        assert_eq!(reviewed(&mut outboxes, 2 * PASS_MS), [keys[0]]);
         assert!(outboxes.is_cut_off(keys[0]));
     }
 

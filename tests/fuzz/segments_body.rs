@@ -74,7 +74,7 @@ fn harm(disk: &MemoryDisk, name: &str, file: &<MemoryDisk as Disk>::File, step: 
 }
 
 fn copies(recovered: &Recovered) -> BTreeSet<(u64, u64)> {
-    let held = Held::recovered(recovered).copies.into_iter();
+    let held = Held::recovered(recovered).into_iter();
     held.flat_map(|(queue, ids)| ids.into_iter().map(move |id| (queue, id)))
         .collect()
 }
