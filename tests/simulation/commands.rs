@@ -335,7 +335,7 @@ impl Client {
             message_id: Some(message.as_bytes()),
             user_id: match unsuitable {
                 1 => Some(b"somebody"),
-                2..20 => Some(b"guest"),
+                2..20 => Some(self.habits.user.as_bytes()),
                 _ => None,
             },
             ..Properties::default()

@@ -201,6 +201,7 @@ impl Model {
         for connection in &mut self.connections {
             connection.channels.clear();
             connection.blocked = false;
+            connection.is_doomed = false;
             connection.state = State::Finished;
         }
         self.dying.clear();
@@ -214,6 +215,7 @@ impl Model {
         let queues = std::mem::take(&mut self.queues);
         self.bindings.clear();
         self.recover_policies(&recovered.notes, how.has_everything())?;
+        self.recover_users(&recovered.notes, how.has_everything())?;
         let mut names = BTreeMap::new();
         for definition in &recovered.definitions {
             match definition {

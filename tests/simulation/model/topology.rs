@@ -171,7 +171,8 @@ impl Model {
     pub(super) fn remove_queue(&mut self, name: &str) {
         let queue = self.queues.remove(name).expect("the caller found it");
         for consumer in queue.consumers {
-            if self.connections[consumer.at.0].wants_cancels {
+            let peer = &self.connections[consumer.at.0];
+            if peer.wants_cancels && !peer.is_doomed {
                 self.step.cancels.insert((consumer.at, consumer.tag));
             }
         }
