@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use leveret::broker::DEFAULT_VIRTUAL_HOST;
 use leveret::broker::journal::QueueId;
 use leveret::broker::message::MessageId;
+use leveret::broker::policy::PolicyKind;
 use leveret::config::Limits;
 use leveret::wire::amqp::frame::{self, encode_method};
 use leveret::wire::amqp::{
@@ -434,4 +436,76 @@ fn a_message_that_expires_at_once_is_stored_while_its_dead_letter_waits() {
     world.send(client, &publish(1, b"", b"q", &block, b"kept"));
     let journal = world.hub.core.take_journal();
     assert!(!journal.messages.is_empty() && journal.acks.is_empty());
+}
+
+#[test]
+fn messages_keep_the_time_to_live_that_they_came_with_whatever_a_policy_says_later() {
+    let mut world = world();
+    let client = client_with_queue(&mut world);
+    let block = leveret::wire::amqp::properties::NO_PROPERTIES;
+    world.send(client, &publish(1, b"", b"q", &block, b"old"));
+    let mut definition = TableBuilder::new();
+    definition.put("message-ttl", 100);
+    let mut policy = TableBuilder::new();
+    policy
+        .put("pattern", "^q")
+        .put_table("definition", &definition);
+    let core = &mut world.hub.core;
+    let host = core
+        .virtual_host(DEFAULT_VIRTUAL_HOST.as_bytes())
+        .expect("it is always there");
+    core.set_policy(PolicyKind::User, host, b"ttl", policy.view())
+        .expect("it is a policy");
+    world.send(client, &publish(1, b"", b"q", &block, b"new"));
+    world.now.unix_ms += 99;
+    world.turn();
+    assert_eq!(world.hub.core.inventory().messages, 2);
+    let get = basic::Get {
+        queue: b"q",
+        ..basic::Get::default()
+    };
+    world.send_method(client, 1, &get);
+    world.now.unix_ms += 1;
+    world.turn();
+    world.send_method(client, 1, &basic::Recover { requeue: true });
+    world.turn();
+    assert_eq!(
+        world.hub.core.inventory().messages,
+        1,
+        "the old one stays, also after it was given back"
+    );
+    world.send_method(client, 1, &get);
+    let transcript = &world.clients[client].transcript;
+    assert_eq!(transcript.count("basic.get-ok"), 2);
+}
+
+#[test]
+fn what_another_declared_is_confirmed_when_it_is_stored() {
+    let mut world = world();
+    world.hub.core.begin_messages(MessageId::from_bits(0));
+    world.hub.core.begin_journal(QueueId(1));
+    let declare = queue::Declare {
+        queue: b"q",
+        durable: true,
+        ..queue::Declare::default()
+    };
+    let clients = [world.open(FRAME_MAX), world.open(FRAME_MAX)];
+    let mut number = 0;
+    for client in clients {
+        world.send_method(client, 1, &channel::Open::default());
+        world.send_method(client, 1, &declare);
+        world.turn();
+        // The store has it, and has not done it.
+        number = world.hub.take_store_work().map_or(number, |it| it.number);
+    }
+    let count = |world: &World| {
+        clients.map(|client| {
+            let transcript = &world.clients[client].transcript;
+            transcript.count("queue.declare-ok")
+        })
+    };
+    assert_eq!(count(&world), [0, 0]);
+    world.hub.on_stored(number);
+    world.turn();
+    assert_eq!(count(&world), [1, 1]);
 }

@@ -70,7 +70,7 @@ impl Client {
                 let no_wait = self.random.percent(20);
                 self.send(number, &confirm::Select { no_wait });
             }
-            2 => {
+            2 | 3 if self.habits.is_durable || number == 3 => {
                 self.channel(number).mode = Mode::Transaction;
                 self.send(number, &tx::Select {});
             }
@@ -443,16 +443,20 @@ impl Client {
         if channel.mode == Mode::Transaction {
             channel.settled.extend(taken);
         }
-        let requeue = random.percent(60);
+        let refuses = self.habits.wares.focus == Some(Focus::Retries);
+        let (requeue, acks) = match refuses {
+            true => (random.percent(20), 2),
+            false => (random.percent(60), 7),
+        };
         match random.below(10) {
-            0..7 => self.send(
+            kind if kind < acks => self.send(
                 number,
                 &basic::Ack {
                     delivery_tag,
                     multiple,
                 },
             ),
-            7 if !multiple => self.send(
+            kind if kind <= 7 && !multiple => self.send(
                 number,
                 &basic::Reject {
                     delivery_tag,

@@ -14,6 +14,8 @@ pub enum Focus {
     Timeouts,
     /// Alternate exchanges that policies name.
     Alternates,
+    /// What is refused comes back as a dead letter.
+    Retries,
 }
 
 pub struct Wares {
@@ -103,6 +105,11 @@ impl Focus {
                     deduplicate(random, arguments);
                 }
             }
+            Focus::Retries if !is_told(arguments, "x-dead-letter-exchange") => {
+                arguments
+                    .put("x-dead-letter-exchange", "")
+                    .put("x-dead-letter-routing-key", *random.pick(&["q0", "q1"]));
+            }
             Focus::Timeouts if !is_told(arguments, "x-consumer-timeout") => {
                 arguments.put("x-consumer-timeout", *random.pick(&TIMEOUTS));
             }
@@ -169,12 +176,13 @@ fn some_arguments(random: &mut Random, is_quorum: bool) -> TableBuilder {
     arguments
 }
 
-const FOCUSES: [Focus; 5] = [
+const FOCUSES: [Focus; 6] = [
     Focus::SingleActive,
     Focus::Groups,
     Focus::Duplicates,
     Focus::Timeouts,
     Focus::Alternates,
+    Focus::Retries,
 ];
 
 /// How long consumers may hold what they got.

@@ -16,7 +16,7 @@ use crate::event::{self, Event, describe};
 use crate::model::{Beyond, Model, Queue, Restart, State};
 use crate::order::{Order, add_worker};
 use crate::random::Random;
-use crate::socket::{Pace, Phase, Socket};
+use crate::socket::{Heard, Pace, Phase, Socket};
 use crate::store::{SlowStore, Storing};
 use crate::temper::{Temper, habits, limits};
 use crate::{Check, ensure};
@@ -313,8 +313,11 @@ impl World {
         for number in 0..self.sockets.len() {
             let socket = &mut self.sockets[number];
             if socket.phase != Phase::Gone {
-                for channel in socket.carry(&mut self.random, self.turn) {
-                    self.model.commit_heard((number, channel))?;
+                for heard in socket.carry(&mut self.random, self.turn) {
+                    match heard {
+                        Heard::Committed(channel) => self.model.commit_heard((number, channel))?,
+                        Heard::Declared(name) => self.model.declare_heard(&name)?,
+                    }
                 }
             }
         }

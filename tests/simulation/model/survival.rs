@@ -35,6 +35,8 @@ pub struct Stored {
     messages: BTreeMap<Identity, (Shared, u64)>,
     /// The store's numbers of queues by ours, with those that are gone.
     queues: BTreeMap<u64, u64>,
+    /// The store's numbers of queues that are stored.
+    declared: BTreeSet<u64>,
     /// What commits wait for, in order.
     commits: VecDeque<(At, Vec<Copies>)>,
     /// Numbers of messages that somebody was told are stored.
@@ -75,9 +77,10 @@ impl Stored {
         self.identities.insert(id, identity);
     }
 
-    /// Messages are stored, for these queues.
-    pub fn note_copies(&mut self, copies: &[(u64, u64)]) {
+    /// Messages are stored, for these queues, and what these queues are.
+    pub fn note_stored(&mut self, copies: &[(u64, u64)], queues: &[u64]) {
         self.copies.extend(copies);
+        self.declared.extend(queues);
     }
 }
 
@@ -103,6 +106,20 @@ impl Model {
         for copies in all {
             self.check_stored(&copies)?;
         }
+        Ok(())
+    }
+
+    /// The client heard that the queue is declared.
+    pub fn declare_heard(&self, name: &str) -> Check {
+        let queue = self.queues.get(name).filter(|queue| queue.durable);
+        let Some(queue) = queue.filter(|_| self.stored.is_kept) else {
+            return Ok(());
+        };
+        let is_stored = |it: &u64| self.stored.declared.contains(it);
+        ensure!(
+            queue.stored_as.as_ref().is_some_and(is_stored),
+            "queue {name} is declared and not stored"
+        );
         Ok(())
     }
 
@@ -198,6 +215,7 @@ impl Model {
     /// The broker ended and starts again with what is stored.
     pub fn restart(&mut self, how: Restart, recovered: &Recovered) -> Check {
         self.check_recovered(how, recovered)?;
+        let places = how.has_everything().then(|| self.places_to_be());
         for connection in &mut self.connections {
             connection.channels.clear();
             connection.blocked = false;
@@ -239,14 +257,26 @@ impl Model {
         for (name, exchange) in &mut self.exchanges {
             let before = exchanges.get(name).and_then(|it| it.window.as_ref());
             let arguments = exchange.arguments.view();
-            exchange.window = Model::recovered_window(arguments, before);
+            exchange.window = Model::recovered_window(arguments, before, None);
         }
         for (name, queue) in &mut self.queues {
             let before = queues.get(name).and_then(|it| it.window.as_ref());
             let arguments = queue.arguments.view();
-            queue.window = Model::recovered_window(arguments, before);
+            queue.window = Model::recovered_window(arguments, before, places.as_ref());
         }
         self.recover_messages(recovered, &names)
+    }
+
+    /// Where messages will be that survive, by their places of now.
+    fn places_to_be(&self) -> BTreeMap<u64, u64> {
+        let queues = self.queues.values().filter(|queue| queue.durable);
+        let entries = queues.flat_map(|queue| self.entries_of(queue));
+        let persistent = entries.filter(|(_, entry)| entry.message.persistent);
+        let places = persistent.filter_map(|(place, entry)| {
+            let id = self.stored.ids.get(&identity_of(&entry.message))?;
+            Some((place, *id))
+        });
+        places.collect()
     }
 
     fn recover_exchange(&mut self, stored: &StoredExchange) {
@@ -273,6 +303,7 @@ impl Model {
         let number = self.draw_number();
         let name = text(&stored.name);
         self.stored.queues.insert(number, stored.id.0);
+        self.stored.declared.insert(stored.id.0);
         let queue = Queue {
             number,
             durable: true,
