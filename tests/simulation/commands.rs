@@ -150,6 +150,9 @@ impl Client {
             true => self.exchange(),
             false => self.queue(),
         };
+        if self.habits.wares.focus == Some(Focus::Duplicates) && self.random.percent(40) {
+            binding.source = "once";
+        }
         let mut undo = self.random.percent(5);
         if !self.bound.is_empty() && self.random.percent(40) {
             let before = self.random.pick(&self.bound).clone();

@@ -46,10 +46,10 @@ pub struct Socket {
 
 /// What a client hears that says that something is stored.
 pub enum Heard {
-    /// On this channel.
+    /// A transaction on this channel.
     Committed(u16),
-    /// The queue of this name.
-    Declared(String),
+    /// A queue, on this one.
+    Declared(u16),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,10 +120,7 @@ impl Socket {
             if !self.is_cut {
                 match event.method() {
                     Some(Method::TxCommitOk(_)) => heard.push(Heard::Committed(event.channel)),
-                    Some(Method::QueueDeclareOk(ok)) => {
-                        let name = String::from_utf8_lossy(ok.queue).into_owned();
-                        heard.push(Heard::Declared(name));
-                    }
+                    Some(Method::QueueDeclareOk(_)) => heard.push(Heard::Declared(event.channel)),
                     _ => {}
                 }
                 self.client.receive(&event);

@@ -309,6 +309,11 @@ impl World {
         self.log_turn();
         self.hub.begin_turn(self.now());
         self.model.now_ms = self.now().unix_ms;
+        if let Some(store) = &mut self.store
+            && self.random.percent(self.temper.mishaps)
+        {
+            store.fail(self.turn, &mut self.random);
+        }
         self.hear_from_store()?;
         for number in 0..self.sockets.len() {
             let socket = &mut self.sockets[number];
@@ -316,7 +321,7 @@ impl World {
                 for heard in socket.carry(&mut self.random, self.turn) {
                     match heard {
                         Heard::Committed(channel) => self.model.commit_heard((number, channel))?,
-                        Heard::Declared(name) => self.model.declare_heard(&name)?,
+                        Heard::Declared(channel) => self.model.declare_heard((number, channel))?,
                     }
                 }
             }
@@ -378,9 +383,6 @@ impl World {
         let Some(store) = &mut self.store else {
             return Ok(());
         };
-        if self.random.percent(self.temper.mishaps) {
-            store.fail(self.turn, &mut self.random);
-        }
         match store.store_due(&mut self.model, self.turn, &mut self.random)? {
             Storing::Stored(Some(up_to)) => self.hub.on_stored(up_to),
             Storing::Stored(None) => {}

@@ -37,6 +37,8 @@ pub struct Stored {
     queues: BTreeMap<u64, u64>,
     /// The store's numbers of queues that are stored.
     declared: BTreeSet<u64>,
+    /// Numbers of queues that clients declared, until they hear that they did.
+    declares: VecDeque<(At, u64)>,
     /// What commits wait for, in order.
     commits: VecDeque<(At, Vec<Copies>)>,
     /// Numbers of messages that somebody was told are stored.
@@ -109,16 +111,28 @@ impl Model {
         Ok(())
     }
 
-    /// The client heard that the queue is declared.
-    pub fn declare_heard(&self, name: &str) -> Check {
-        let queue = self.queues.get(name).filter(|queue| queue.durable);
-        let Some(queue) = queue.filter(|_| self.stored.is_kept) else {
+    /// The client is told that the queue with this number is declared.
+    pub(super) fn note_declare(&mut self, at: At, number: u64) {
+        if self.stored.is_kept {
+            self.stored.declares.push_back((at, number));
+        }
+    }
+
+    /// The client heard it of the queue that it declared first of those that it did not hear of.
+    pub fn declare_heard(&mut self, at: At) -> Check {
+        let mut declares = self.stored.declares.iter();
+        let Some(place) = declares.position(|(whose, _)| *whose == at) else {
             return Ok(());
         };
-        let is_stored = |it: &u64| self.stored.declared.contains(it);
+        let (_, number) = self.stored.declares.remove(place).expect("it was found");
+        // It may be gone by now.
+        let queue = self.queues.values().find(|queue| queue.number == number);
+        let stored_as = queue.filter(|it| it.durable).map(|it| it.stored_as);
+        let is_stored = |it: Option<u64>| it.is_some_and(|it| self.stored.declared.contains(&it));
         ensure!(
-            queue.stored_as.as_ref().is_some_and(is_stored),
-            "queue {name} is declared and not stored"
+            stored_as.is_none_or(is_stored),
+            "a queue is declared and not stored: {:?}",
+            self.name_of(number)
         );
         Ok(())
     }
@@ -226,6 +240,7 @@ impl Model {
         self.stuck.clear();
         self.stuck_ms = None;
         self.stored.commits.clear();
+        self.stored.declares.clear();
         self.counts = ChannelCounters::default();
         self.step = Step::default();
         let fresh = Model::new(self.limits.clone()).exchanges;

@@ -79,7 +79,11 @@ impl Model {
             message_count: queue.ready.len() as u32,
             consumer_count: queue.consumers.len() as u32,
         };
+        let number = queue.number;
         self.reply(at, declare.no_wait, Ok(()), &ok)?;
+        if !declare.no_wait {
+            self.note_declare(at, number);
+        }
         self.channel(at).last_queue = name;
         Ok(())
     }
