@@ -134,7 +134,7 @@ impl PolicyOrder {
         });
         PolicyOrder {
             kind: PolicyKind::User,
-            name: *random.pick(&["a", "b"]),
+            name: random.pick::<&str>(&["a", "b"]),
             settings,
         }
     }

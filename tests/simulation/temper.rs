@@ -158,6 +158,6 @@ pub fn habits(random: &mut Random, temper: &Temper) -> Habits {
         wants_refusals: random.percent(50),
         mistake: random.percent(4).then(|| *random.pick(&mistakes)),
         reckless: random.percent(25),
-        user: *random.pick(&["guest", "guest", "guest", WORKER]),
+        user: random.pick::<&str>(&["guest", "guest", "guest", WORKER]),
     }
 }
