@@ -1,10 +1,14 @@
 //! One test per bug that was found, by the fuzz targets or by reading.
 
+use std::io::IoSlice;
 use std::time::{Duration, Instant};
 
+use leveret::broker::DEFAULT_VIRTUAL_HOST;
 use leveret::broker::journal::QueueId;
 use leveret::broker::message::MessageId;
-use leveret::config::Limits;
+use leveret::broker::policy::PolicyKind;
+use leveret::config::{Config, Limits};
+use leveret::protocol::{Hub, Machine, Now, Peer, SocketKey};
 use leveret::wire::amqp::frame::{self, encode_method};
 use leveret::wire::amqp::{
     ArrayBuilder, Properties, TableBuilder, basic, channel, connection, exchange, queue,
@@ -13,7 +17,7 @@ use leveret::wire::amqp::{
 #[path = "fuzz/mod.rs"]
 mod fuzz;
 
-use fuzz::world::{World, publish};
+use fuzz::world::{World, handshake, publish};
 
 const FRAME_MAX: u32 = 131_072;
 
@@ -434,4 +438,94 @@ fn a_message_that_expires_at_once_is_stored_while_its_dead_letter_waits() {
     world.send(client, &publish(1, b"", b"q", &block, b"kept"));
     let journal = world.hub.core.take_journal();
     assert!(!journal.messages.is_empty() && journal.acks.is_empty());
+}
+
+#[test]
+fn messages_keep_the_time_to_live_that_they_came_with_whatever_a_policy_says_later() {
+    let mut world = world();
+    let client = client_with_queue(&mut world);
+    let block = leveret::wire::amqp::properties::NO_PROPERTIES;
+    world.send(client, &publish(1, b"", b"q", &block, b"old"));
+    let mut definition = TableBuilder::new();
+    definition.put("message-ttl", 100);
+    let mut policy = TableBuilder::new();
+    policy
+        .put("pattern", "^q")
+        .put_table("definition", &definition);
+    let core = &mut world.hub.core;
+    let host = core
+        .virtual_host(DEFAULT_VIRTUAL_HOST.as_bytes())
+        .expect("it is always there");
+    core.set_policy(PolicyKind::User, host, b"ttl", policy.view())
+        .expect("it is a policy");
+    world.send(client, &publish(1, b"", b"q", &block, b"new"));
+    world.now.unix_ms += 99;
+    world.turn();
+    assert_eq!(world.hub.core.inventory().messages, 2);
+    let get = basic::Get {
+        queue: b"q",
+        ..basic::Get::default()
+    };
+    world.send_method(client, 1, &get);
+    world.now.unix_ms += 1;
+    world.turn();
+    world.send_method(client, 1, &basic::Recover { requeue: true });
+    world.turn();
+    assert_eq!(
+        world.hub.core.inventory().messages,
+        1,
+        "the old one stays, also after it was given back"
+    );
+    world.send_method(client, 1, &get);
+    let transcript = &world.clients[client].transcript;
+    assert_eq!(transcript.count("basic.get-ok"), 2);
+}
+
+/// Bytes that the client could be sent now.
+fn sendable(hub: &Hub, client: SocketKey) -> usize {
+    let mut slices = [IoSlice::new(&[]); 8];
+    let count = hub.outboxes.io_slices(client, &mut slices);
+    slices[..count].iter().map(|slice| slice.len()).sum()
+}
+
+#[test]
+fn what_another_declared_is_confirmed_when_it_is_stored() {
+    let now = Now {
+        monotonic_ms: 1,
+        unix_ms: 1_700_000_000_000,
+    };
+    let mut hub = Hub::new(Config::default(), Box::new(|| [0; 16]));
+    hub.begin_turn(now);
+    hub.core.begin_messages(MessageId::from_bits(0));
+    hub.core.begin_journal(QueueId(1));
+    let declare = queue::Declare {
+        queue: b"q",
+        durable: true,
+        ..queue::Declare::default()
+    };
+    let mut number = 0;
+    let clients = [0, 1].map(|_| {
+        let peer = Peer {
+            address: "client".to_owned(),
+            local: "here".to_owned(),
+            loopback: true,
+            tls: None,
+        };
+        let client = hub.outboxes.open();
+        let mut machine = Machine::new(client, peer, &hub, now);
+        let mut bytes = handshake(10, FRAME_MAX);
+        encode_method(&mut bytes, 1, &channel::Open::default());
+        let taken = machine.on_bytes(&bytes, &mut hub, now);
+        assert_eq!(taken, bytes.len());
+        hub.outboxes.advance(client, sendable(&hub, client));
+        let mut bytes = Vec::new();
+        encode_method(&mut bytes, 1, &declare);
+        machine.on_bytes(&bytes, &mut hub, now);
+        // The store has it, and has not done it.
+        number = hub.take_store_work().map_or(number, |work| work.number);
+        client
+    });
+    assert_eq!(clients.map(|client| sendable(&hub, client)), [0, 0]);
+    hub.on_stored(number);
+    assert!(clients.iter().all(|client| sendable(&hub, *client) > 0));
 }

@@ -126,7 +126,9 @@ pub struct Hub {
     next_batch: u64,
     /// All batches up to this one are stored.
     stored_up_to: u64,
-    /// Batches behind it that have messages.
+    /// The last batch that changes what is declared.
+    redefined_in: u64,
+    /// Batches that are not stored and have messages.
     unstored: VecDeque<Unstored>,
     /// Sockets that wait for that to move.
     awaiting_store: Vec<SocketKey>,
@@ -171,6 +173,7 @@ impl Hub {
             woken: Vec::new(),
             has_store: false,
             next_batch: 1,
+            redefined_in: 0,
             stored_up_to: 0,
             unstored: VecDeque::new(),
             awaiting_store: Vec::new(),
@@ -391,6 +394,22 @@ impl Hub {
         }
         let batch = self.await_batch();
         self.outboxes.gate(socket, batch);
+    }
+
+    /// The same for an answer that says what is declared. Somebody else may have declared it, and wait for
+    /// the store still.
+    fn gate_definitions(&mut self, socket: SocketKey, no_wait: bool) {
+        if self.core.take_redefined() {
+            self.redefined_in = self.await_batch();
+        }
+        if no_wait || self.redefined_in <= self.stored_up_to {
+            return;
+        }
+        if socket == SocketKey::NONE {
+            self.errand_waits |= self.redefined_in == self.next_batch;
+        } else {
+            self.outboxes.gate(socket, self.redefined_in);
+        }
     }
 
     /// Publishers of what must be stored, or has no room in memory, are faster than the disk: they are

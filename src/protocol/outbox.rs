@@ -151,7 +151,7 @@ impl Outboxes {
         }
         // A later batch is stored later, so behind the same gate one batch is enough.
         match outbox.gates.back_mut() {
-            Some(gate) if gate.at == outbox.bytes.len() => gate.batch = batch,
+            Some(gate) if gate.at == outbox.bytes.len() => gate.batch = gate.batch.max(batch),
             _ => outbox.gates.push_back(Gate {
                 at: outbox.bytes.len(),
                 batch,

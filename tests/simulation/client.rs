@@ -57,6 +57,8 @@ pub struct Habits {
     pub mistake: Option<Mistake>,
     /// It breaks a rule that costs it its connection, now and then.
     pub reckless: bool,
+    /// Whose password is its name.
+    pub user: &'static str,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,13 +218,16 @@ impl Client {
             .put("authentication_failure_close", self.habits.wants_refusals);
         let mut properties = TableBuilder::new();
         properties.put_table("capabilities", &capabilities);
+        let user = self.habits.user;
+        let password = match self.habits.mistake {
+            Some(Mistake::Password) => "tseug",
+            _ => user,
+        };
+        let response = format!("\0{user}\0{password}");
         let start_ok = class::StartOk {
             client_properties: properties.view(),
             mechanism: b"PLAIN",
-            response: match self.habits.mistake {
-                Some(Mistake::Password) => b"\0guest\0tseug",
-                _ => b"\0guest\0guest",
-            },
+            response: response.as_bytes(),
             locale: b"en_US",
         };
         self.send(0, &start_ok);

@@ -70,7 +70,7 @@ impl Client {
                 let no_wait = self.random.percent(20);
                 self.send(number, &confirm::Select { no_wait });
             }
-            2 => {
+            2 | 3 if self.habits.is_durable || number == 3 => {
                 self.channel(number).mode = Mode::Transaction;
                 self.send(number, &tx::Select {});
             }
@@ -150,6 +150,9 @@ impl Client {
             true => self.exchange(),
             false => self.queue(),
         };
+        if self.habits.wares.focus == Some(Focus::Duplicates) && self.random.percent(40) {
+            binding.source = "once";
+        }
         let mut undo = self.random.percent(5);
         if !self.bound.is_empty() && self.random.percent(40) {
             let before = self.random.pick(&self.bound).clone();
@@ -335,7 +338,7 @@ impl Client {
             message_id: Some(message.as_bytes()),
             user_id: match unsuitable {
                 1 => Some(b"somebody"),
-                2..20 => Some(b"guest"),
+                2..20 => Some(self.habits.user.as_bytes()),
                 _ => None,
             },
             ..Properties::default()
@@ -443,16 +446,20 @@ impl Client {
         if channel.mode == Mode::Transaction {
             channel.settled.extend(taken);
         }
-        let requeue = random.percent(60);
+        let refuses = self.habits.wares.focus == Some(Focus::Retries);
+        let (requeue, acks) = match refuses {
+            true => (random.percent(20), 2),
+            false => (random.percent(60), 7),
+        };
         match random.below(10) {
-            0..7 => self.send(
+            kind if kind < acks => self.send(
                 number,
                 &basic::Ack {
                     delivery_tag,
                     multiple,
                 },
             ),
-            7 if !multiple => self.send(
+            kind if kind <= 7 && !multiple => self.send(
                 number,
                 &basic::Reject {
                     delivery_tag,

@@ -15,8 +15,11 @@
 //! - policies at once; no message earlier than its delay, or later; nobody holds a delivery for too
 //!   long; dead letters that must not be lost are not; no duplicates where they are to be dropped; of a
 //!   group one message at a time;
-//! - what is confirmed or committed is stored; a restart loses nothing of it, and brings back neither
-//!   what was done with nor notes of what is gone;
+//! - what is confirmed, committed or declared is stored; a restart loses nothing of it, after a crash and a
+//!   power loss neither, and brings back neither what was done with nor notes of what is gone;
+//! - a disk that is full is waited for, a sync that fails ends the broker;
+//! - who is deleted is out at once, and what is emptied or deleted by order is gone;
+//! - the broker's counts are the model's own;
 //! - what belongs to a connection goes with it; nothing is left over in the end;
 //! - bounds: a full outbox gets no delivery, a memory alarm blocks publishers and lets them go again;
 //! - heartbeats: the dead are given up, the living are not.
@@ -24,10 +27,16 @@
 //! ```text
 //!   world   turns, network, clock, transcript        client, commands   what clients do
 //!   socket  a connection and the bytes of it         model/             what the broker should do
-//!   store   the real one on a simulated disk         wares              what queues are told
+//!   store   the real one on a simulated disk         wares              what queues are told, and what a
+//!   order   what administrators do                                      run is mostly about
 //! ```
 //!
-//! Where the broker may do one thing or another, and what follows depends on it, a run ends early.
+//! Where the broker may do one thing or another, and what follows depends on it, a run ends early
+//! (`model/beyond.rs`). Of 10,000 runs:
+//!
+//! ```text
+//! @EARLY@
+//! ```
 //!
 //! `scripts/simulate SEED` tells one run step by step. `LEVERET_SEEDS` sets how many are run here.
 //!

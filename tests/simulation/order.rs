@@ -1,7 +1,8 @@
-//! What administrators order in a run: policies come and go.
+//! What administrators order in a run: policies and users come and go, queues are emptied and deleted.
 
 use leveret::broker::policy::PolicyKind;
-use leveret::broker::{Core, VirtualHostKey};
+use leveret::broker::{Core, DEFAULT_VIRTUAL_HOST};
+use leveret::protocol::{self, Hub};
 use leveret::wire::amqp::{OwnedTable, TableBuilder};
 
 use crate::Check;
@@ -11,7 +12,17 @@ use crate::random::Random;
 use crate::wares::{Focus, TIMEOUTS};
 
 #[derive(Debug)]
-pub struct Order {
+pub enum Order {
+    Policy(PolicyOrder),
+    Purge(&'static str),
+    DeleteQueue(&'static str),
+    /// [`WORKER`], who may do everything.
+    AddUser,
+    DeleteUser,
+}
+
+#[derive(Debug)]
+pub struct PolicyOrder {
     kind: PolicyKind,
     name: &'static str,
     /// None clears it.
@@ -19,9 +30,78 @@ pub struct Order {
 }
 
 impl Order {
-    pub fn some(random: &mut Random, focus: Option<Focus>) -> Self {
+    /// Anything but a policy.
+    pub fn deed(random: &mut Random) -> Self {
+        let queue = *random.pick(&QUEUES);
+        match random.below(8) {
+            0..3 => Order::Purge(queue),
+            3 => Order::DeleteQueue(queue),
+            4 => Order::DeleteUser,
+            _ => Order::AddUser,
+        }
+    }
+
+    pub fn policy(random: &mut Random, focus: Option<Focus>) -> Self {
+        Order::Policy(PolicyOrder::some(random, focus))
+    }
+
+    /// What is refused is refused here, too.
+    pub fn give(&self, hub: &mut Hub) -> Check {
+        match self {
+            Order::Policy(order) => return order.give(&mut hub.core),
+            Order::Purge(queue) => {
+                drop(hub.as_guest("", "/", |guest| guest.purge_queue(queue.as_bytes())));
+            }
+            Order::DeleteQueue(queue) => drop(hub.as_guest("", "/", |guest| {
+                guest.delete_queue(queue.as_bytes(), false, false)
+            })),
+            Order::AddUser => add_worker(hub),
+            Order::DeleteUser => {
+                let name = WORKER.to_owned();
+                drop(hub.obey(protocol::order::Order::DeleteUser { name }));
+            }
+        }
+        Ok(())
+    }
+
+    pub fn tell(self, model: &mut Model) {
+        match self {
+            Order::Policy(order) => order.tell(model),
+            Order::Purge(queue) => model.purge_by_order(queue),
+            Order::DeleteQueue(queue) => model.delete_by_order(queue),
+            Order::AddUser => model.add_user(WORKER),
+            Order::DeleteUser => model.delete_user(WORKER),
+        }
+    }
+}
+
+/// Unless there is one.
+pub fn add_worker(hub: &mut Hub) {
+    let name = WORKER.to_owned();
+    let add = protocol::order::Order::AddUser {
+        name: name.clone(),
+        password: protocol::order::Secret::Plain(name.clone()),
+    };
+    let all = ".*".to_owned();
+    let permit = protocol::order::Order::SetPermissions {
+        user: name,
+        vhost: "/".to_owned(),
+        configure: all.clone(),
+        write: all.clone(),
+        read: all,
+    };
+    if hub.obey(add).is_ok() {
+        hub.obey(permit).expect("there are both");
+    }
+}
+
+/// Beside `guest`, with its name for a password.
+pub const WORKER: &str = "worker";
+
+impl PolicyOrder {
+    fn some(random: &mut Random, focus: Option<Focus>) -> Self {
         if focus == Some(Focus::Alternates) && random.percent(70) {
-            return Order::alternate(random);
+            return PolicyOrder::alternate(random);
         }
         let (kind, names): (_, &[&str]) = match random.percent(25) {
             true => (PolicyKind::Operator, &["limits", "more-limits"]),
@@ -29,7 +109,7 @@ impl Order {
         };
         let name = *random.pick(names);
         let settings = random.percent(75).then(|| some_settings(random, kind));
-        Order {
+        PolicyOrder {
             kind,
             name,
             settings,
@@ -52,14 +132,16 @@ impl Order {
                 .put_table("definition", &definition);
             settings.finish()
         });
-        Order {
+        PolicyOrder {
             kind: PolicyKind::User,
-            name: *random.pick(&["a", "b"]),
+            name: random.pick::<&str>(&["a", "b"]),
             settings,
         }
     }
 
-    pub fn give(&self, core: &mut Core, host: VirtualHostKey) -> Check {
+    fn give(&self, core: &mut Core) -> Check {
+        let host = core.virtual_host(DEFAULT_VIRTUAL_HOST.as_bytes());
+        let host = host.map_err(|error| error.to_string())?;
         let name = self.name.as_bytes();
         match &self.settings {
             Some(settings) => core
@@ -72,7 +154,7 @@ impl Order {
         }
     }
 
-    pub fn tell(self, model: &mut Model) {
+    fn tell(self, model: &mut Model) {
         match self.settings {
             Some(settings) => model.set_policy(self.kind, self.name, settings),
             None => model.clear_policy(self.kind, self.name),

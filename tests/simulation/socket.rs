@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use leveret::protocol::{Machine, Outboxes, SocketKey};
+use leveret::wire::amqp::Method;
 use leveret::wire::amqp::frame::{self, ContentHeader, Frame};
 
 use crate::client::Client;
@@ -41,6 +42,14 @@ pub struct Socket {
     pub is_cut: bool,
     /// The client does not read until this turn.
     pub stalled_until: usize,
+}
+
+/// What a client hears that says that something is stored.
+pub enum Heard {
+    /// A transaction on this channel.
+    Committed(u16),
+    /// A queue, on this one.
+    Declared(u16),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,8 +94,8 @@ impl Socket {
         }
     }
 
-    /// The network carries on. Channels whose clients heard that their commit is done, in order.
-    pub fn carry(&mut self, random: &mut Random, turn: usize) -> Vec<u16> {
+    /// The network carries on. What the client heard that must be stored, in order.
+    pub fn carry(&mut self, random: &mut Random, turn: usize) -> Vec<Heard> {
         self.underway.append(&mut self.client.out);
         let arrived = match random.percent(self.pace.moves) {
             true => self
@@ -103,19 +112,21 @@ impl Socket {
             let most = random.between(1, self.pace.bytes_max) as u64;
             self.received += most.min(self.written - self.received);
         }
-        let mut committed = Vec::new();
+        let mut heard = Vec::new();
         while let Some((end, _)) = self.events.front()
             && *end <= self.received
         {
             let (_, event) = self.events.pop_front().expect("it was looked at");
             if !self.is_cut {
-                if event.payload.starts_with(&[0, 90, 0, 21]) {
-                    committed.push(event.channel);
+                match event.method() {
+                    Some(Method::TxCommitOk(_)) => heard.push(Heard::Committed(event.channel)),
+                    Some(Method::QueueDeclareOk(_)) => heard.push(Heard::Declared(event.channel)),
+                    _ => {}
                 }
                 self.client.receive(&event);
             }
         }
-        committed
+        heard
     }
 
     /// The bytes that went into the outbox since last asked.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
-use leveret::broker::journal::StoredMessages;
+use leveret::broker::journal::{Definition, StoredMessages};
 use leveret::protocol::{Hub, StoreWork};
 use leveret::store::Recovered;
 use leveret::store::engine::{Engine, Options, is_full};
@@ -46,6 +46,8 @@ struct Batch {
     work: StoreWork,
     /// Numbers of its messages and the store's numbers of their queues.
     copies: Vec<(u64, u64)>,
+    /// The store's numbers of the queues that it declares.
+    queues: Vec<u64>,
 }
 
 /// What became of the batches that were due.
@@ -137,13 +139,13 @@ impl SlowStore {
 
     /// Something goes wrong with the disk.
     pub fn fail(&mut self, turn: usize, random: &mut Random) {
-        if random.percent(25) {
+        if random.percent(40) {
             self.is_failing = true;
             self.disk.set_lie(Lie::FailsSync);
         } else if self.full_until == 0 {
-            self.full_until = turn + random.between(1, 40);
+            self.full_until = turn + random.between(10, 60);
             self.mishaps[0] += 1;
-            let room = random.below(20_000) as u64;
+            let room = *random.pick(&[0, 0, 1000, 10_000]);
             self.disk.set_space(self.disk.used() + room);
         }
     }
@@ -161,8 +163,12 @@ impl SlowStore {
         let Some(work) = hub.take_store_work() else {
             return;
         };
+        let mut queues = Vec::new();
         for definition in &work.journal.definitions {
             model.note_definition(definition);
+            if let Definition::QueueDeclared(queue) = definition {
+                queues.push(queue.id.0);
+            }
         }
         let images = work.pages.outs.iter().map(|out| &out.image);
         for encoded in images.chain([&work.journal.messages]) {
@@ -182,7 +188,12 @@ impl SlowStore {
         }
         let last = self.waiting.back().map_or(turn, |batch| batch.due);
         let due = last.max(turn + random.between(0, self.delay));
-        self.waiting.push_back(Batch { due, work, copies });
+        self.waiting.push_back(Batch {
+            due,
+            work,
+            copies,
+            queues,
+        });
     }
 
     pub fn is_idle(&self) -> bool {
@@ -210,7 +221,7 @@ impl SlowStore {
             match self.store(&mut batch, turn, random) {
                 Ok(()) => {
                     last = Some(batch.work.number);
-                    model.stored.note_copies(&batch.copies);
+                    model.stored.note_stored(&batch.copies, &batch.queues);
                 }
                 // Nothing is lost: it is tried again.
                 Err(error) if is_full(&error) => {

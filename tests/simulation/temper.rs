@@ -6,6 +6,7 @@ use leveret::config::Limits;
 
 use crate::client::{Habits, Mistake};
 use crate::commands::{CONSUMER, EVERYTHING, ORGANIZER, PUBLISHER};
+use crate::order::WORKER;
 use crate::random::Random;
 use crate::socket::Pace;
 use crate::wares::{Focus, Wares};
@@ -32,6 +33,8 @@ pub struct Temper {
     pub punctuality: usize,
     /// There is a store.
     pub is_kept: bool,
+    /// Percentage of turns in which an administrator orders something else.
+    pub deeds: usize,
     /// Percentage of turns in which something goes wrong with the disk.
     pub mishaps: usize,
     /// Turns in which the broker ends and starts again.
@@ -45,14 +48,18 @@ pub struct Temper {
 impl Temper {
     pub fn new(random: &mut Random) -> Self {
         let turns = *random.pick(&[40, 80, 120, 160]);
-        let is_kept = random.percent(45);
-        let is_durable = is_kept && random.percent(50);
+        let wares = Rc::new(Wares::new(random));
+        let share = match wares.focus.is_some_and(Focus::is_durable) {
+            true => 80,
+            false => 45,
+        };
+        let is_kept = random.percent(share);
+        let is_durable = is_kept && random.percent(share);
         let restarts = match is_durable {
             true => *random.pick(&[0, 1, 2, 4]),
             false => *random.pick(&[0, 0, 0, 1, 2]),
         };
         let restarts = if is_kept { restarts } else { 0 };
-        let wares = Rc::new(Wares::new(random));
         Temper {
             turns,
             clients: random.between(2, 6),
@@ -65,6 +72,7 @@ impl Temper {
                 Some(Focus::Alternates) => 15,
                 _ => *random.pick(&[0, 0, 0, 2, 10]),
             },
+            deeds: *random.pick(&[0, 0, 1, 4]),
             wakings_per_turn: *random.pick(&[1, 2, 100]),
             body_max: *random.pick(&[1000, 6000, 40_000, 300_000]),
             flood: *random.pick(&[8, 8, 8, 60]),
@@ -150,5 +158,6 @@ pub fn habits(random: &mut Random, temper: &Temper) -> Habits {
         wants_refusals: random.percent(50),
         mistake: random.percent(4).then(|| *random.pick(&mistakes)),
         reckless: random.percent(25),
+        user: random.pick::<&str>(&["guest", "guest", "guest", WORKER]),
     }
 }

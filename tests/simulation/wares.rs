@@ -14,6 +14,8 @@ pub enum Focus {
     Timeouts,
     /// Alternate exchanges that policies name.
     Alternates,
+    /// What is refused comes back as a dead letter.
+    Retries,
 }
 
 pub struct Wares {
@@ -94,20 +96,54 @@ impl Focus {
             Focus::SingleActive if !is_told(arguments, "x-single-active-consumer") => {
                 arguments.put("x-single-active-consumer", true);
             }
-            Focus::Groups if !is_told(arguments, "x-group-key") => {
-                let header = *random.pick(&["colour", "size", "routing-key"]);
-                arguments.put("x-group-key", header);
+            Focus::Groups => {
+                if !is_told(arguments, "x-group-key") {
+                    let header = *random.pick(&["colour", "size", "routing-key"]);
+                    arguments.put("x-group-key", header);
+                }
+                put_off(random, arguments);
             }
             Focus::Duplicates if !is_told(arguments, "x-message-deduplication") => {
                 if random.percent(70) {
                     deduplicate(random, arguments);
                 }
+                if random.percent(30) && !is_told(arguments, "x-max-length") {
+                    arguments.put("x-max-length", *random.pick(&[1, 2]));
+                    if !is_told(arguments, "x-overflow") {
+                        arguments.put("x-overflow", "reject-publish");
+                    }
+                }
+            }
+            Focus::Retries => {
+                if !is_told(arguments, "x-dead-letter-exchange") {
+                    arguments
+                        .put("x-dead-letter-exchange", "")
+                        .put("x-dead-letter-routing-key", *random.pick(&["q0", "q1"]));
+                }
+                put_off(random, arguments);
             }
             Focus::Timeouts if !is_told(arguments, "x-consumer-timeout") => {
                 arguments.put("x-consumer-timeout", *random.pick(&TIMEOUTS));
             }
             _ => {}
         }
+    }
+}
+
+/// What is given back may wait for some time.
+fn put_off(random: &mut Random, arguments: &mut TableBuilder) {
+    let is_told = arguments.view().get("x-delayed-retry-type").is_some();
+    if !is_told && random.percent(40) {
+        arguments
+            .put("x-delayed-retry-type", "all")
+            .put("x-delayed-retry-min", *random.pick(&[100, 500]));
+    }
+}
+
+impl Focus {
+    /// It is also about what survives.
+    pub fn is_durable(self) -> bool {
+        matches!(self, Focus::Groups | Focus::Duplicates | Focus::Retries)
     }
 }
 
@@ -169,12 +205,13 @@ fn some_arguments(random: &mut Random, is_quorum: bool) -> TableBuilder {
     arguments
 }
 
-const FOCUSES: [Focus; 5] = [
+const FOCUSES: [Focus; 6] = [
     Focus::SingleActive,
     Focus::Groups,
     Focus::Duplicates,
     Focus::Timeouts,
     Focus::Alternates,
+    Focus::Retries,
 ];
 
 /// How long consumers may hold what they got.

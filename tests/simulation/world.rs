@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 
-use leveret::broker::DEFAULT_VIRTUAL_HOST;
 use leveret::config::Config;
 use leveret::protocol::{Hub, Machine, Now, Peer, SocketKey};
 use leveret::wire::amqp::frame::{self, Frame};
@@ -15,9 +14,9 @@ use leveret::wire::amqp::{Method, exchange, queue};
 use crate::client::Client;
 use crate::event::{self, Event, describe};
 use crate::model::{Beyond, Model, Queue, Restart, State};
-use crate::order::Order;
+use crate::order::{Order, add_worker};
 use crate::random::Random;
-use crate::socket::{Pace, Phase, Socket};
+use crate::socket::{Heard, Pace, Phase, Socket};
 use crate::store::{SlowStore, Storing};
 use crate::temper::{Temper, habits, limits};
 use crate::{Check, ensure};
@@ -44,7 +43,7 @@ pub struct World {
     restarts: usize,
     /// Copies of messages that came through them.
     recovered: usize,
-    /// A policy that is set, or cleared, before the turn ends.
+    /// What an administrator ordered in this turn.
     order: Option<Order>,
     /// Longest step of the clock so far.
     step_ms: u64,
@@ -130,6 +129,7 @@ impl World {
             self.model.stored.is_kept = true;
             self.hub.recover(recovered);
         }
+        add_worker(&mut self.hub);
         match self.go_through() {
             // What the model would say from there on is guesswork.
             _ if self.model.beyond.is_some() => Ok(()),
@@ -213,6 +213,7 @@ impl World {
         self.heal();
         let last = self.sockets.len() - 1;
         self.sockets[last].client.habits.mistake = None;
+        self.sockets[last].client.habits.user = "guest";
         for _ in 0..GOODBYE_TURNS {
             if self.sockets[last].client.is_running() {
                 break;
@@ -308,12 +309,20 @@ impl World {
         self.log_turn();
         self.hub.begin_turn(self.now());
         self.model.now_ms = self.now().unix_ms;
+        if let Some(store) = &mut self.store
+            && self.random.percent(self.temper.mishaps)
+        {
+            store.fail(self.turn, &mut self.random);
+        }
         self.hear_from_store()?;
         for number in 0..self.sockets.len() {
             let socket = &mut self.sockets[number];
             if socket.phase != Phase::Gone {
-                for channel in socket.carry(&mut self.random, self.turn) {
-                    self.model.commit_heard((number, channel))?;
+                for heard in socket.carry(&mut self.random, self.turn) {
+                    match heard {
+                        Heard::Committed(channel) => self.model.commit_heard((number, channel))?,
+                        Heard::Declared(channel) => self.model.declare_heard((number, channel))?,
+                    }
                 }
             }
         }
@@ -329,8 +338,13 @@ impl World {
                 self.read(number)?;
             }
         }
-        if self.random.percent(self.temper.policies) {
-            let order = Order::some(&mut self.random, self.temper.wares.focus);
+        let order = if self.random.percent(self.temper.policies) {
+            Some(Order::policy(&mut self.random, self.temper.wares.focus))
+        } else {
+            let is_due = self.random.percent(self.temper.deeds);
+            is_due.then(|| Order::deed(&mut self.random))
+        };
+        if let Some(order) = order {
             self.carry_out(&order)?;
             self.order = Some(order);
         }
@@ -369,9 +383,6 @@ impl World {
         let Some(store) = &mut self.store else {
             return Ok(());
         };
-        if self.random.percent(self.temper.mishaps) {
-            store.fail(self.turn, &mut self.random);
-        }
         match store.store_due(&mut self.model, self.turn, &mut self.random)? {
             Storing::Stored(Some(up_to)) => self.hub.on_stored(up_to),
             Storing::Stored(None) => {}
@@ -438,11 +449,10 @@ impl World {
         Ok(())
     }
 
-    /// Somebody sets a policy, or clears it.
+    /// An administrator orders something.
     fn carry_out(&mut self, order: &Order) -> Check {
+        order.give(&mut self.hub)?;
         let core = &mut self.hub.core;
-        let host = core.virtual_host(DEFAULT_VIRTUAL_HOST.as_bytes());
-        order.give(core, host.map_err(|error| error.to_string())?)?;
         // Whoever asked is answered when it is stored.
         if core.take_redefined() {
             core.await_journal();
@@ -634,7 +644,12 @@ impl World {
 
     fn wake(&mut self) -> Check {
         self.hub.take_woken(&mut self.woken);
-        let count = self.woken.len().min(self.temper.wakings_per_turn);
+        // Who is doomed is told at once, before it can ask for anything.
+        let is_doomed = self.model.has_doomed();
+        let count = match is_doomed {
+            true => self.woken.len(),
+            false => self.woken.len().min(self.temper.wakings_per_turn),
+        };
         let now = self.now();
         for key in self.woken.drain(..count).collect::<Vec<_>>() {
             let number = self.by_key[&key.to_bits()];

@@ -262,11 +262,9 @@ impl Channel {
         hub.outboxes.send(self.socket, self.number, method);
     }
 
-    /// Answers a method that changed what is declared: only when that is stored.
+    /// Answers a method about what is declared: only when that is stored, whoever declared it.
     pub(super) fn reply_stored(&self, hub: &mut Hub, no_wait: bool, method: &impl EncodeMethod) {
-        if hub.core.take_redefined() && !no_wait {
-            hub.gate(self.socket);
-        }
+        hub.gate_definitions(self.socket, no_wait);
         self.reply(hub, no_wait, method);
     }
 

@@ -115,9 +115,12 @@ impl Model {
         self.connections[connection].state = State::Finished;
     }
 
-    /// Publishing goes on.
+    /// Publishing goes on, or the connection is to end.
     pub fn unblocked(&mut self, connection: usize, now_ms: u64) {
         let peer = &mut self.connections[connection];
+        if std::mem::take(&mut peer.is_doomed) && peer.state == State::Running {
+            return self.connection_exception(connection, 320, (0, 0), now_ms);
+        }
         if self.alarm || !std::mem::take(&mut peer.blocked) {
             return;
         }
@@ -142,7 +145,10 @@ impl Model {
                 peer.wants_cancels = has("consumer_cancel_notify");
                 peer.wants_blocked = has("connection.blocked");
                 peer.wants_refusals = has("authentication_failure_close");
-                if start_ok.response == b"\0guest\0guest" {
+                let mut words = start_ok.response.split(|byte| *byte == 0).skip(1).map(text);
+                let (user, password) = (words.next(), words.next());
+                peer.user = user.clone().unwrap_or_default();
+                if user == password && self.users.contains(&peer.user) {
                     peer.state = State::TuneOk;
                     self.step
                         .answers
@@ -169,7 +175,7 @@ impl Model {
                 }
             }
             (State::Open, Method::ConnectionOpen(open)) => {
-                if open.virtual_host == b"/" {
+                if open.virtual_host == b"/" && self.permitted.contains(&peer.user) {
                     peer.state = State::Running;
                     self.answer(0, &class::OpenOk::default());
                     Ok(())

@@ -124,13 +124,28 @@ impl Model {
         }
     }
 
-    /// After a start: the window of a queue or an exchange that was there before.
+    /// After a start: the window of a queue or an exchange that was there before. `places` are the new ones
+    /// of all that survived in the queue, by the old ones, if that is known.
     pub(super) fn recovered_window(
         arguments: Table<'_>,
         before: Option<&Window>,
+        places: Option<&BTreeMap<u64, u64>>,
     ) -> Option<Window> {
         let mut window = Window::of(arguments)?;
-        if let Some(before) = before {
+        if let (Some(before), Some(places)) = (before, places) {
+            let kept = before.known.iter().filter(|known| known.persistent);
+            let kept = kept.filter_map(|known| {
+                let place = *places.get(&known.place)?;
+                Some(Known {
+                    place,
+                    ..known.clone()
+                })
+            });
+            window.known = kept.collect();
+            let is_known = |key: &String| window.known.iter().any(|known| known.key == *key);
+            let vague = before.vague.iter().filter(|key| !is_known(key));
+            window.vague = vague.cloned().collect();
+        } else if let Some(before) = before {
             let kept = before.known.iter().filter(|known| known.persistent);
             window.vague = kept.map(|known| known.key.clone()).collect();
             window.vague.extend(before.vague.iter().cloned());

@@ -12,6 +12,7 @@
 //!                        state, answers that are due           match outputs with both
 //! ```
 
+mod administration;
 mod aging;
 mod beyond;
 mod connection;
@@ -55,6 +56,9 @@ pub struct Model {
     pub queues: BTreeMap<String, Queue>,
     pub bindings: Vec<Binding>,
     policies: policies::Policies,
+    /// Who can log in, and who may do everything.
+    pub users: BTreeSet<String>,
+    permitted: BTreeSet<String>,
     /// Publishers are to be blocked, as of the last settling.
     pub alarm: bool,
     /// In milliseconds since 1970.
@@ -179,6 +183,8 @@ impl Model {
             queues: BTreeMap::new(),
             bindings: Vec::new(),
             policies: BTreeMap::new(),
+            users: BTreeSet::from(USERS.map(str::to_owned)),
+            permitted: BTreeSet::from(USERS.map(str::to_owned)),
             alarm: false,
             now_ms: 0,
             beyond: None,
@@ -340,6 +346,8 @@ impl Model {
         self.next_number
     }
 }
+
+const USERS: [&str; 2] = ["guest", crate::order::WORKER];
 
 const PREDECLARED: [(&str, &str); 7] = [
     ("", "direct"),

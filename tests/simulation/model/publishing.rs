@@ -54,7 +54,8 @@ impl Model {
             }
             _ => None,
         };
-        let wrong_user = properties.user_id.is_some_and(|user| user != b"guest");
+        let own = self.connections[at.0].user.as_bytes();
+        let wrong_user = properties.user_id.is_some_and(|user| user != own);
         let is_number = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
         if wrong_user || properties.expiration.is_some_and(|text| !is_number(text)) {
             return Err(406);

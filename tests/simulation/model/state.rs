@@ -357,6 +357,9 @@ pub enum State {
 
 pub struct Connection {
     pub state: State,
+    pub user: String,
+    /// It is to be closed because its user is gone.
+    pub is_doomed: bool,
     pub wants_cancels: bool,
     pub wants_blocked: bool,
     pub wants_refusals: bool,
@@ -512,6 +515,8 @@ impl Connection {
     pub fn new(frame_max: u32, now_ms: u64) -> Self {
         Connection {
             state: State::Header,
+            user: String::new(),
+            is_doomed: false,
             wants_cancels: false,
             wants_blocked: false,
             wants_refusals: false,

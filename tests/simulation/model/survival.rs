@@ -35,6 +35,10 @@ pub struct Stored {
     messages: BTreeMap<Identity, (Shared, u64)>,
     /// The store's numbers of queues by ours, with those that are gone.
     queues: BTreeMap<u64, u64>,
+    /// The store's numbers of queues that are stored.
+    declared: BTreeSet<u64>,
+    /// Numbers of queues that clients declared, until they hear that they did.
+    declares: VecDeque<(At, u64)>,
     /// What commits wait for, in order.
     commits: VecDeque<(At, Vec<Copies>)>,
     /// Numbers of messages that somebody was told are stored.
@@ -75,9 +79,10 @@ impl Stored {
         self.identities.insert(id, identity);
     }
 
-    /// Messages are stored, for these queues.
-    pub fn note_copies(&mut self, copies: &[(u64, u64)]) {
+    /// Messages are stored, for these queues, and what these queues are.
+    pub fn note_stored(&mut self, copies: &[(u64, u64)], queues: &[u64]) {
         self.copies.extend(copies);
+        self.declared.extend(queues);
     }
 }
 
@@ -103,6 +108,32 @@ impl Model {
         for copies in all {
             self.check_stored(&copies)?;
         }
+        Ok(())
+    }
+
+    /// The client is told that the queue with this number is declared.
+    pub(super) fn note_declare(&mut self, at: At, number: u64) {
+        if self.stored.is_kept {
+            self.stored.declares.push_back((at, number));
+        }
+    }
+
+    /// The client heard it of the queue that it declared first of those that it did not hear of.
+    pub fn declare_heard(&mut self, at: At) -> Check {
+        let mut declares = self.stored.declares.iter();
+        let Some(place) = declares.position(|(whose, _)| *whose == at) else {
+            return Ok(());
+        };
+        let (_, number) = self.stored.declares.remove(place).expect("it was found");
+        // It may be gone by now.
+        let queue = self.queues.values().find(|queue| queue.number == number);
+        let stored_as = queue.filter(|it| it.durable).map(|it| it.stored_as);
+        let is_stored = |it: Option<u64>| it.is_some_and(|it| self.stored.declared.contains(&it));
+        ensure!(
+            stored_as.is_none_or(is_stored),
+            "a queue is declared and not stored: {:?}",
+            self.name_of(number)
+        );
         Ok(())
     }
 
@@ -198,15 +229,18 @@ impl Model {
     /// The broker ended and starts again with what is stored.
     pub fn restart(&mut self, how: Restart, recovered: &Recovered) -> Check {
         self.check_recovered(how, recovered)?;
+        let places = how.has_everything().then(|| self.places_to_be());
         for connection in &mut self.connections {
             connection.channels.clear();
             connection.blocked = false;
+            connection.is_doomed = false;
             connection.state = State::Finished;
         }
         self.dying.clear();
         self.stuck.clear();
         self.stuck_ms = None;
         self.stored.commits.clear();
+        self.stored.declares.clear();
         self.counts = ChannelCounters::default();
         self.step = Step::default();
         let fresh = Model::new(self.limits.clone()).exchanges;
@@ -214,6 +248,7 @@ impl Model {
         let queues = std::mem::take(&mut self.queues);
         self.bindings.clear();
         self.recover_policies(&recovered.notes, how.has_everything())?;
+        self.recover_users(&recovered.notes, how.has_everything())?;
         let mut names = BTreeMap::new();
         for definition in &recovered.definitions {
             match definition {
@@ -237,14 +272,26 @@ impl Model {
         for (name, exchange) in &mut self.exchanges {
             let before = exchanges.get(name).and_then(|it| it.window.as_ref());
             let arguments = exchange.arguments.view();
-            exchange.window = Model::recovered_window(arguments, before);
+            exchange.window = Model::recovered_window(arguments, before, None);
         }
         for (name, queue) in &mut self.queues {
             let before = queues.get(name).and_then(|it| it.window.as_ref());
             let arguments = queue.arguments.view();
-            queue.window = Model::recovered_window(arguments, before);
+            queue.window = Model::recovered_window(arguments, before, places.as_ref());
         }
         self.recover_messages(recovered, &names)
+    }
+
+    /// Where messages will be that survive, by their places of now.
+    fn places_to_be(&self) -> BTreeMap<u64, u64> {
+        let queues = self.queues.values().filter(|queue| queue.durable);
+        let entries = queues.flat_map(|queue| self.entries_of(queue));
+        let persistent = entries.filter(|(_, entry)| entry.message.persistent);
+        let places = persistent.filter_map(|(place, entry)| {
+            let id = self.stored.ids.get(&identity_of(&entry.message))?;
+            Some((place, *id))
+        });
+        places.collect()
     }
 
     fn recover_exchange(&mut self, stored: &StoredExchange) {
@@ -271,6 +318,7 @@ impl Model {
         let number = self.draw_number();
         let name = text(&stored.name);
         self.stored.queues.insert(number, stored.id.0);
+        self.stored.declared.insert(stored.id.0);
         let queue = Queue {
             number,
             durable: true,

@@ -79,7 +79,11 @@ impl Model {
             message_count: queue.ready.len() as u32,
             consumer_count: queue.consumers.len() as u32,
         };
+        let number = queue.number;
         self.reply(at, declare.no_wait, Ok(()), &ok)?;
+        if !declare.no_wait {
+            self.note_declare(at, number);
+        }
         self.channel(at).last_queue = name;
         Ok(())
     }
@@ -171,7 +175,8 @@ impl Model {
     pub(super) fn remove_queue(&mut self, name: &str) {
         let queue = self.queues.remove(name).expect("the caller found it");
         for consumer in queue.consumers {
-            if self.connections[consumer.at.0].wants_cancels {
+            let peer = &self.connections[consumer.at.0];
+            if peer.wants_cancels && !peer.is_doomed {
                 self.step.cancels.insert((consumer.at, consumer.tag));
             }
         }
