@@ -115,4 +115,5 @@ fn filled() -> MemoryDisk {
 const OPTIONS: Options = Options {
     segment_bytes: 2048,
     sync_interval_ms: 100,
+    spin: std::time::Duration::ZERO,
 };
