@@ -69,7 +69,8 @@ impl Core {
     pub(super) fn next_present(&mut self, key: QueueKey) -> Result<Option<Entry>, u64> {
         while let Some(entry) = self.traffic.queues[key].ready.peek() {
             if let Some(message) = self.messages.get(entry.message()) {
-                if !self.traffic.queues[key].has_expired(&message, self.now_ms) {
+                let queue = &self.traffic.queues[key];
+                if !queue.has_expired(entry.message(), &message, self.now_ms) {
                     return Ok(Some(entry));
                 }
                 self.pass_expired(key, entry);

@@ -151,6 +151,7 @@ impl Traffic {
     pub fn give_credit(&mut self, channel_key: ChannelKey, unacked: &Unacked, is_acked: bool) {
         if let Some(queue) = self.queues.get_mut(unacked.queue) {
             queue.unacked -= 1;
+            queue.unacked_bytes -= u64::from(unacked.body_size);
         }
         let Some(channel) = self.channels.get_mut(channel_key) else {
             return;
@@ -231,12 +232,10 @@ impl Hand<'_> {
     ) -> u64 {
         let delivery_tag = self.channel.next_delivery_tag();
         if let Some(entry) = entry {
-            self.channel.unacked.push(Unacked {
-                delivery_tag,
-                entry,
-                queue: self.keys.0,
-                consumer: self.keys.1,
-            });
+            let size = message.body.len();
+            let unacked = Unacked::new(delivery_tag, entry, self.keys, size as u32);
+            self.channel.unacked.push(unacked);
+            self.queue.unacked_bytes += size as u64;
             self.channel.consumer_unacked += 1;
             self.consumer.unacked += 1;
             self.queue.unacked += 1;

@@ -20,6 +20,7 @@ pub mod errand;
 pub mod events;
 mod holdings;
 pub mod latency;
+mod limits;
 mod log_line;
 pub mod order;
 mod outbox;

@@ -8,6 +8,7 @@ mod asking;
 mod bindings;
 mod browse;
 mod connections;
+mod dashboard;
 mod definitions;
 mod events;
 mod exchanges;

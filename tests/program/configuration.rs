@@ -74,16 +74,12 @@ fn a_bad_value_on_the_command_line_is_a_usage_error() {
 
 #[test]
 fn an_unknown_key_is_warned_of_with_its_place() {
-    let home = home(&[(
-        "odd.conf",
-        "heartbeats = 30\nnum_acceptors.tcp = 10\nconnection_max = 5000\n",
-    )]);
+    let home = home(&[("odd.conf", "heartbeats = 30\nnum_acceptors.tcp = 10\n")]);
     let program = Program::start_in(home, leveret(&[&LOCAL[..], &["-c", "odd.conf"]].concat()));
     let log = program.stop();
     for line in [
         "WARN  leveret: odd.conf:1: unknown key heartbeats, ignored",
         "INFO  leveret: odd.conf:2: num_acceptors.tcp has no effect: one thread serves all connections",
-        "WARN  leveret: odd.conf:3: connection_max is accepted, but has no effect yet",
     ] {
         assert!(log.contains(line), "{line} is not in\n{log}");
     }

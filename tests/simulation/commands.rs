@@ -9,7 +9,7 @@ use leveret::wire::amqp::{
 use crate::client::{Channel, Client, Mode};
 use crate::message;
 use crate::random::Random;
-use crate::wares::TIMEOUTS;
+use crate::wares::{Focus, TIMEOUTS};
 
 /// How often a client does what, in the order of [`Client::command`].
 pub const PUBLISHER: [usize; 16] = [3, 2, 3, 60, 2, 2, 2, 1, 4, 1, 1, 1, 1, 1, 1, 2];
@@ -204,8 +204,10 @@ impl Client {
     fn way(&mut self) -> (&'static str, &'static str) {
         if self.random.percent(self.habits.wares.delays / 2) {
             ("late", *self.random.pick(&KEYS))
+        } else if self.habits.wares.focus == Some(Focus::Duplicates) && self.random.percent(40) {
+            ("once", *self.random.pick(&KEYS))
         } else if self.random.percent(50) {
-            ("", *self.random.pick(&QUEUES))
+            ("", *self.random.pick(&QUEUES[..self.habits.wares.queues]))
         } else {
             (self.exchange(), *self.random.pick(&KEYS))
         }
@@ -609,7 +611,7 @@ impl Client {
     fn queue(&mut self) -> &'static str {
         let pool: &'static [&'static str] = match self.random.percent(12) {
             true => &[""],
-            false => &QUEUES,
+            false => &QUEUES[..self.habits.wares.queues],
         };
         self.random.pick::<&str>(pool)
     }

@@ -75,9 +75,12 @@ mod temper;
 mod wares;
 mod world;
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use model::Beyond;
 use world::{Outcome, run};
 
 /// What a check found wrong.
@@ -96,23 +99,34 @@ macro_rules! ensure {
 fn every_seed_keeps_the_promises() {
     let count = number("LEVERET_SEEDS").unwrap_or(SEEDS);
     let first = number("LEVERET_SEED").unwrap_or(0);
-    let (next, given_up) = (AtomicU64::new(first), AtomicU64::new(0));
-    let survived = [const { AtomicUsize::new(0) }; 3];
+    let (next, end) = (AtomicU64::new(first), AtomicU64::new(first + count));
+    let is_one_enough = number("LEVERET_ONE_IS_ENOUGH").is_some();
+    let ended_early = Mutex::new(BTreeMap::<Beyond, u64>::new());
+    let survived = [const { AtomicUsize::new(0) }; 6];
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let failures: Vec<(u64, String)> = std::thread::scope(|scope| {
         let work = || {
             let mut failures = Vec::new();
             loop {
                 let seed = next.fetch_add(1, Ordering::Relaxed);
-                if seed >= first + count {
+                if seed >= end.load(Ordering::Relaxed) {
                     return failures;
                 }
                 let outcome = outcome(seed, false);
-                given_up.fetch_add(outcome.is_given_up.into(), Ordering::Relaxed);
+                if let Some(why) = outcome.beyond {
+                    let mut all = ended_early.lock().expect("nobody panics with it");
+                    *all.entry(why).or_default() += 1;
+                }
                 for (all, own) in survived.iter().zip(outcome.survived) {
                     all.fetch_add(own, Ordering::Relaxed);
                 }
-                failures.extend(outcome.result.err().map(|error| (seed, error)));
+                if let Err(error) = outcome.result {
+                    failures.push((seed, error));
+                    if is_one_enough {
+                        end.store(first, Ordering::Relaxed);
+                        return failures;
+                    }
+                }
             }
         };
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
@@ -121,10 +135,13 @@ fn every_seed_keeps_the_promises() {
             .flat_map(|w| w.join().expect("it catches panics"))
             .collect()
     });
-    let given_up = given_up.into_inner();
-    println!("{given_up} of {count} runs ended early");
-    let [restarts, copies, pages] = survived.map(AtomicUsize::into_inner);
+    let ended_early = ended_early.into_inner().expect("nobody panics with it");
+    let given_up: u64 = ended_early.values().sum();
+    println!("{given_up} of {count} runs ended early: {ended_early:?}");
+    let survived = survived.map(AtomicUsize::into_inner);
+    let [restarts, copies, pages, full, failed_syncs, power_losses] = survived;
     println!("{restarts} restarts, {copies} copies came through; {pages} blocks read back");
+    println!("{full} full disks, {failed_syncs} failed syncs, {power_losses} power losses");
     for (seed, error) in failures.iter().take(10) {
         eprintln!("seed {seed}: {error}\n    scripts/simulate {seed}");
     }
@@ -168,8 +185,8 @@ fn outcome(seed: u64, with_transcript: bool) -> Outcome {
             hash: 0,
             transcript: Vec::new(),
             result: Err(format!("panic: {}", text.unwrap_or_default())),
-            is_given_up: false,
-            survived: [0; 3],
+            beyond: None,
+            survived: [0; 6],
         }
     })
 }

@@ -8,7 +8,7 @@ use crate::Check;
 use crate::commands::{EXCHANGES, QUEUES};
 use crate::model::Model;
 use crate::random::Random;
-use crate::wares::TIMEOUTS;
+use crate::wares::{Focus, TIMEOUTS};
 
 #[derive(Debug)]
 pub struct Order {
@@ -19,7 +19,10 @@ pub struct Order {
 }
 
 impl Order {
-    pub fn some(random: &mut Random) -> Self {
+    pub fn some(random: &mut Random, focus: Option<Focus>) -> Self {
+        if focus == Some(Focus::Alternates) && random.percent(70) {
+            return Order::alternate(random);
+        }
         let (kind, names): (_, &[&str]) = match random.percent(25) {
             true => (PolicyKind::Operator, &["limits", "more-limits"]),
             false => (PolicyKind::User, &["a", "b", "c"]),
@@ -29,6 +32,29 @@ impl Order {
         Order {
             kind,
             name,
+            settings,
+        }
+    }
+
+    /// Names an alternate exchange, or none any more.
+    fn alternate(random: &mut Random) -> Self {
+        let settings = random.percent(75).then(|| {
+            let (exchange, ..) = *random.pick(&EXCHANGES);
+            let mut definition = TableBuilder::new();
+            definition.put(
+                "alternate-exchange",
+                *random.pick(&["fanout", "amq.fanout", exchange]),
+            );
+            let mut settings = TableBuilder::new();
+            settings
+                .put("pattern", *random.pick(&[".*", ".*", "o"]))
+                .put("apply-to", "exchanges")
+                .put_table("definition", &definition);
+            settings.finish()
+        });
+        Order {
+            kind: PolicyKind::User,
+            name: *random.pick(&["a", "b"]),
             settings,
         }
     }

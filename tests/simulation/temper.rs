@@ -8,7 +8,7 @@ use crate::client::{Habits, Mistake};
 use crate::commands::{CONSUMER, EVERYTHING, ORGANIZER, PUBLISHER};
 use crate::random::Random;
 use crate::socket::Pace;
-use crate::wares::Wares;
+use crate::wares::{Focus, Wares};
 
 /// What kind of run it is.
 pub struct Temper {
@@ -32,6 +32,8 @@ pub struct Temper {
     pub punctuality: usize,
     /// There is a store.
     pub is_kept: bool,
+    /// Percentage of turns in which something goes wrong with the disk.
+    pub mishaps: usize,
     /// Turns in which the broker ends and starts again.
     pub restarts: Vec<usize>,
     /// How many messages of a hundred want to survive.
@@ -50,6 +52,7 @@ impl Temper {
             false => *random.pick(&[0, 0, 0, 1, 2]),
         };
         let restarts = if is_kept { restarts } else { 0 };
+        let wares = Rc::new(Wares::new(random));
         Temper {
             turns,
             clients: random.between(2, 6),
@@ -58,13 +61,21 @@ impl Temper {
             leaps: *random.pick(&[0, 2, 10]),
             leap_ms: *random.pick(&[500, 3000, 30_000, 90_000]),
             outside_alarms: *random.pick(&[0, 0, 2, 30]),
-            policies: *random.pick(&[0, 0, 0, 2, 10]),
+            policies: match wares.focus {
+                Some(Focus::Alternates) => 15,
+                _ => *random.pick(&[0, 0, 0, 2, 10]),
+            },
             wakings_per_turn: *random.pick(&[1, 2, 100]),
             body_max: *random.pick(&[1000, 6000, 40_000, 300_000]),
             flood: *random.pick(&[8, 8, 8, 60]),
-            wares: Rc::new(Wares::new(random)),
+            wares,
             punctuality: *random.pick(&[0, 20, 60]),
             is_kept,
+            mishaps: if is_kept {
+                *random.pick(&[0, 0, 0, 1, 3])
+            } else {
+                0
+            },
             persistent: if is_durable {
                 *random.pick(&[80, 100])
             } else {
@@ -104,8 +115,22 @@ pub fn limits(random: &mut Random, is_durable: bool) -> Limits {
     }
 }
 
+/// Who takes turns with others needs others.
+fn weights(random: &mut Random, focus: Option<Focus>) -> Vec<usize> {
+    let kinds = match focus {
+        None | Some(Focus::Alternates) => [PUBLISHER, CONSUMER, ORGANIZER, EVERYTHING],
+        Some(_) => [PUBLISHER, CONSUMER, CONSUMER, EVERYTHING],
+    };
+    let mut weights = random.pick(&kinds).to_vec();
+    if focus == Some(Focus::SingleActive) {
+        // They come and go.
+        weights[4] *= 3;
+        weights[12] *= 3;
+    }
+    weights
+}
+
 pub fn habits(random: &mut Random, temper: &Temper) -> Habits {
-    let kinds = [PUBLISHER, CONSUMER, ORGANIZER, EVERYTHING];
     let mistakes = [
         Mistake::Password,
         Mistake::FrameMax,
@@ -113,7 +138,7 @@ pub fn habits(random: &mut Random, temper: &Temper) -> Habits {
         Mistake::Silence,
     ];
     Habits {
-        weights: random.pick(&kinds).to_vec(),
+        weights: weights(random, temper.wares.focus),
         body_max: temper.body_max,
         flood: temper.flood,
         persistent: temper.persistent,

@@ -5,7 +5,22 @@ use leveret::wire::amqp::{OwnedTable, TableBuilder};
 use crate::commands::{EXCHANGES, QUEUES};
 use crate::random::Random;
 
+/// What a run is mostly about, so that it comes together often enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Focus {
+    SingleActive,
+    Groups,
+    Duplicates,
+    Timeouts,
+    /// Alternate exchanges that policies name.
+    Alternates,
+}
+
 pub struct Wares {
+    pub focus: Option<Focus>,
+    /// How many of [`QUEUES`] are used.
+    pub queues: usize,
+
     /// For each of [`QUEUES`], then for those whose name the broker makes up.
     arguments: Vec<OwnedTable>,
     /// How many of a hundred messages have an expiration, and a priority.
@@ -22,6 +37,7 @@ pub struct Wares {
 impl Wares {
     pub fn new(random: &mut Random) -> Self {
         let share = *random.pick(&[0, 20, 60, 90]);
+        let focus = random.percent(35).then(|| *random.pick(&FOCUSES));
         let names = QUEUES.iter().copied().chain([""]);
         let arguments = names.map(|name| {
             // Such a queue must be durable, and nobody's own; its priorities are what they are.
@@ -37,14 +53,29 @@ impl Wares {
             } else if random.percent(15) {
                 arguments.put("x-dead-letter-strategy", "at-least-once");
             }
+            if let Some(focus) = focus {
+                focus.ask(random, &mut arguments);
+            }
             arguments.finish()
         });
+        let arguments = arguments.collect();
         Wares {
-            arguments: arguments.collect(),
+            focus,
+            queues: match focus {
+                None => QUEUES.len(),
+                Some(_) => random.between(1, 4),
+            },
+            arguments,
             expirations: if share > 0 { random.between(0, 40) } else { 0 },
             priorities: random.between(0, 60),
-            repeats: *random.pick(&[0, 20, 80]),
-            timeouts: *random.pick(&[0, 0, 0, 20]),
+            repeats: match focus {
+                Some(Focus::Duplicates) => 90,
+                _ => *random.pick(&[0, 20, 80]),
+            },
+            timeouts: match focus {
+                Some(Focus::Timeouts) => 50,
+                _ => *random.pick(&[0, 0, 0, 20]),
+            },
             delays: *random.pick(&[0, 0, 10, 50]),
         }
     }
@@ -52,6 +83,31 @@ impl Wares {
     pub fn arguments(&self, queue: &str) -> &OwnedTable {
         let at = QUEUES.iter().position(|name| *name == queue);
         &self.arguments[at.unwrap_or(QUEUES.len())]
+    }
+}
+
+impl Focus {
+    /// What a queue is told for it, if it was not told something about that.
+    fn ask(self, random: &mut Random, arguments: &mut TableBuilder) {
+        let is_told = |arguments: &TableBuilder, name: &str| arguments.view().get(name).is_some();
+        match self {
+            Focus::SingleActive if !is_told(arguments, "x-single-active-consumer") => {
+                arguments.put("x-single-active-consumer", true);
+            }
+            Focus::Groups if !is_told(arguments, "x-group-key") => {
+                let header = *random.pick(&["colour", "size", "routing-key"]);
+                arguments.put("x-group-key", header);
+            }
+            Focus::Duplicates if !is_told(arguments, "x-message-deduplication") => {
+                if random.percent(70) {
+                    deduplicate(random, arguments);
+                }
+            }
+            Focus::Timeouts if !is_told(arguments, "x-consumer-timeout") => {
+                arguments.put("x-consumer-timeout", *random.pick(&TIMEOUTS));
+            }
+            _ => {}
+        }
     }
 }
 
@@ -112,6 +168,14 @@ fn some_arguments(random: &mut Random, is_quorum: bool) -> TableBuilder {
     }
     arguments
 }
+
+const FOCUSES: [Focus; 5] = [
+    Focus::SingleActive,
+    Focus::Groups,
+    Focus::Duplicates,
+    Focus::Timeouts,
+    Focus::Alternates,
+];
 
 /// How long consumers may hold what they got.
 pub const TIMEOUTS: [i32; 5] = [0, 10, 60, 300, 2000];

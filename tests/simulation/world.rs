@@ -14,11 +14,11 @@ use leveret::wire::amqp::{Method, exchange, queue};
 
 use crate::client::Client;
 use crate::event::{self, Event, describe};
-use crate::model::{Model, Queue, Restart, State};
+use crate::model::{Beyond, Model, Queue, Restart, State};
 use crate::order::Order;
 use crate::random::Random;
 use crate::socket::{Pace, Phase, Socket};
-use crate::store::SlowStore;
+use crate::store::{SlowStore, Storing};
 use crate::temper::{Temper, habits, limits};
 use crate::{Check, ensure};
 
@@ -59,9 +59,10 @@ pub struct Outcome {
     pub transcript: Vec<String>,
     pub result: Check,
     /// It ended early, where the model knows no further.
-    pub is_given_up: bool,
+    pub beyond: Option<Beyond>,
     /// Restarts, copies of messages that came through them, and blocks that were read back.
-    pub survived: [usize; 3],
+    /// Then full disks, failed syncs and power losses.
+    pub survived: [usize; 6],
 }
 
 /// Runs one seed from the first client to an empty broker.
@@ -70,12 +71,8 @@ pub fn run(seed: u64, with_transcript: bool) -> Outcome {
     let result = world.live();
     Outcome {
         hash: world.hash,
-        is_given_up: world.model.is_beyond,
-        survived: [
-            world.restarts,
-            world.recovered,
-            world.store.as_ref().map_or(0, |store| store.fetched),
-        ],
+        beyond: world.model.beyond,
+        survived: world.survived(),
         transcript: world.transcript.unwrap_or_default(),
         result: result.map_err(|error| format!("turn {}: {error}", world.turn)),
     }
@@ -115,6 +112,15 @@ impl World {
         }
     }
 
+    fn survived(&self) -> [usize; 6] {
+        let store = self.store.as_ref();
+        let fetched = store.map_or(0, |store| store.fetched);
+        let mishaps = store.map(|store| store.mishaps).unwrap_or_default();
+        let (restarts, copies) = (self.restarts, self.recovered);
+        let [full, failed_syncs, power_losses] = mishaps;
+        [restarts, copies, fetched, full, failed_syncs, power_losses]
+    }
+
     fn live(&mut self) -> Check {
         self.hub.begin_turn(self.now());
         self.model.now_ms = self.now().unix_ms;
@@ -126,7 +132,7 @@ impl World {
         }
         match self.go_through() {
             // What the model would say from there on is guesswork.
-            _ if self.model.is_beyond => Ok(()),
+            _ if self.model.beyond.is_some() => Ok(()),
             result => result,
         }
     }
@@ -154,7 +160,14 @@ impl World {
             }
             self.turn()?;
             if self.temper.restarts.contains(&self.turn) {
-                self.restart()?;
+                let ways = [
+                    Restart::Crash,
+                    Restart::PowerLoss,
+                    Restart::IdleCrash,
+                    Restart::Clean,
+                ];
+                let how = *self.random.pick(&ways);
+                self.restart(how)?;
             }
         }
         self.say_goodbye()?;
@@ -252,6 +265,10 @@ impl World {
     fn heal(&mut self) {
         self.temper.leaps = 0;
         self.temper.outside_alarms = 0;
+        self.temper.mishaps = 0;
+        if let Some(store) = &mut self.store {
+            store.heal();
+        }
         self.block(false);
         for socket in &mut self.sockets {
             socket.stalled_until = 0;
@@ -313,7 +330,7 @@ impl World {
             }
         }
         if self.random.percent(self.temper.policies) {
-            let order = Order::some(&mut self.random);
+            let order = Order::some(&mut self.random, self.temper.wares.focus);
             self.carry_out(&order)?;
             self.order = Some(order);
         }
@@ -352,9 +369,16 @@ impl World {
         let Some(store) = &mut self.store else {
             return Ok(());
         };
-        let stored = store.store_due(&mut self.model, self.turn, &mut self.random)?;
-        if let Some(up_to) = stored {
-            self.hub.on_stored(up_to);
+        if self.random.percent(self.temper.mishaps) {
+            store.fail(self.turn, &mut self.random);
+        }
+        match store.store_due(&mut self.model, self.turn, &mut self.random)? {
+            Storing::Stored(Some(up_to)) => self.hub.on_stored(up_to),
+            Storing::Stored(None) => {}
+            Storing::Failed => {
+                self.log(|| "a sync failed".to_owned());
+                return self.restart(Restart::PowerLoss);
+            }
         }
         while let Some((block, page)) = self.store.as_mut().and_then(|it| it.take_page(self.turn)) {
             self.log(|| format!("block {block} is read back"));
@@ -369,15 +393,11 @@ impl World {
     }
 
     /// The broker ends in one way or another, and starts again.
-    fn restart(&mut self) -> Check {
-        let ways = [
-            Restart::Crash,
-            Restart::Crash,
-            Restart::IdleCrash,
-            Restart::Clean,
-        ];
-        let how = *self.random.pick(&ways);
+    fn restart(&mut self, how: Restart) -> Check {
         self.log(|| format!("--- restart: {how:?}"));
+        if let Some(store) = &mut self.store {
+            store.heal();
+        }
         if how == Restart::Clean {
             for number in 0..self.sockets.len() {
                 if self.sockets[number].phase != Phase::Gone {
@@ -385,7 +405,7 @@ impl World {
                 }
             }
         }
-        if how != Restart::Crash {
+        if how.has_everything() {
             self.catch_up()?;
         }
         let mut store = self.store.take().expect("only with a store");
@@ -398,7 +418,10 @@ impl World {
                 socket.phase = Phase::Gone;
             }
         }
-        let (store, recovered) = store.restart()?;
+        let (store, recovered) = match how {
+            Restart::PowerLoss => store.restart_after_power_loss(&mut self.random)?,
+            _ => store.restart()?,
+        };
         self.store = Some(store);
         self.restarts += 1;
         let copies = recovered.queues.iter();
@@ -551,6 +574,7 @@ impl World {
         );
         if !self.hub.has_more_work() {
             self.model.check_quiescent(&self.hub.core.inventory())?;
+            self.model.check_counts(&self.hub.core.channel_totals())?;
             let bodies = self.model.body_bytes();
             let is_in_memory = self.store.is_none();
             ensure!(
@@ -687,7 +711,7 @@ impl World {
         self.model.begin(number, outputs);
         taken(&mut self.model)?;
         let outputs = self.model.end()?;
-        ensure!(!self.model.is_beyond, "beyond what the model knows");
+        ensure!(self.model.beyond.is_none(), "beyond what the model knows");
         for (number, events) in outputs {
             self.sockets[number].expect(events);
         }

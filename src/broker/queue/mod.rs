@@ -4,6 +4,7 @@ mod agenda;
 pub mod arguments;
 mod dispatch;
 mod entry;
+mod former_ttls;
 mod groups;
 mod id_set;
 mod lifetimes;
@@ -11,6 +12,7 @@ mod line;
 mod packed;
 mod ready;
 mod set_aside;
+mod waits;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -19,10 +21,12 @@ pub use agenda::Agenda;
 pub use arguments::{DeadLetterStrategy, Overflow, QueueArguments, QueueKind, RetryType};
 pub use dispatch::Dispatch;
 pub use entry::Entry;
+pub use former_ttls::FormerTtls;
 pub use groups::{Group, Groups};
 pub use lifetimes::Lifetimes;
 pub use packed::{Ids, PackedIds};
 pub use ready::Ready;
+pub use waits::Waits;
 
 use super::attempts::Attempts;
 use super::connection::ConnectionKey;
@@ -51,8 +55,9 @@ pub struct Queue {
     pub owner: Option<ConnectionKey>,
     /// As they came: shown, and compared when it is declared again.
     pub declared_arguments: OwnedTable,
-    /// What holds now: the declared arguments and the policies together.
-    pub arguments: QueueArguments,
+    /// What holds now: the declared arguments and the policies together. Most queues have none, and
+    /// those share one ([`Core::share`](super::Core)): it is a quarter of what a queue takes.
+    pub arguments: Rc<QueueArguments>,
     /// Messages go in and out by no other rules than those of every queue: no limits, no times, no
     /// priorities, no groups, no duplicates. Follows from `arguments`.
     pub is_plain: bool,
@@ -67,6 +72,10 @@ pub struct Queue {
     pub ready: Ready,
     /// Deliveries of its messages that wait for their ack.
     pub unacked: usize,
+    /// Of their bodies.
+    pub unacked_bytes: u64,
+    /// How long its messages waited; `None` until one did.
+    pub waits: Option<Box<Waits>>,
     pub dispatch: Dispatch,
     /// An exclusive consumer has it for itself.
     pub exclusively_consumed: bool,
@@ -83,6 +92,8 @@ pub struct Queue {
     pub has_memory: bool,
     /// Messages that expire.
     pub lifetimes: Option<Box<Lifetimes>>,
+    /// What its message TTL was for those that came before it changed.
+    pub former_ttls: FormerTtls,
     /// Of messages that were given back.
     pub attempts: BTreeMap<MessageId, Attempts>,
     /// Messages that were given back and wait for another try.
@@ -97,6 +108,8 @@ pub struct Queue {
     pub lease_due: Option<u64>,
     pub excess_due: Option<u64>,
     pub counters: QueueCounters,
+    /// [`Queue::mark`] when somebody asked for what has changed.
+    pub seen_mark: u64,
 }
 
 /// Messages that come back to a queue later (RabbitMQ: delayed retry).
@@ -113,7 +126,7 @@ impl Queue {
         name: Name,
         virtual_host: VirtualHostKey,
         declared_arguments: OwnedTable,
-        arguments: QueueArguments,
+        arguments: Rc<QueueArguments>,
     ) -> Self {
         let dispatch = match arguments.single_active_consumer {
             true => Dispatch::with_single_active(),
@@ -135,6 +148,8 @@ impl Queue {
             bindings: BindingSet::default(),
             ready: Ready::default(),
             unacked: 0,
+            unacked_bytes: 0,
+            waits: None,
             dispatch,
             exclusively_consumed: false,
             id: None,
@@ -143,6 +158,7 @@ impl Queue {
             visited: 0,
             has_memory: false,
             lifetimes: None,
+            former_ttls: FormerTtls::default(),
             attempts: BTreeMap::new(),
             retries: None,
             groups: None,
@@ -151,6 +167,7 @@ impl Queue {
             lease_due: None,
             excess_due: None,
             counters: QueueCounters::default(),
+            seen_mark: 0,
         };
         queue.follow_arguments();
         queue
@@ -189,6 +206,25 @@ impl Queue {
         });
     }
 
+    /// Another number when any of its counts has changed, and its lengths with them; 0 while nothing ever
+    /// happened.
+    pub fn mark(&self) -> u64 {
+        let counts = self.counters.sum().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let lengths = self.ready.len() as u64 ^ (self.unacked as u64) << 32;
+        counts ^ lengths
+    }
+
+    /// Messages that wait for their next try.
+    pub fn retrying(&self) -> usize {
+        self.retries.as_ref().map_or(0, |it| it.agenda.len())
+    }
+
+    /// With those that did not wait.
+    pub fn waits_in_all(&self) -> Waits {
+        let waits = self.waits.as_deref().copied().unwrap_or_default();
+        waits.with_straight(self.counters.delivered + self.counters.delivered_no_ack)
+    }
+
     /// Whether it is an exchange's own, where its messages wait.
     pub fn is_delay_queue(&self) -> bool {
         let purpose = self.origin.as_ref().map(|origin| &origin.purpose);
@@ -196,22 +232,27 @@ impl Queue {
     }
 
     /// When the message expires here, by its own word and the queue's, the earlier of both.
-    pub fn expiry_of(&self, message: &Message<'_>) -> Option<u64> {
+    pub fn expiry_of(&self, id: MessageId, message: &Message<'_>) -> Option<u64> {
         let own_ms = message.attributes().expiration_ms;
-        self.expiry(message.arrived_ms, own_ms)
+        let ttl_ms = self.former_ttls.of(id);
+        expiry(
+            message.arrived_ms,
+            own_ms,
+            ttl_ms.unwrap_or(self.arguments.message_ttl_ms),
+        )
     }
 
+    /// The same for a message that comes now.
     pub fn expiry(&self, arrived_ms: u64, own_ms: Option<u64>) -> Option<u64> {
-        let both = [own_ms, self.arguments.message_ttl_ms];
-        let ttl_ms = both.into_iter().flatten().min()?;
-        Some(arrived_ms.saturating_add(ttl_ms))
+        expiry(arrived_ms, own_ms, self.arguments.message_ttl_ms)
     }
 
     /// Whether the time of a message has passed, though nobody came to take it out yet: when very many
     /// expire at once, that takes some turns of the loop.
     #[inline]
-    pub fn has_expired(&self, message: &Message<'_>, now_ms: u64) -> bool {
-        self.lifetimes.is_some() && self.expiry_of(message).is_some_and(|at| at <= now_ms)
+    pub fn has_expired(&self, id: MessageId, message: &Message<'_>, now_ms: u64) -> bool {
+        let expires_ms = || self.expiry_of(id, message);
+        self.lifetimes.is_some() && expires_ms().is_some_and(|at| at <= now_ms)
     }
 
     /// A consumer gets a message; if that expires, the queue must know when it comes back.
@@ -237,4 +278,10 @@ impl Queue {
         let max = self.arguments.priority_max.unwrap_or(0);
         traits.priority.min(max)
     }
+}
+
+/// The earlier of both times to live counts.
+fn expiry(arrived_ms: u64, own_ms: Option<u64>, queue_ms: Option<u64>) -> Option<u64> {
+    let ttl_ms = [own_ms, queue_ms].into_iter().flatten().min()?;
+    Some(arrived_ms.saturating_add(ttl_ms))
 }

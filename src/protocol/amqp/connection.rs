@@ -335,6 +335,9 @@ impl Connection {
     /// Takes the next frame, and if it starts a publish that is all there, that.
     #[inline]
     fn take_frame(&mut self, input: &[u8], hub: &mut Hub, now: Now) -> usize {
+        if let Some(used) = self.publish_again(input, hub, now) {
+            return used;
+        }
         let (frame, used) = match Frame::decode(input, self.frame_max) {
             Ok(Some(decoded)) => decoded,
             Ok(None) => return 0,
@@ -347,8 +350,8 @@ impl Connection {
                 return self.read_over(input);
             }
         };
-        if let Some(used_in_place) = self.publish_in_place(&frame, &input[used..], hub, now) {
-            return used + used_in_place;
+        if let Some(used_in_all) = self.publish_in_place(&frame, input, used, hub, now) {
+            return used_in_all;
         }
         if let Err(exception) = self.on_frame(&frame, hub, now) {
             self.close(&exception, exception.method.unwrap_or((0, 0)), hub, now);
@@ -357,17 +360,34 @@ impl Connection {
         if self.awaits_page { 0 } else { used }
     }
 
-    /// The shortest way of a publish: method, header and the only body frame lie behind each other in
-    /// the read buffer and are used from there. `None` leaves everything to the longer way, which
+    /// The shortest way of a publish: it is the one before with another body.
+    #[inline]
+    fn publish_again(&mut self, input: &[u8], hub: &mut Hub, now: Now) -> Option<usize> {
+        let &[frame::METHOD, c0, c1, ..] = input else {
+            return None;
+        };
+        if self.state != State::Running {
+            return None;
+        }
+        let at = self.find_channel(u16::from_be_bytes([c0, c1])).ok()?;
+        let used = self.channels[at].publish_again(input, self.frame_max, hub)?;
+        self.after_channel(at, Ok(()), PUBLISH, hub, now);
+        Some(used)
+    }
+
+    /// The next shortest: method, header and the only body frame lie behind each other in the read
+    /// buffer and are used from there. `None` leaves everything to the longer way, which
     /// also finds what is wrong.
     #[inline]
     fn publish_in_place(
         &mut self,
         frame: &Frame<'_>,
-        behind: &[u8],
+        input: &[u8],
+        method_used: usize,
         hub: &mut Hub,
         now: Now,
     ) -> Option<usize> {
+        let behind = &input[method_used..];
         if frame.kind != frame::METHOD || self.state != State::Running {
             return None;
         }
@@ -405,8 +425,12 @@ impl Connection {
         }
         let publication = Publication::new(&method, header.properties, body);
         let result = channel.publish(self.session.as_ref()?, &publication, hub);
+        let used_by = (method_used, header_used);
+        channel
+            .route
+            .learn(input, used_by, &method, header.properties);
         self.after_channel(at, result, PUBLISH, hub, now);
-        Some(used)
+        Some(method_used + used)
     }
 
     fn on_frame(&mut self, frame: &Frame<'_>, hub: &mut Hub, now: Now) -> Result<()> {
@@ -588,6 +612,7 @@ impl Connection {
         }
         hub.check_memory()?;
         hub.core.check_channel(session.connection)?;
+        hub.check_channel_max()?;
         let channel = Channel::open(session, frame.channel, hub);
         self.channels.insert(at, Box::new(channel));
         hub.outboxes.send(

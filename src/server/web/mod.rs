@@ -166,10 +166,10 @@ impl Web {
     ///
     /// # Errors
     /// No thread.
-    pub fn start(self, management: Management) -> io::Result<WebThread> {
+    pub fn start(self, management: Arc<Management>) -> io::Result<WebThread> {
         let waker = Arc::new(Waker::new(self.poll.registry(), WAKER)?);
         let (sender, news) = bounded(NEWS_MAX);
-        let workers = Workers::new(Arc::new(management), sender.clone(), Arc::clone(&waker));
+        let workers = Workers::new(management, sender.clone(), Arc::clone(&waker));
         let serve = move || {
             let doors = self.doors.into_iter();
             let running = Loop {

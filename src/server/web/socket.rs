@@ -275,6 +275,10 @@ impl Socket {
                     continue;
                 }
                 Step::Refused(response) => {
+                    if let Body::Bytes(why) = &response.body {
+                        let why = String::from_utf8_lossy(why);
+                        log::warn!("{}: HTTP: {}", self.caller.address, why.trim_end());
+                    }
                     self.closes = true;
                     self.answer(response, now_ms);
                     return None;

@@ -18,7 +18,7 @@ impl Model {
                 let queue = &self.queues[&name];
                 let is_sure = self.dying.iter().all(|corpse| !corpse.is_of(queue.number));
                 let drops = queue.rules.overflow == "drop-head" && queue.is_over_with(0, 0);
-                self.is_beyond |= drops && !is_sure;
+                self.end_if(drops && !is_sure, Beyond::DyingWithTooMuch);
                 self.drop_excess(&name, 997);
             }
         }
@@ -43,7 +43,8 @@ impl Model {
             .partition(|(due_ms, _)| *due_ms <= up_to_ms);
         queue.delayed = delayed;
         // Who comes first decides who is one too many.
-        self.is_beyond |= !dead.is_empty() && !back.is_empty() && queue.rules.is_limited();
+        let is_vague = !dead.is_empty() && !back.is_empty() && queue.rules.is_limited();
+        self.end_if(is_vague, Beyond::DyingWithReturning);
         dead.sort_by_key(|entry| (entry.expires_ms, entry.place));
         for entry in dead {
             self.die(number, entry, "expired", 998);
@@ -61,7 +62,8 @@ impl Model {
         let times = expiries.chain(queue.delayed.iter().map(|(due_ms, _)| *due_ms));
         let is_between = |at: u64| at > ends_ms && at <= now_ms;
         // Both are overdue: that the queue was gone before its messages died is not promised.
-        self.is_beyond |= times.into_iter().any(is_between);
+        let is_vague = times.into_iter().any(is_between);
+        self.end_if(is_vague, Beyond::LeaseWithMessages);
         self.age(name, ends_ms);
         self.remove_queue(name);
     }

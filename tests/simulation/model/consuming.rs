@@ -130,12 +130,14 @@ impl Model {
         self.check_access(at.0, &name)?;
         self.renew_lease(&name);
         let Some(place) = self.next_of(at, &name) else {
+            self.counts.get_empty += 1;
             self.answer(at.1, &basic::GetEmpty::default());
             return Ok(());
         };
         let queue = self.queues.get_mut(&name).expect("access was checked");
         let entry = queue.ready.remove(place);
         let (left, queue) = (queue.ready.len(), queue.number);
+        self.count_get(get.no_ack, entry.redelivered);
         let timeout_ms = self.timeout_of(None, &self.queues[&name].rules);
         let since_ms = self.now_ms;
         let channel = self.channel(at);
@@ -237,6 +239,8 @@ impl Model {
 
     /// A message that was taken out of its channel.
     pub(super) fn settle_one(&mut self, unacked: Unacked, settlement: Settlement, by: u64) {
+        self.step.is_settling = true;
+        self.counts.acked += u64::from(settlement == Settlement::Acked);
         let Some(name) = self.name_of(unacked.queue) else {
             return;
         };

@@ -78,7 +78,7 @@ impl Model {
         let places: BTreeSet<u64> = places.collect();
         let is_vague = window.vague.contains(&key);
         let now_ms = self.now_ms;
-        self.is_beyond |= is_vague;
+        self.end_if(is_vague, Beyond::KeysAfterACrash);
         let queue = self.queues.get_mut(name).expect("it was looked at");
         let window = queue.window.as_mut().expect("it has one");
         window.known.retain(|known| places.contains(&known.place));

@@ -93,7 +93,7 @@ impl Model {
         keys.extend(copies(headers.view()));
         let asks = Asks::But(exchange, released.persistent);
         let route = self.route(exchange, &keys, Some(headers.view()), asks);
-        self.is_beyond |= route.is_vague;
+        self.end_if(route.is_vague, Beyond::KeysAfterACrash);
         let (mut is_taken, mut is_routed) = (true, !route.replies.is_empty() || route.is_repeat);
         let mut lineage = entry.lineage.clone();
         lineage.push(number);

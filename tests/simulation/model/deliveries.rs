@@ -106,9 +106,10 @@ impl Model {
             "consumer {} is not the active one",
             consumer.tag
         );
+        let no_ack = consumer.no_ack;
         let channels = &mut self.connections[delivery.at.0].channels;
         let channel = channels.get_mut(&delivery.at.1).expect("it was told");
-        if !consumer.no_ack {
+        if !no_ack {
             channel.unacked.push(Unacked {
                 delivery_tag: delivery.delivery_tag,
                 entry,
@@ -131,6 +132,7 @@ impl Model {
             "{own} held with a prefetch of {}",
             consumer.prefetch
         );
+        self.count_delivery(no_ack, delivery.redelivered);
         Ok(())
     }
 

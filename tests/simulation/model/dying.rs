@@ -50,7 +50,7 @@ impl Model {
                 exchange,
                 routing_key: None,
                 reason,
-                source: 1 + number * 1_000_000 + by * 1000,
+                source: mixed(1 + number * 1_000_000 + by * 1000, entry.source),
                 step: self.steps,
                 at_least_once: false,
                 entry,
@@ -61,6 +61,7 @@ impl Model {
             return;
         };
         let source = 1 + number * 1_000_000 + by * 1000 + entry.priority;
+        let source = mixed(source, entry.source);
         self.dying.push_back(Corpse {
             origin: (name, number),
             exchange,
@@ -84,7 +85,8 @@ impl Model {
                 // Who waits for it, and who does not?
                 let waiting = self.dying.iter().map(|it| (it.step, it.origin.1));
                 let mut others = waiting.chain(buried);
-                self.is_beyond |= others.any(|(step, of)| step == place.0 && of != place.1);
+                let is_vague = others.any(|(step, of)| step == place.0 && of != place.1);
+                self.end_if(is_vague, Beyond::DeathsAroundABlock);
                 return self.dying.push_front(corpse);
             }
             let is_done = self.bury_one(&corpse) || !corpse.at_least_once;
@@ -97,7 +99,7 @@ impl Model {
             count += 1;
             if count > BURIALS_MAX {
                 // The broker does that bit by bit.
-                self.is_beyond = true;
+                self.end_if(true, Beyond::ManyDeaths);
                 return;
             }
         }
@@ -108,7 +110,7 @@ impl Model {
         if self.stuck_ms.is_some_and(|due_ms| due_ms <= self.now_ms) {
             self.stuck_ms = None;
             for corpse in std::mem::take(&mut self.stuck) {
-                let source = 1 + corpse.origin.1 * 1_000_000 + 995_000;
+                let source = mixed(1 + corpse.origin.1 * 1_000_000 + 995_000, corpse.source);
                 let step = self.steps;
                 self.dying.push_back(Corpse {
                     source,
@@ -266,6 +268,15 @@ impl Message {
                 self.exchange.clone(),
             ),
         }
+    }
+}
+
+/// What came from different sources goes on as from different ones: its order is not told by the queue
+/// between.
+fn mixed(source: u64, before: u64) -> u64 {
+    match before {
+        0 => source,
+        _ => before.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ source,
     }
 }
 

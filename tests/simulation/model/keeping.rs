@@ -50,21 +50,22 @@ impl Model {
         if refuses && queue.is_over_with(1, message.body.len()) {
             let dies = queue.rules.overflow == "reject-publish-dlx";
             // Whose copy is the one too many?
-            self.is_beyond |= !has_one_source;
+            self.end_if(!has_one_source, Beyond::LastOfSeveral);
             if dies {
                 self.die(number, entry, "maxlen", 0);
             }
             return false;
         }
-        self.is_beyond |= refuses && queue.rules.is_limited() && !has_one_source;
+        let is_close = refuses && queue.rules.is_limited();
+        self.end_if(is_close && !has_one_source, Beyond::LastOfSeveral);
         let queue = &self.queues[&name];
         let has_groups = queue.rules.group_key.is_some();
         let busy = self.busy_groups(queue);
         let is_empty = queue.heads_but(&busy).is_empty();
         let is_free = is_empty && !queue.is_of(&entry, &busy);
-        if has_groups && !queue.ready.is_empty() && queue.rules.is_limited() {
-            // Whether those that wait for their group were out of its way decides what is dropped.
-            self.is_beyond = true;
+        if has_groups && queue.rules.is_limited() {
+            let is_vague = self.may_stand_in_line(queue);
+            self.end_if(is_vague, Beyond::GroupsWithLimits);
         }
         if is_free && self.hand_over_at_once(&name, &entry) {
             return true;
@@ -79,6 +80,17 @@ impl Model {
         self.learn_in_queue(&name, message, place);
         self.drop_excess(&name, 0);
         true
+    }
+
+    /// Whether messages that wait for their group may still be in the way of those that come: they step
+    /// aside when somebody who could take them finds them at the head.
+    fn may_stand_in_line(&self, queue: &Queue) -> bool {
+        let step = self.steps;
+        let mut ready = queue.ready.iter();
+        let is_fresh = ready
+            .any(|it| it.step == step || it.put_back == step || self.is_paged_out(&it.message));
+        let is_fresh = is_fresh || (self.step.is_settling && !queue.ready.is_empty());
+        is_fresh && queue.consumers.iter().any(|it| self.has_credit(it))
     }
 
     /// A message that is not kept must go to somebody who waits.
@@ -160,8 +172,9 @@ impl Model {
                 return;
             }
             let heads = queue.heads();
-            self.is_beyond |= heads.len() > 1;
-            let place = heads[0].place;
+            let (is_vague, place) = (heads.len() > 1, heads[0].place);
+            self.end_if(is_vague, Beyond::SeveralHeads);
+            let queue = self.queues.get_mut(name).expect("it was looked at");
             let at = queue.ready.iter().position(|it| it.place == place);
             let entry = queue.ready.remove(at.expect("it was found there"));
             let number = queue.number;

@@ -13,8 +13,10 @@
 //! ```
 
 mod aging;
+mod beyond;
 mod connection;
 mod consuming;
+mod counting;
 mod deduplication;
 mod delays;
 mod deliveries;
@@ -32,12 +34,14 @@ mod topology;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use leveret::broker::ChannelCounters;
 use leveret::broker::Inventory;
 use leveret::config::Limits;
 use leveret::wire::amqp::{EncodeMethod, Method};
 
 use crate::Check;
 use crate::event::Event;
+pub use beyond::Beyond;
 use dying::Corpse;
 pub use state::*;
 pub use survival::Restart;
@@ -57,7 +61,7 @@ pub struct Model {
     pub now_ms: u64,
     /// Something happened that the broker may do one way or the other, and the rest would depend on it:
     /// the run ends here.
-    pub is_beyond: bool,
+    pub beyond: Option<Beyond>,
     /// What the store has; nothing in a broker without one.
     pub stored: Stored,
     /// Dead letters on their way. While one has to be read back, those behind it wait.
@@ -65,6 +69,8 @@ pub struct Model {
     /// Those that nobody took, and when they are tried again.
     stuck: Vec<Corpse>,
     stuck_ms: Option<u64>,
+    /// What went through all channels.
+    counts: ChannelCounters,
     /// What was found wrong in the middle of a command.
     faults: Vec<String>,
     /// Names that the broker made up: none comes twice.
@@ -99,6 +105,8 @@ struct Step {
     picked: BTreeSet<u64>,
     /// The channel that committed.
     commits: Option<At>,
+    /// Deliveries were settled, or are about to be.
+    is_settling: bool,
     /// Confirms of channels that were closed in this call.
     owed: BTreeMap<At, Owed>,
 }
@@ -173,11 +181,12 @@ impl Model {
             policies: BTreeMap::new(),
             alarm: false,
             now_ms: 0,
-            is_beyond: false,
+            beyond: None,
             stored: Stored::default(),
             dying: VecDeque::new(),
             stuck: Vec::new(),
             stuck_ms: None,
+            counts: ChannelCounters::default(),
             faults: Vec::new(),
             generated: BTreeSet::new(),
             next_number: 1,
@@ -202,7 +211,7 @@ impl Model {
         self.bury();
         self.note_holders();
         let outputs = std::mem::take(&mut self.step.outputs);
-        if self.is_beyond {
+        if self.beyond.is_some() {
             return Ok(outputs);
         }
         if let Some(fault) = self.faults.pop() {

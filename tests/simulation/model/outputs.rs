@@ -130,6 +130,7 @@ impl Model {
         let is_reply = |reply: &Reply| reply.at == at && reply.consumer_tag == tag;
         if let Some(place) = self.step.replies.iter().position(is_reply) {
             let reply = self.step.replies.remove(place).expect("it was found");
+            self.counts.delivered_no_ack += 1;
             ensure!(!deliver.redelivered, "an answer to a request comes once");
             return self.match_content(&reply.message, None, names, event.content.as_ref());
         }
@@ -178,6 +179,7 @@ impl Model {
         *confirmed = delivery_tag;
         // Nobody was told that the other queues have it.
         holders.remove(&delivery_tag);
+        self.counts.confirmed += 1;
         Ok(())
     }
 
@@ -230,6 +232,7 @@ impl Model {
         ensure!(wrong.is_none(), "a queue refused {wrong:?}");
         let later = holders.split_off(&(delivery_tag + 1));
         let copies = std::mem::replace(holders, later);
+        self.counts.confirmed += delivery_tag + 1 - first;
         for copies in copies.into_values() {
             self.check_stored(&copies)?;
         }

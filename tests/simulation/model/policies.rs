@@ -40,8 +40,7 @@ impl Model {
         self.policies.retain(|key, _| !is_same(key));
     }
 
-    /// Everything is looked at again. Messages keep the time to live that they came with, which is not
-    /// told here; so with other times and messages that came before, the run ends.
+    /// Everything is looked at again. Messages keep the time to live that they came with.
     fn apply_policies(&mut self) {
         let names: Vec<String> = self.queues.keys().cloned().collect();
         for name in names {
@@ -50,8 +49,6 @@ impl Model {
             if rules == queue.rules {
                 continue;
             }
-            let has_messages = !self.entries_of(queue).is_empty();
-            self.is_beyond |= has_messages && rules.ttl_ms != queue.rules.ttl_ms;
             let queue = self.queues.get_mut(&name).expect("it has this name");
             queue.rules = rules;
             self.renew_lease(&name);

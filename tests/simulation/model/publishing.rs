@@ -67,7 +67,7 @@ impl Model {
         let persistent = properties.delivery_mode == Some(2);
         let asks = Asks::All(persistent);
         let route = self.route(&assembly.exchange, &keys, headers, asks);
-        self.is_beyond |= route.is_vague;
+        self.end_if(route.is_vague, Beyond::KeysAfterACrash);
 
         let mut public = TableBuilder::new();
         let mut block = block.to_vec();
@@ -120,6 +120,7 @@ impl Model {
             Mode::Confirm { published, .. } => *published += 1,
             Mode::Plain => {}
         }
+        self.counts.published += 1;
         let is_taken = self.carry_out(at, &publication);
         if let Mode::Confirm {
             published, refused, ..
@@ -156,7 +157,9 @@ impl Model {
             && publication.replies.is_empty()
             && publication.delays.is_empty()
             && !publication.is_repeat;
+        self.counts.dropped += u64::from(unroutable && !publication.mandatory);
         if unroutable && publication.mandatory {
+            self.counts.returned += 1;
             self.step.answers.push_back(Answer::Returned {
                 channel: at.1,
                 message: message.clone(),
@@ -243,11 +246,10 @@ impl Model {
         self.step.commits = Some(at);
         let mut is_taken = true;
         for publication in &publications {
+            self.counts.published += 1;
             is_taken &= self.carry_out(at, publication);
+            self.bury();
         }
-        // Where a limit is reached, it would matter when in between the first dead letters are buried.
-        let limited = |queue: &Queue| queue.rules.is_limited();
-        self.is_beyond |= !self.dying.is_empty() && self.queues.values().any(limited);
         for (settlement, unacked) in settlements {
             self.settle_one(unacked, settlement, at.1.into());
         }

@@ -50,9 +50,18 @@ type Identity = (u64, Vec<(String, String, i64)>, bool);
 pub enum Restart {
     /// With work that the store had not done yet.
     Crash,
+    /// The same, and the disk lost what was not synced, or a part of it.
+    PowerLoss,
     /// When everything was stored.
     IdleCrash,
     Clean,
+}
+
+impl Restart {
+    /// Everything was stored before.
+    pub fn has_everything(self) -> bool {
+        matches!(self, Restart::IdleCrash | Restart::Clean)
+    }
 }
 
 impl Stored {
@@ -66,9 +75,9 @@ impl Stored {
         self.identities.insert(id, identity);
     }
 
-    pub fn note_copy(&mut self, properties: &[u8], body: &[u8], queue: u64) {
-        let number = crate::message::number(properties, body);
-        self.copies.extend(number.map(|number| (number, queue)));
+    /// Messages are stored, for these queues.
+    pub fn note_copies(&mut self, copies: &[(u64, u64)]) {
+        self.copies.extend(copies);
     }
 }
 
@@ -198,12 +207,13 @@ impl Model {
         self.stuck.clear();
         self.stuck_ms = None;
         self.stored.commits.clear();
+        self.counts = ChannelCounters::default();
         self.step = Step::default();
         let fresh = Model::new(self.limits.clone()).exchanges;
         let exchanges = std::mem::replace(&mut self.exchanges, fresh);
         let queues = std::mem::take(&mut self.queues);
         self.bindings.clear();
-        self.recover_policies(&recovered.notes, how != Restart::Crash)?;
+        self.recover_policies(&recovered.notes, how.has_everything())?;
         let mut names = BTreeMap::new();
         for definition in &recovered.definitions {
             match definition {
@@ -316,7 +326,9 @@ impl Model {
                     lineage: Vec::new(),
                 };
                 // It is found out what group waits with it when it is its turn.
-                self.is_beyond |= queue.rules.group_key.is_some() && until_ms > self.now_ms;
+                if queue.rules.group_key.is_some() && until_ms > self.now_ms {
+                    self.beyond.get_or_insert(Beyond::GroupsAfterAStart);
+                }
                 match until_ms > self.now_ms {
                     true => queue.delayed.push((until_ms, entry)),
                     false => queue.ready.push(entry),
@@ -383,7 +395,7 @@ impl Model {
                 "{entry:?} was stored and is lost"
             );
         }
-        if how != Restart::Crash {
+        if how.has_everything() {
             self.check_all_recovered(recovered)?;
         }
         Ok(())

@@ -71,10 +71,14 @@ impl Model {
     /// The connection was given the chance to look at its deadlines.
     pub fn time_out_deliveries(&mut self, connection: usize) {
         let channels = &self.connections[connection].channels;
-        let overdue: Vec<_> = channels
+        let mut overdue: Vec<_> = channels
             .iter()
             .map(|(number, channel)| (*number, channel.overdue(self.now_ms)))
             .collect();
+        // Which channel is looked at first is the broker's choice.
+        let closed = self.closed_channels(connection);
+        let place = |number: &u16| closed.iter().position(|it| it == number);
+        overdue.sort_by_key(|(number, _)| place(number));
         let mut closing = Vec::new();
         for (number, holders) in overdue {
             let at = (connection, number);
@@ -94,6 +98,17 @@ impl Model {
         for at in closing {
             self.channel_exception(at, 406, (0, 0));
         }
+    }
+
+    /// The channels of the connection that were closed in this call, in this order.
+    fn closed_channels(&self, connection: usize) -> Vec<u16> {
+        let outputs = self.step.outputs.iter();
+        let own = outputs.filter(|(to, _)| *to == connection);
+        let closes = own.flat_map(|(_, events)| events);
+        closes
+            .filter(|event| event.payload.starts_with(&[0, 20, 0, 40]))
+            .map(|event| event.channel)
+            .collect()
     }
 
     /// Ends the consumer and gives back what it holds; whether that was possible.
