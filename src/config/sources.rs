@@ -231,14 +231,15 @@ impl Effective {
         for line in key.doc.lines() {
             let _ = writeln!(text, "# {line}");
         }
+        let count = shown.len();
         for (index, (member, value)) in shown.into_iter().enumerate() {
             let value = quoted(&key.censored(value));
-            // A family is shown in the order in which it was set; only a set's members that are
-            // `false` are left out of it.
-            let winner = winners
-                .iter()
-                .find(|winner| winner.member == member)
-                .or_else(|| winners.get(index));
+            // A family is shown in the order in which it was set. Only a set's members that are `false` are
+            // left out of it, and these have names that mean something; those of a list may be any.
+            let winner = match winners.len() == count {
+                true => winners.get(index),
+                false => winners.iter().find(|winner| winner.member == member),
+            };
             let member = winner.map_or(member, |winner| winner.member.clone());
             let source = winner.map_or("default".to_owned(), |winner| winner.source.to_string());
             let line = format!("{} = {value}", key.full_name(&member));
@@ -258,6 +259,16 @@ mod tests {
     use super::super::{Category, Mechanism, RevocationCheck, TlsVersion, Verify, Watermark};
     use super::*;
     use crate::wire::x509::NameKind;
+
+    /// Found by fuzzing: a member was printed under the name of another, and lost when that was read.
+    #[test]
+    fn members_of_a_list_are_printed_under_their_names_whatever_these_are() {
+        let text = "listeners.tcp.2 = 127.0.0.1:1\nlisteners.tcp.x = 127.0.0.1:2\n";
+        let first = Effective::resolve(Config::default(), in_file(text)).unwrap();
+        let again = Effective::resolve(Config::default(), in_file(&first.print())).unwrap();
+        assert_eq!(again.config.bind, first.config.bind);
+        assert_eq!(first.config.bind.len(), 2);
+    }
 
     fn in_file(text: &str) -> Vec<Setting> {
         let lines = syntax::parse(text).unwrap().into_iter();
