@@ -29,6 +29,8 @@ pub(super) struct Holdings {
     looked_at: u64,
     /// Incoming went over its bound, and not far enough under it since.
     was_congested: bool,
+    /// Somebody has left since the last review: the next one has the pass, or all may go on.
+    is_stirred: bool,
 }
 
 struct Pass {
@@ -60,6 +62,7 @@ impl Holdings {
             pass: None,
             looked_at: 0,
             was_congested: false,
+            is_stirred: false,
         }
     }
 
@@ -150,6 +153,7 @@ impl Outboxes {
 
     /// The turn's review of both directions. Sockets that are to be looked at again go to `woken`.
     pub fn review_holdings(&mut self, now_ms: u64, woken: &mut Vec<SocketKey>) {
+        self.holdings.is_stirred = false;
         if self.holdings.is_congested() {
             self.holdings.was_congested = true;
             self.review_pass(now_ms, woken);
@@ -188,6 +192,9 @@ impl Outboxes {
 
     /// When [`Outboxes::review_holdings`] has something to do that no event will announce (monotonic ms).
     pub fn next_review(&self) -> Option<u64> {
+        if self.holdings.is_stirred && self.holdings.was_congested {
+            return Some(0);
+        }
         let pass = self.holdings.pass.as_ref();
         let of_pass = pass.map(|pass| pass.looked_at + PASS_MS);
         let is_full = self.holdings.outgoing >= self.holdings.bytes_max;
@@ -262,6 +269,7 @@ impl Outboxes {
 
     /// The socket is closed.
     pub(super) fn forget_holdings(&mut self, outbox: &Outbox) {
+        self.holdings.is_stirred = true;
         self.holdings.incoming -= outbox.share.incoming;
         self.holdings.outgoing -= outbox.len();
     }
@@ -358,6 +366,12 @@ mod tests {
         outboxes.count_received(keys[0], 10, 1);
         assert_eq!(reviewed(&mut outboxes, 2 * PASS_MS), [keys[0]]);
         assert!(outboxes.is_cut_off(keys[0]));
+        // When it is gone, the next has its turn, whatever else happens or does not.
+        assert_eq!(outboxes.next_review(), None);
+        outboxes.close(keys[0]);
+        assert_eq!(outboxes.next_review(), Some(0));
+        assert_eq!(reviewed(&mut outboxes, 3 * PASS_MS), [keys[1]]);
+        assert_eq!(outboxes.next_review(), None);
     }
 
     #[test]
