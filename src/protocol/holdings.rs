@@ -27,7 +27,7 @@ pub(super) struct Holdings {
     pass: Option<Pass>,
     /// When those who do not read were last looked for (monotonic ms).
     looked_at: u64,
-    /// Incoming went over its bound, and not far enough under it since.
+    /// Incoming went over its bound, and it was not reviewed since that it is under it.
     was_congested: bool,
     /// Somebody has left since the last review: the next one has the pass, or all may go on.
     is_stirred: bool,
@@ -157,9 +157,7 @@ impl Outboxes {
         if self.holdings.is_congested() {
             self.holdings.was_congested = true;
             self.review_pass(now_ms, woken);
-        } else if self.holdings.was_congested
-            && self.holdings.incoming <= self.holdings.bytes_max / 4 * 3
-        {
+        } else if self.holdings.was_congested {
             self.holdings.was_congested = false;
             self.holdings.pass = None;
             let waiting = self
@@ -178,7 +176,7 @@ impl Outboxes {
         if outgoing >= bytes_max && now_ms >= looked_at + PATIENCE_MS {
             self.holdings.looked_at = now_ms;
             self.cut_off_the_silent(woken);
-        } else if refuses && outgoing <= bytes_max / 4 * 3 {
+        } else if refuses && outgoing < bytes_max {
             self.holdings.refuses = false;
             let half = self.bytes_max / 2;
             for (key, outbox) in self.boxes.iter_mut() {
@@ -192,7 +190,17 @@ impl Outboxes {
 
     /// When [`Outboxes::review_holdings`] has something to do that no event will announce (monotonic ms).
     pub fn next_review(&self) -> Option<u64> {
-        if self.holdings.is_stirred && self.holdings.was_congested {
+        let Holdings {
+            was_congested,
+            is_stirred,
+            refuses,
+            outgoing,
+            bytes_max,
+            ..
+        } = self.holdings;
+        // What was given back after the last review, when outboxes were written or sockets closed.
+        let is_over = was_congested && (is_stirred || !self.holdings.is_congested());
+        if is_over || (refuses && outgoing < bytes_max) {
             return Some(0);
         }
         let pass = self.holdings.pass.as_ref();
