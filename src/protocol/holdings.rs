@@ -27,8 +27,10 @@ pub(super) struct Holdings {
     pass: Option<Pass>,
     /// When those who do not read were last looked for (monotonic ms).
     looked_at: u64,
-    /// Incoming went over its bound, and not far enough under it since.
+    /// Incoming went over its bound, and it was not reviewed since that it is under it.
     was_congested: bool,
+    /// Somebody has left since the last review: the next one has the pass, or all may go on.
+    is_stirred: bool,
 }
 
 struct Pass {
@@ -60,6 +62,7 @@ impl Holdings {
             pass: None,
             looked_at: 0,
             was_congested: false,
+            is_stirred: false,
         }
     }
 
@@ -150,12 +153,11 @@ impl Outboxes {
 
     /// The turn's review of both directions. Sockets that are to be looked at again go to `woken`.
     pub fn review_holdings(&mut self, now_ms: u64, woken: &mut Vec<SocketKey>) {
+        self.holdings.is_stirred = false;
         if self.holdings.is_congested() {
             self.holdings.was_congested = true;
             self.review_pass(now_ms, woken);
-        } else if self.holdings.was_congested
-            && self.holdings.incoming <= self.holdings.bytes_max / 4 * 3
-        {
+        } else if self.holdings.was_congested {
             self.holdings.was_congested = false;
             self.holdings.pass = None;
             let waiting = self
@@ -174,7 +176,7 @@ impl Outboxes {
         if outgoing >= bytes_max && now_ms >= looked_at + PATIENCE_MS {
             self.holdings.looked_at = now_ms;
             self.cut_off_the_silent(woken);
-        } else if refuses && outgoing <= bytes_max / 4 * 3 {
+        } else if refuses && outgoing < bytes_max {
             self.holdings.refuses = false;
             let half = self.bytes_max / 2;
             for (key, outbox) in self.boxes.iter_mut() {
@@ -188,6 +190,19 @@ impl Outboxes {
 
     /// When [`Outboxes::review_holdings`] has something to do that no event will announce (monotonic ms).
     pub fn next_review(&self) -> Option<u64> {
+        let Holdings {
+            was_congested,
+            is_stirred,
+            refuses,
+            outgoing,
+            bytes_max,
+            ..
+        } = self.holdings;
+        // What was given back after the last review, when outboxes were written or sockets closed.
+        let is_over = was_congested && (is_stirred || !self.holdings.is_congested());
+        if is_over || (refuses && outgoing < bytes_max) {
+            return Some(0);
+        }
         let pass = self.holdings.pass.as_ref();
         let of_pass = pass.map(|pass| pass.looked_at + PASS_MS);
         let is_full = self.holdings.outgoing >= self.holdings.bytes_max;
@@ -262,6 +277,7 @@ impl Outboxes {
 
     /// The socket is closed.
     pub(super) fn forget_holdings(&mut self, outbox: &Outbox) {
+        self.holdings.is_stirred = true;
         self.holdings.incoming -= outbox.share.incoming;
         self.holdings.outgoing -= outbox.len();
     }
@@ -358,6 +374,12 @@ mod tests {
         outboxes.count_received(keys[0], 10, 1);
         assert_eq!(reviewed(&mut outboxes, 2 * PASS_MS), [keys[0]]);
         assert!(outboxes.is_cut_off(keys[0]));
+        // When it is gone, the next has its turn, whatever else happens or does not.
+        assert_eq!(outboxes.next_review(), None);
+        outboxes.close(keys[0]);
+        assert_eq!(outboxes.next_review(), Some(0));
+        assert_eq!(reviewed(&mut outboxes, 3 * PASS_MS), [keys[1]]);
+        assert_eq!(outboxes.next_review(), None);
     }
 
     #[test]
