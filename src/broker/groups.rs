@@ -93,6 +93,10 @@ impl Core {
                     groups.forget_put_off(entry.message());
                 }
                 queue.occupy(group, entry.message());
+                // If its time passes meanwhile, that is seen when it comes back.
+                let message = self.messages.get(entry.message());
+                let expires_ms = message.and_then(|it| queue.expiry_of(entry.message(), &it));
+                queue.lend(entry.message(), expires_ms, true);
                 self.uncount_body(key, entry.message());
                 self.wait_until(key, entry, until_ms);
             }

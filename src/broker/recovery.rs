@@ -39,8 +39,8 @@ struct Reader<'a> {
     messages: Ids<'a>,
     /// By priority, in a queue that has them.
     urgent: BTreeMap<u8, PackedIds>,
-    /// Those that wait for another try, and until when.
-    put_off: Vec<(u64, Entry)>,
+    /// Those that wait for another try.
+    put_off: Vec<PutOff>,
 }
 
 /// What is noted about messages that were given back.
@@ -58,6 +58,13 @@ impl RecoveredFailures {
             self.noted.insert(key, noted);
         }
     }
+}
+
+/// A message that waits for another try.
+struct PutOff {
+    until_ms: u64,
+    entry: Entry,
+    expires_ms: Option<u64>,
 }
 
 impl<'a> Reader<'a> {
@@ -88,7 +95,8 @@ impl<'a> Reader<'a> {
             self.urgent.entry(priority).or_default().push(message);
         }
         let entry = Entry::with_priority(message, priority);
-        if let Some(expires_ms) = queue.expiry(attributes.arrived_ms, attributes.expiration_ms) {
+        let expires_ms = queue.expiry(attributes.arrived_ms, attributes.expiration_ms);
+        if let Some(expires_ms) = expires_ms {
             queue.has_memory = true;
             let lifetimes = queue.lifetimes.get_or_insert_default();
             lifetimes.recover(expires_ms, entry);
@@ -100,7 +108,11 @@ impl<'a> Reader<'a> {
             queue.has_memory = true;
             queue.attempts.insert(message, noted.attempts);
             if noted.until_ms > 0 {
-                self.put_off.push((noted.until_ms, entry));
+                self.put_off.push(PutOff {
+                    until_ms: noted.until_ms,
+                    entry,
+                    expires_ms,
+                });
             }
         }
     }
@@ -234,13 +246,16 @@ impl Core {
         self.outdated_notes = outdated.chain(keys.into_outdated()).collect();
     }
 
-    fn recover_put_off(&mut self, key: QueueKey, put_off: Vec<(u64, Entry)>) {
+    fn recover_put_off(&mut self, key: QueueKey, put_off: Vec<PutOff>) {
         let now_ms = self.now_ms;
-        for (until_ms, entry) in put_off.into_iter().filter(|(at, _)| *at > now_ms) {
+        for it in put_off.into_iter().filter(|it| it.until_ms > now_ms) {
+            let (until_ms, entry) = (it.until_ms, it.entry);
             let queue = &mut self.traffic.queues[key];
             if let Some(groups) = &mut queue.groups {
                 groups.put_off(entry.message(), until_ms);
             } else if queue.ready.remove(entry).is_some() {
+                // If its time passes meanwhile, that is seen when it comes back.
+                queue.lend(entry.message(), it.expires_ms, true);
                 self.uncount_body(key, entry.message());
                 self.wait_until(key, entry, until_ms);
             }

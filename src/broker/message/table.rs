@@ -77,11 +77,6 @@ impl Messages {
         }
     }
 
-    /// No message has this id, nor a greater one, and the next ones have no lesser one.
-    pub fn next_id(&self) -> MessageId {
-        MessageId::new(self.open_number, self.open.slots.len())
-    }
-
     /// Copies the message in. The caller holds the one reference.
     pub fn insert(&mut self, message: &Message<'_>) -> MessageId {
         if self.open.is_full() {

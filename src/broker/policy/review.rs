@@ -161,7 +161,7 @@ impl Core {
             Ok(arguments) if arguments != *queue.arguments => {
                 if arguments.message_ttl_ms != queue.arguments.message_ttl_ms {
                     let before = queue.arguments.message_ttl_ms;
-                    queue.former_ttls.end(before, self.messages.next_id());
+                    queue.former_ttls.end(before, self.messages.end());
                 }
                 let arguments = self.share(arguments);
                 self.traffic.queues[key].arguments = arguments;
