@@ -231,14 +231,20 @@ impl Effective {
         for line in key.doc.lines() {
             let _ = writeln!(text, "# {line}");
         }
-        let count = shown.len();
+        let numbers = (1..).map(|number: usize| number.to_string());
+        let is_list = winners.len() == shown.len()
+            && shown
+                .iter()
+                .zip(numbers)
+                .all(|((member, _), number)| *member == number);
         for (index, (member, value)) in shown.into_iter().enumerate() {
             let value = quoted(&key.censored(value));
             // A family is shown in the order in which it was set. Only a set's members that are `false` are
-            // left out of it, and these have names that mean something; those of a list may be any.
-            let winner = match winners.len() == count {
+            // left out of it, and these have names that mean something; those of a list are numbers here.
+            let by_name = || winners.iter().find(|winner| winner.member == member);
+            let winner = match is_list {
                 true => winners.get(index),
-                false => winners.iter().find(|winner| winner.member == member),
+                false => by_name().or_else(|| winners.get(index)),
             };
             let member = winner.map_or(member, |winner| winner.member.clone());
             let source = winner.map_or("default".to_owned(), |winner| winner.source.to_string());
