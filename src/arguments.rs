@@ -79,6 +79,9 @@ fn settings(matches: &Matches) -> Result<Vec<Setting>, String> {
     if let Some(directory) = matches.opt_str("data-dir") {
         add("data_dir", directory, "--data-dir");
     }
+    if let Some(microseconds) = matches.opt_str("spin") {
+        add("spin", microseconds, "--spin");
+    }
     if let Some(path) = matches.opt_str("pid-file") {
         add("pid_file", path, "--pid-file");
     }
@@ -190,8 +193,15 @@ fn options() -> Options {
         )
         .optopt(
             "",
+            "spin",
+            "look for more to do for so many microseconds before sleeping: lower latency, for \
+             processor time (default: 0)",
+            "US",
+        )
+        .optopt(
+            "",
             "http-port",
-            "port of the management API; accepted, but nothing answers there yet",
+            "port of the management API and page; 0 picks a free one (default: 15672)",
             "N",
         )
         .optopt(

@@ -17,6 +17,7 @@ pub struct Broker {
     addresses: Vec<Address>,
     tls_addresses: Vec<Address>,
     http: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
     handle: Handle,
     /// `None` once joined.
     thread: Option<JoinHandle<io::Result<()>>>,
@@ -38,6 +39,7 @@ impl Broker {
                 addresses: started.addresses,
                 tls_addresses: started.tls_addresses,
                 http: started.http,
+                metrics: started.metrics,
                 handle: started.handle,
                 thread: Some(thread),
             }),
@@ -63,6 +65,11 @@ impl Broker {
     /// The first TCP address of the management API, with the port that was chosen; `None` if it is off.
     pub fn http_address(&self) -> Option<SocketAddr> {
         self.http
+    }
+
+    /// The same of what Prometheus asks for.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// All addresses it listens on without TLS, in the order of `config.bind`.
@@ -107,6 +114,7 @@ struct Started {
     addresses: Vec<Address>,
     tls_addresses: Vec<Address>,
     http: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
     handle: Handle,
 }
 
@@ -119,14 +127,18 @@ fn first_tcp(addresses: &[Address]) -> Option<SocketAddr> {
 
 fn serve(config: Config, started: &Sender<Started>) -> io::Result<()> {
     let server = Server::bind(config)?;
-    let web = server.web_addresses().into_iter();
-    let web = web.filter(|(door, _)| *door == Door::Api);
-    let http: Vec<_> = web.map(|(_, address)| address).collect();
+    let web = server.web_addresses();
+    let behind = |wanted: Door| {
+        let some = web.iter().filter(|(door, _)| *door == wanted);
+        let some: Vec<_> = some.map(|(_, address)| address.clone()).collect();
+        first_tcp(&some)
+    };
     // Nobody waits for this only if the starting thread has died.
     let _ = started.send(Started {
         addresses: server.addresses().to_vec(),
         tls_addresses: server.tls_addresses().to_vec(),
-        http: first_tcp(&http),
+        http: behind(Door::Api),
+        metrics: behind(Door::Metrics),
         handle: server.handle(),
     });
     server.run()

@@ -55,9 +55,6 @@ fn report(running: &Config, wanted: &Config) {
             Effect::Restart => {
                 log::warn!("configuration: {key} stays {from}, {to} needs a restart");
             }
-            Effect::NotYet | Effect::Refused => {
-                log::warn!("configuration: {key} = {to} has no effect yet");
-            }
         }
     }
 }

@@ -99,6 +99,12 @@ impl<T, N> Slots<T, N> {
             .map(|(index, slot)| (Key::new(index as u32, slot.generation), &slot.value))
     }
 
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (Key<N>, &mut T)> {
+        self.slab
+            .iter_mut()
+            .map(|(index, slot)| (Key::new(index as u32, slot.generation), &mut slot.value))
+    }
+
     /// Slots there are for tenants, who need not be there. Walking over them by [`Slots::key_at`] meets
     /// everybody who is there all the while.
     pub fn slot_count(&self) -> usize {

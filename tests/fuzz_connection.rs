@@ -1,4 +1,4 @@
-//! The fuzz targets `connection` and `session` on stable: the corpus, then a fixed number of random
+//! The fuzz targets on stable (`decode` has a test of its own): the corpus, then a fixed number of random
 //! inputs. `LEVERET_FUZZ_CASES` runs as many of each instead; a failure names its input's seed.
 
 use std::fs;
@@ -9,6 +9,20 @@ use leveret::wire::amqp::{basic, channel, queue};
 
 #[path = "fuzz/mod.rs"]
 mod fuzz;
+#[path = "store_support/memory_disk.rs"]
+#[allow(dead_code, reason = "the store's tests use the rest")]
+mod memory_disk;
+#[path = "fuzz/request_body.rs"]
+mod request_body;
+#[path = "fuzz/segments_body.rs"]
+mod segments_body;
+#[path = "store_support/store_model.rs"]
+#[allow(dead_code, reason = "the store's tests use the rest")]
+mod store_model;
+#[path = "fuzz/text_bodies.rs"]
+mod text_bodies;
+#[path = "fuzz/tls_body.rs"]
+mod tls_body;
 
 use fuzz::world::{World, publish};
 use fuzz::{connection_body, session_body};
@@ -136,6 +150,63 @@ fn random_connections_hold() {
     for_each_seed(500, |random| {
         let size = random.below(500);
         connection_body::check(&random.bytes(size));
+    });
+}
+
+#[test]
+fn damaged_requests_hold() {
+    replay("request", request_body::check);
+    let corpus = corpus("request");
+    for_each_seed(300, |random| request_body::check(&damaged(&corpus, random)));
+}
+
+#[test]
+fn damaged_tls_streams_hold() {
+    replay("tls", tls_body::check);
+    let corpus = corpus("tls");
+    for_each_seed(150, |random| tls_body::check(&damaged(&corpus, random)));
+}
+
+#[test]
+fn damaged_data_directories_hold() {
+    replay("segments", segments_body::check);
+    let corpus = corpus("segments");
+    for_each_seed(60, |random| segments_body::check(&damaged(&corpus, random)));
+}
+
+#[test]
+fn damaged_configurations_hold() {
+    replay("configuration", text_bodies::check_configuration);
+    let corpus = corpus("configuration");
+    for_each_seed(500, |random| {
+        text_bodies::check_configuration(&damaged(&corpus, random))
+    });
+}
+
+#[test]
+fn damaged_definitions_hold() {
+    replay("definitions", text_bodies::check_definitions);
+    let corpus = corpus("definitions");
+    for_each_seed(150, |random| {
+        text_bodies::check_definitions(&damaged(&corpus, random))
+    });
+}
+
+#[test]
+fn damaged_proxies_headers_hold() {
+    replay("proxy", text_bodies::check_proxy);
+    let corpus = corpus("proxy");
+    for_each_seed(2000, |random| {
+        text_bodies::check_proxy(&damaged(&corpus, random))
+    });
+}
+
+#[test]
+fn damaged_certificates_hold() {
+    replay("certificate", text_bodies::check_certificate);
+    let corpus = corpus("certificate");
+    for_each_seed(2000, |random| {
+        text_bodies::check_certificate(&damaged(&corpus, random))
     });
 }
 

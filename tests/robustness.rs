@@ -15,6 +15,8 @@ use tempfile::TempDir;
 
 #[path = "robustness/client.rs"]
 mod client;
+#[path = "robustness/memory.rs"]
+mod memory;
 
 use client::{Client, PATIENCE, handshake, publish};
 
@@ -303,8 +305,17 @@ impl Program {
     }
 
     fn resident_bytes(&self) -> usize {
+        self.status("VmRSS:")
+    }
+
+    /// The most that was ever resident.
+    fn peak_bytes(&self) -> usize {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, name: &str) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let line = status.lines().find(|line| line.starts_with(name));
         let kilobytes = line.and_then(|line| line.split_whitespace().nth(1));
         kilobytes.unwrap().parse::<usize>().unwrap() * 1024
     }

@@ -473,3 +473,76 @@ fn a_second_process_is_refused() {
         Err(OpenError::InUse { .. })
     ));
 }
+
+/// A data directory as an earlier program left it, copied; see `tests/store_versions/README.md`.
+fn earlier(name: &str) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/store_versions");
+    for folder in ["log", "definitions"] {
+        std::fs::create_dir(copy.path().join(folder)).unwrap();
+        for file in std::fs::read_dir(root.join(name).join(folder)).unwrap() {
+            let file = file.unwrap();
+            let to = copy.path().join(folder).join(file.file_name());
+            std::fs::copy(file.path(), to).unwrap();
+        }
+    }
+    copy
+}
+
+fn contents(directory: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    for folder in ["log", "definitions"] {
+        for file in std::fs::read_dir(directory.join(folder)).unwrap() {
+            let path = file.unwrap().path();
+            files.push((path.display().to_string(), std::fs::read(&path).unwrap()));
+        }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn what_earlier_programs_of_this_format_wrote_is_read() {
+    for name in ["v2-first", "v2-notes", "v2-later"] {
+        let directory = earlier(name);
+        // Twice: as it was left, and as this program leaves it.
+        for round in 0..2 {
+            let (_driver, recovered) = Driver::open(directory.path(), small());
+            assert!(
+                recovered.damage.is_empty(),
+                "{name}: {:?}",
+                recovered.damage
+            );
+            let counts: Vec<_> = recovered
+                .queues
+                .iter()
+                .map(|(_, of)| ids(of).len())
+                .collect();
+            assert_eq!(counts, [15, 10], "{name}, round {round}");
+            let mut names: Vec<_> = recovered.definitions.iter().filter_map(name_of).collect();
+            names.sort();
+            assert_eq!(names, ["bound", "kept", "news"], "{name}");
+            let is_binding = |it: &&Definition| matches!(it, Definition::Bound(_));
+            assert_eq!(recovered.definitions.iter().filter(is_binding).count(), 1);
+        }
+    }
+}
+
+fn name_of(definition: &Definition) -> Option<String> {
+    let name = match definition {
+        Definition::QueueDeclared(queue) => &queue.name,
+        Definition::ExchangeDeclared(exchange) => &exchange.name,
+        _ => return None,
+    };
+    Some(String::from_utf8_lossy(name).into_owned())
+}
+
+/// Version 1 was never part of a release; it is refused like those that are still to come.
+#[test]
+fn another_format_is_refused_and_not_touched() {
+    let directory = earlier("v1");
+    let before = contents(directory.path());
+    let opened = Opened::open(directory.path(), small());
+    assert!(matches!(opened, Err(OpenError::Version { version: 1, .. })));
+    assert_eq!(contents(directory.path()), before);
+}

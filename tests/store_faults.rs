@@ -347,4 +347,5 @@ fn a_directory_that_cannot_be_used_is_an_error_that_names_it() {
 const OPTIONS: Options = Options {
     segment_bytes: 8 << 10,
     sync_interval_ms: 100,
+    spin: std::time::Duration::ZERO,
 };

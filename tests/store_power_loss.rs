@@ -663,6 +663,7 @@ fn variable(name: &str) -> Option<u64> {
 const OPTIONS: Options = Options {
     segment_bytes: 8 << 10,
     sync_interval_ms: 100,
+    spin: std::time::Duration::ZERO,
 };
 const SEEDS: u64 = 1000;
 const THREADS: usize = 2;

@@ -295,6 +295,7 @@ const CHILD: &str = "STORE_SPACE_CHILD";
 const OPTIONS: Options = Options {
     segment_bytes: 8 << 10,
     sync_interval_ms: 5,
+    spin: std::time::Duration::ZERO,
 };
 const BATCHES: u64 = 20;
 const THREADS: usize = 16;

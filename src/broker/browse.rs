@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   ready, as they would be delivered ---> unacked, channel by channel in order of delivery
+//!                                     ---> waiting for another try, by the time of that
 //! ```
 //!
 //! Nothing is taken, flagged, counted or kept alive by it. Messages come and go between two pieces: a
@@ -27,6 +28,13 @@ pub enum Place {
         channel: ChannelKey,
         delivery_tag: u64,
     },
+    /// Among those that wait for another try (RabbitMQ: delayed retry), with this one or what comes behind it.
+    Retrying {
+        /// Milliseconds since 1970.
+        at_ms: u64,
+        /// Without its priority.
+        entry: Entry,
+    },
 }
 
 impl Place {
@@ -40,6 +48,14 @@ impl Place {
         Place::Unacked {
             channel: ChannelKey::from_bits(0),
             delivery_tag: 0,
+        }
+    }
+
+    /// Before the first that waits for another try.
+    fn retrying() -> Place {
+        Place::Retrying {
+            at_ms: 0,
+            entry: Entry::new(FIRST),
         }
     }
 }
@@ -126,11 +142,21 @@ impl Look<'_> {
             }
             from = Place::unacked();
         }
+        if let Place::Unacked {
+            channel,
+            delivery_tag,
+        } = from
+        {
+            if queue.unacked > 0 {
+                let next = self.look_at_unacked(key, channel, delivery_tag);
+                if next.is_some() {
+                    return next;
+                }
+            }
+            from = Place::retrying();
+        }
         match from {
-            Place::Unacked {
-                channel,
-                delivery_tag,
-            } if queue.unacked > 0 => self.look_at_unacked(key, channel, delivery_tag),
+            Place::Retrying { at_ms, entry } => self.look_at_retrying(queue, at_ms, entry),
             _ => None,
         }
     }
@@ -192,6 +218,25 @@ impl Look<'_> {
                 }
             }
             self.steps += 1;
+        }
+        None
+    }
+
+    fn look_at_retrying(&mut self, queue: &Queue, at_ms: u64, first: Entry) -> Option<Place> {
+        let agenda = &queue.retries.as_ref()?.agenda;
+        let count_max = self.wanted.count_max - self.seen.len();
+        for (at_ms, entry) in agenda.next_from(at_ms, first, count_max + 1) {
+            let place = Place::Retrying {
+                at_ms,
+                entry: Entry::new(entry.message()),
+            };
+            if self.is_full() {
+                return Some(place);
+            }
+            self.steps += 1;
+            if !self.see(place, entry.as_redelivered()) {
+                return Some(place);
+            }
         }
         None
     }

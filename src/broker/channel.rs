@@ -26,6 +26,8 @@ pub struct Channel {
     pub consumer_prefetch: u16,
     /// Limit shared by all consumers of the channel (global=true); 0 is none.
     pub prefetch: u16,
+    /// What that comes to, where memory is used up less.
+    pub unacked_max: u32,
     /// Unacked deliveries to consumers, which count against `prefetch` (those of `basic.get` do not).
     pub consumer_unacked: u32,
     /// In order of arrival, since keys grow with time.
@@ -70,6 +72,15 @@ impl Channel {
     /// Whether the limit shared by its consumers leaves room for a delivery.
     #[inline]
     pub fn has_credit(&self) -> bool {
-        self.prefetch == 0 || self.consumer_unacked < u32::from(self.prefetch)
+        self.consumer_unacked < self.unacked_max
+    }
+
+    /// To be called when the limit has changed, or what there is for everybody.
+    pub fn review_limit(&mut self, unacked_max: u32) {
+        let own = match self.prefetch {
+            0 => u32::MAX,
+            count => u32::from(count),
+        };
+        self.unacked_max = own.min(unacked_max);
     }
 }

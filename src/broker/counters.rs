@@ -115,6 +115,13 @@ impl QueueCounters {
     pub fn delivered_in_all(&self) -> u64 {
         self.delivered + self.delivered_no_ack + self.gotten + self.gotten_no_ack
     }
+
+    /// Grows with each of them.
+    pub fn sum(&self) -> u64 {
+        let deaths = self.rejected + self.expired + self.dropped + self.failed_too_often;
+        let back = self.redelivered + self.acked + self.requeued;
+        self.published + self.delivered_in_all() + self.get_empty + back + deaths
+    }
 }
 
 /// Of one exchange, since it was declared. Shared with the routes that begin there, so that a message on

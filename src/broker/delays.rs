@@ -25,7 +25,7 @@ use super::exchange::delay_of;
 use super::message::{Message, OwnedMessage, Traits};
 use super::name::Name;
 use super::outlet::Outlet;
-use super::queue::{Entry, Queue, QueueArguments, QueueKey};
+use super::queue::{Entry, Queue, QueueKey};
 use super::routing::{Route, Unasked};
 use super::topology::exchange::ExchangeKey;
 use super::virtual_host::VirtualHostKey;
@@ -72,7 +72,7 @@ impl Core {
             exchange: exchange.name.clone(),
             purpose: Purpose::Delay,
         };
-        let arguments = (OwnedTable::default(), QueueArguments::default());
+        let arguments = (OwnedTable::default(), Rc::clone(&self.no_arguments));
         let mut queue = Queue::new(name, exchange.virtual_host, arguments.0, arguments.1);
         queue.durable = durable;
         queue.origin = Some(Rc::new(origin));

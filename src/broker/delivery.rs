@@ -336,9 +336,13 @@ impl Core {
             }
             counted = queue.recall(entry, &message);
         }
-        if !entry.redelivered() {
+        let waits = queue.waits.get_or_insert_default();
+        if entry.redelivered() {
+            waits.redelivered += 1;
+        } else {
             let waited_ms = self.now_ms.saturating_sub(message.arrived_ms);
             self.waits.count(waited_ms.saturating_mul(1000));
+            waits.count(waited_ms);
         }
         queue.ready.pop();
         let size = message.body.len() as u64;
@@ -445,13 +449,12 @@ impl Core {
         key: QueueKey,
         entry: Entry,
     ) {
-        self.traffic.queues[key].unacked += 1;
-        self.traffic.channels[channel_key].unacked.push(Unacked {
-            delivery_tag,
-            entry,
-            queue: key,
-            consumer: ConsumerKey::NONE,
-        });
+        let size = self.messages.body_size(entry.message());
+        let queue = &mut self.traffic.queues[key];
+        queue.unacked += 1;
+        queue.unacked_bytes += u64::from(size);
+        let unacked = Unacked::new(delivery_tag, entry, (key, ConsumerKey::NONE), size);
+        self.traffic.channels[channel_key].unacked.push(unacked);
         self.time_gotten(channel_key, key, delivery_tag);
     }
 

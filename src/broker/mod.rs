@@ -74,6 +74,7 @@ mod unacked;
 mod virtual_host;
 
 use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
 
 use foldhash::fast::FixedState;
 
@@ -96,7 +97,7 @@ pub use inventory::Inventory;
 pub use message::{Body, Message};
 pub use name::Name;
 pub use outlet::{Delivery, Effect, Outlet, Socket, SocketKey};
-pub use queue::{QueueKey, QueueKind};
+pub use queue::{QueueKey, QueueKind, Waits};
 pub use recovery::{RecoveredFailures, RecoveredMessages};
 pub use routing::Route;
 pub use settlement::Settlement;
@@ -114,7 +115,7 @@ use journal::{Journal, Note, QueueId};
 use message::{MessageId, Messages};
 use paging::PageWaiters;
 use policy::{GlobalParameters, Review};
-use queue::Ready;
+use queue::{QueueArguments, Ready};
 use routing::RoutingScratch;
 use schedule::Schedule;
 use topology::exchange::Exchange;
@@ -180,6 +181,8 @@ pub struct Core {
     /// Queues that did not take the message being published.
     refusals: usize,
     global_parameters: GlobalParameters,
+    /// Of every queue that has none.
+    no_arguments: Rc<QueueArguments>,
     review: Review,
     events: Events,
 }
@@ -215,7 +218,7 @@ impl Core {
             connections: Slots::new(),
             sockets: Map::default(),
             messages: Messages::new(),
-            traffic: Traffic::default(),
+            traffic: Traffic::new(),
             backlogs: VecDeque::new(),
             replays: VecDeque::new(),
             reply_addresses: Map::default(),
@@ -238,6 +241,7 @@ impl Core {
             outdated_notes: Vec::new(),
             refusals: 0,
             global_parameters: GlobalParameters::new(),
+            no_arguments: Rc::default(),
             review: Review::default(),
             events: Events::default(),
         }

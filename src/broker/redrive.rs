@@ -12,6 +12,8 @@
 //! **Elsewhere** ([`Target::Exchange`]) it is published as it is, history and all, as a shovel does it.
 //! Only one key is followed, not those of a CC header: the others have had their copies.
 //!
+//! A trial tells what would be moved as things are now; what is moved before it may change that.
+//!
 //! It stays where it is if nobody would take it, or if it would come back to the queue that it is in.
 
 use super::Core;
@@ -38,6 +40,13 @@ pub enum Target<'a> {
     },
 }
 
+/// Whether it is done, or only found out what would be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Earnest {
+    Done,
+    Trial,
+}
+
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Redriven {
@@ -50,13 +59,13 @@ pub enum Redriven {
 
 impl Core {
     /// Moves a message that was seen among the ready ones of a queue ([`Core::browse`]); `message` is what
-    /// was seen. What is moved must be stored before anybody is told that it was.
+    /// was seen. What is moved, unless in a trial, must be stored before anybody is told that it was.
     pub fn redrive(
         &mut self,
         queue: QueueKey,
         entry: Entry,
         message: &Message<'_>,
-        target: Target<'_>,
+        (target, earnest): (Target<'_>, Earnest),
         outlet: &mut impl Outlet,
     ) -> Redriven {
         let found = self.traffic.queues.get(queue);
@@ -64,7 +73,7 @@ impl Core {
             return Redriven::Gone;
         }
         let is_taken = match target {
-            Target::Source => self.send_back(queue, message, outlet),
+            Target::Source => self.send_back(queue, message, earnest, outlet),
             Target::Exchange {
                 key,
                 name,
@@ -75,11 +84,14 @@ impl Core {
                     routing_key: routing_key.unwrap_or(message.routing_key),
                     ..*message
                 };
-                self.send_on(queue, key, &letter, outlet)
+                self.send_on(queue, key, &letter, earnest, outlet)
             }
         };
         if !is_taken {
             return Redriven::Stays;
+        }
+        if earnest == Earnest::Trial {
+            return Redriven::Moved;
         }
         // Its target's limits may have ended it here by a way round.
         if let Some(queue_found) = self.traffic.queues.get_mut(queue)
@@ -98,6 +110,7 @@ impl Core {
         &mut self,
         here: QueueKey,
         message: &Message<'_>,
+        earnest: Earnest,
         outlet: &mut impl Outlet,
     ) -> bool {
         let queue = &self.traffic.queues[here];
@@ -129,7 +142,7 @@ impl Core {
             queues: vec![target],
             ..Route::default()
         };
-        self.hand_in(here, &route, &letter, outlet)
+        self.hand_in(here, &route, &letter, earnest, outlet)
     }
 
     /// Whether it was taken where the exchange leads.
@@ -138,6 +151,7 @@ impl Core {
         here: QueueKey,
         exchange: ExchangeKey,
         letter: &Message<'_>,
+        earnest: Earnest,
         outlet: &mut impl Outlet,
     ) -> bool {
         let Ok(properties) = Properties::decode(letter.properties) else {
@@ -147,7 +161,7 @@ impl Core {
         // Who moves a message means no duplicate.
         self.routing.unasked = Unasked::All;
         self.route(exchange, &[letter.routing_key], &properties, &mut route);
-        self.hand_in(here, &route, letter, outlet)
+        self.hand_in(here, &route, letter, earnest, outlet)
     }
 
     fn hand_in(
@@ -155,6 +169,7 @@ impl Core {
         here: QueueKey,
         route: &Route,
         letter: &Message<'_>,
+        earnest: Earnest,
         outlet: &mut impl Outlet,
     ) -> bool {
         let queues = &self.traffic.queues;
@@ -163,6 +178,7 @@ impl Core {
         if route.is_empty() || is_refused || route.queues.contains(&here) {
             return false;
         }
-        self.publish(route, letter, &Traits::of(letter), outlet) != Published::Unroutable
+        earnest == Earnest::Trial
+            || self.publish(route, letter, &Traits::of(letter), outlet) != Published::Unroutable
     }
 }

@@ -21,6 +21,8 @@ pub struct Route {
     pub generation: u64,
     pub queues: Vec<QueueKey>,
     pub asides: Vec<Aside>,
+    /// With other headers it might have led elsewhere, CC and BCC aside.
+    pub reads_headers: bool,
     /// Where it begins, to count what goes along.
     pub source: Option<Rc<ExchangeCounters>>,
 }
@@ -84,6 +86,7 @@ impl Core {
         route.generation = self.generation;
         route.queues.clear();
         route.asides.clear();
+        route.reads_headers = false;
         route.source = Some(Rc::clone(&self.exchanges[exchange].counters));
         scratch.visit(exchange, self);
         while let Some(exchange) = scratch.exchanges.pop() {
@@ -107,6 +110,7 @@ impl Core {
         if exchange.name.is_empty() {
             return self.route_by_name(key, keys, scratch, route);
         }
+        route.reads_headers |= exchange.router.reads_headers() || exchange.window.is_some();
         if exchange.window.is_some()
             && scratch.asks(key)
             && let Some(aside) = self.recognize(key, properties)

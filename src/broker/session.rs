@@ -93,6 +93,7 @@ impl Core {
             unacked: UnackedRing::default(),
             consumer_prefetch: 0,
             prefetch: 0,
+            unacked_max: self.traffic.unacked_max,
             consumer_unacked: 0,
             consumers: BTreeSet::new(),
             consumer_tags: BTreeMap::new(),

@@ -103,9 +103,24 @@ impl Core {
         let channel = &mut self.traffic.channels[channel_key];
         if global {
             channel.prefetch = count;
+            channel.review_limit(self.traffic.unacked_max);
             self.traffic.resume_channel(channel_key);
         } else {
             channel.consumer_prefetch = count;
+        }
+    }
+
+    /// Nobody gets more than that without acking some of it, while memory is used up: what is unacked takes
+    /// memory, and acks give it back. `u32::MAX` ends that.
+    pub fn limit_unacked(&mut self, unacked_max: u32) {
+        if std::mem::replace(&mut self.traffic.unacked_max, unacked_max) == unacked_max {
+            return;
+        }
+        for key in self.traffic.channels.keys() {
+            if let Some(channel) = self.traffic.channels.get_mut(key) {
+                channel.review_limit(unacked_max);
+            }
+            self.traffic.resume_channel(key);
         }
     }
 

@@ -21,6 +21,8 @@ pub(super) struct Traffic {
     fresh: Vec<QueueKey>,
     /// What the last commands mean for others.
     pub effects: Vec<Effect>,
+    /// Unacked deliveries that any channel may have.
+    pub unacked_max: u32,
     /// The time as the turn began (monotonic ms).
     pub monotonic_ms: u64,
     /// When to look for overdue deliveries ([`super::Core::time_out`]).
@@ -28,6 +30,13 @@ pub(super) struct Traffic {
 }
 
 impl Traffic {
+    pub fn new() -> Self {
+        Traffic {
+            unacked_max: u32::MAX,
+            ..Traffic::default()
+        }
+    }
+
     /// The consumer whose turn it is, if any can take a message. Those found unable are suspended
     /// until [`Traffic::resume`].
     #[inline]
@@ -142,6 +151,7 @@ impl Traffic {
     pub fn give_credit(&mut self, channel_key: ChannelKey, unacked: &Unacked, is_acked: bool) {
         if let Some(queue) = self.queues.get_mut(unacked.queue) {
             queue.unacked -= 1;
+            queue.unacked_bytes -= u64::from(unacked.body_size);
         }
         let Some(channel) = self.channels.get_mut(channel_key) else {
             return;
@@ -222,12 +232,10 @@ impl Hand<'_> {
     ) -> u64 {
         let delivery_tag = self.channel.next_delivery_tag();
         if let Some(entry) = entry {
-            self.channel.unacked.push(Unacked {
-                delivery_tag,
-                entry,
-                queue: self.keys.0,
-                consumer: self.keys.1,
-            });
+            let size = message.body.len();
+            let unacked = Unacked::new(delivery_tag, entry, self.keys, size as u32);
+            self.channel.unacked.push(unacked);
+            self.queue.unacked_bytes += size as u64;
             self.channel.consumer_unacked += 1;
             self.consumer.unacked += 1;
             self.queue.unacked += 1;

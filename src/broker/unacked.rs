@@ -13,19 +13,37 @@ pub struct Unacked {
     pub queue: QueueKey,
     /// Who got it; `Key::NONE` for `basic.get`.
     pub consumer: ConsumerKey,
+    /// As the queue counts it among its unacked bytes.
+    pub body_size: u32,
+    /// It was settled, and only its place is left in the ring.
+    hole: bool,
+}
+
+impl Unacked {
+    #[inline(always)]
+    pub fn new(
+        delivery_tag: u64,
+        entry: Entry,
+        (queue, consumer): (QueueKey, ConsumerKey),
+        body_size: u32,
+    ) -> Self {
+        Unacked {
+            delivery_tag,
+            entry,
+            queue,
+            consumer,
+            body_size,
+            hole: false,
+        }
+    }
 }
 
 /// Unacked deliveries by delivery tag, which only grows. Acks mostly come from the front; one from
 /// the middle leaves a hole that goes when the front reaches it or when holes prevail.
 #[derive(Default)]
 pub struct UnackedRing {
-    ring: VecDeque<Slot>,
+    ring: VecDeque<Unacked>,
     holes: usize,
-}
-
-struct Slot {
-    unacked: Unacked,
-    hole: bool,
 }
 
 impl UnackedRing {
@@ -44,12 +62,9 @@ impl UnackedRing {
         debug_assert!(
             self.ring
                 .back()
-                .is_none_or(|last| last.unacked.delivery_tag < unacked.delivery_tag)
+                .is_none_or(|last| last.delivery_tag < unacked.delivery_tag)
         );
-        self.ring.push_back(Slot {
-            unacked,
-            hole: false,
-        });
+        self.ring.push_back(unacked);
     }
 
     pub fn contains(&self, delivery_tag: u64) -> bool {
@@ -60,7 +75,7 @@ impl UnackedRing {
     #[inline]
     pub fn take(&mut self, delivery_tag: u64) -> Option<Unacked> {
         let at = self.position(delivery_tag)?;
-        let unacked = self.ring[at].unacked;
+        let unacked = self.ring[at];
         if at == 0 {
             self.ring.pop_front();
             self.trim();
@@ -79,22 +94,21 @@ impl UnackedRing {
     #[inline]
     pub fn take_oldest(&mut self, delivery_tag: u64) -> Option<Unacked> {
         // Holes never stand at the front.
-        let unacked = self.ring.front()?.unacked;
-        if unacked.delivery_tag > delivery_tag {
+        if self.ring.front()?.delivery_tag > delivery_tag {
             return None;
         }
-        self.ring.pop_front();
+        let unacked = self.ring.pop_front();
         self.trim();
-        Some(unacked)
+        unacked
     }
 
     /// Takes out all deliveries to the consumer, in their order.
     pub fn take_all_of(&mut self, consumer: ConsumerKey) -> Vec<Unacked> {
         let mut taken = Vec::new();
         self.ring.retain(|slot| {
-            let is_wanted = !slot.hole && slot.unacked.consumer == consumer;
+            let is_wanted = !slot.hole && slot.consumer == consumer;
             if is_wanted {
-                taken.push(slot.unacked);
+                taken.push(*slot);
             }
             !slot.hole && !is_wanted
         });
@@ -106,44 +120,38 @@ impl UnackedRing {
     pub fn restore(&mut self, taken: impl IntoIterator<Item = Unacked>) {
         self.ring.retain(|slot| !slot.hole);
         self.holes = 0;
-        self.ring.extend(taken.into_iter().map(|unacked| Slot {
-            unacked,
-            hole: false,
-        }));
+        self.ring.extend(taken);
         self.ring
             .make_contiguous()
-            .sort_by_key(|slot| slot.unacked.delivery_tag);
+            .sort_by_key(|slot| slot.delivery_tag);
     }
 
     /// In order of delivery.
     pub fn iter(&self) -> impl Iterator<Item = &Unacked> {
-        self.ring
-            .iter()
-            .filter(|slot| !slot.hole)
-            .map(|slot| &slot.unacked)
+        self.ring.iter().filter(|slot| !slot.hole)
     }
 
     /// From this delivery tag on, also those that are settled, as `None`.
     pub fn steps_from(&self, delivery_tag: u64) -> impl Iterator<Item = (u64, Option<&Unacked>)> {
         let start = self
             .ring
-            .partition_point(|slot| slot.unacked.delivery_tag < delivery_tag);
+            .partition_point(|slot| slot.delivery_tag < delivery_tag);
         self.ring.range(start..).map(|slot| {
-            let unacked = (!slot.hole).then_some(&slot.unacked);
-            (slot.unacked.delivery_tag, unacked)
+            let unacked = (!slot.hole).then_some(slot);
+            (slot.delivery_tag, unacked)
         })
     }
 
     #[inline]
     fn position(&self, delivery_tag: u64) -> Option<usize> {
-        if self.ring.front()?.unacked.delivery_tag == delivery_tag {
+        if self.ring.front()?.delivery_tag == delivery_tag {
             return Some(0);
         }
         let at = self
             .ring
-            .partition_point(|slot| slot.unacked.delivery_tag < delivery_tag);
+            .partition_point(|slot| slot.delivery_tag < delivery_tag);
         let slot = self.ring.get(at)?;
-        (slot.unacked.delivery_tag == delivery_tag && !slot.hole).then_some(at)
+        (slot.delivery_tag == delivery_tag && !slot.hole).then_some(at)
     }
 
     #[inline]
@@ -170,12 +178,8 @@ mod tests {
     fn ring(tags: impl IntoIterator<Item = u64>) -> UnackedRing {
         let mut ring = UnackedRing::default();
         for tag in tags {
-            ring.push(Unacked {
-                delivery_tag: tag,
-                entry: Entry::new(MessageId::from_bits(tag)),
-                queue: Key::NONE,
-                consumer: Key::NONE,
-            });
+            let entry = Entry::new(MessageId::from_bits(tag));
+            ring.push(Unacked::new(tag, entry, (Key::NONE, Key::NONE), 0));
         }
         ring
     }

@@ -155,6 +155,10 @@ impl Core {
         self.connections.len()
     }
 
+    pub fn channel_count(&self) -> usize {
+        self.traffic.channels.len()
+    }
+
     /// Why the connection is to be closed, if it is.
     pub fn doom(&self, connection: ConnectionKey) -> Option<&str> {
         self.connections.get(connection)?.doom.as_deref()

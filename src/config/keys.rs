@@ -11,10 +11,6 @@ pub enum Effect {
     Reload,
     /// After a restart.
     Restart,
-    /// Never yet: it is kept for a part of the broker that is not built.
-    NotYet,
-    /// As [`Effect::NotYet`], and too much would hang on it to go on without.
-    Refused,
 }
 
 /// A value that two configurations do not share.
@@ -126,13 +122,10 @@ mod tests {
             ..Config::default()
         };
         let mut text = SAMPLE_HEAD.to_owned();
-        for key in KEYS.iter().filter(|key| key.effect != Effect::Refused) {
+        for key in KEYS {
             text.push('\n');
             for line in key.doc.lines() {
                 let _ = writeln!(text, "# {line}");
-            }
-            if key.effect == Effect::NotYet {
-                text.push_str("# Has no effect yet.\n");
             }
             let mut shown = (key.show)(&config);
             if shown.is_empty() {

@@ -15,7 +15,7 @@ pub(super) fn reason(key: &str) -> Option<&'static str> {
 
 /// Whether somebody may believe to be safer by it than he is.
 pub(super) fn is_about_safety(key: &str) -> bool {
-    key.starts_with("ssl_options.")
+    key.starts_with("ssl_options.") || key.starts_with("management.ssl.")
 }
 
 /// A star stands for any end.
@@ -79,11 +79,7 @@ const KNOWN: [(&str, &[&str]); 15] = [
     ),
     (
         "nothing is deprecated here",
-        &[
-            "deprecated_features.*",
-            "default_queue_type",
-            "default_policies.*",
-        ],
+        &["deprecated_features.*", "default_policies.*"],
     ),
     (
         "counters cost nothing and are always on",
@@ -100,7 +96,7 @@ const KNOWN: [(&str, &[&str]); 15] = [
         ],
     ),
     (
-        "the rest of the management API is not built yet",
+        "the management API and the metrics have no use for it",
         &["management.*", "prometheus.*"],
     ),
     ("names of peers are not looked up", &["reverse_dns_lookups"]),
@@ -166,7 +162,6 @@ const KNOWN: [(&str, &[&str]); 15] = [
             "ssl_options.bypass_pem_cache",
             "ssl_options.ciphers.*",
             "ssl_options.client_renegotiation",
-            "ssl_options.crl_check",
             "ssl_options.dh",
             "ssl_options.dhfile",
             "ssl_options.honor_cipher_order",
@@ -236,7 +231,7 @@ mod tests {
             "deprecated_features.permit.queue_master_locator",
             "log.file.rotation.date",
             "ssl_options.honor_cipher_order",
-            "management.ssl.versions.1",
+            "management.ssl.honor_cipher_order",
         ] {
             assert!(reason(key).is_some(), "{key}");
         }

@@ -27,7 +27,8 @@ use std::path::PathBuf;
 pub use keys::{Change, Effect};
 pub use section::{
     Access, CATEGORIES, Category, EventExchange, Format, Https, Log, LoginFrom, Mechanism,
-    TLS_PORT, TcpOptions, Tls, TlsOptions, TlsVersion, Verify, Watermark, Watermarks,
+    RevocationCheck, TLS_PORT, TcpOptions, Tls, TlsOptions, TlsVersion, Verify, Watermark,
+    Watermarks,
 };
 
 /// What the broker is told before it starts.
@@ -53,6 +54,9 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
     /// What nobody waits for is stored after so many milliseconds at the latest.
     pub sync_interval_ms: u64,
+    /// For so many microseconds the loop and the disk thread look for more to do before they sleep
+    /// (Erlang: busy wait threshold).
+    pub spin_us: u64,
     /// Port of the management API.
     pub http_port: Option<u16>,
     /// Its address; without, all of them.
@@ -65,6 +69,8 @@ pub struct Config {
     pub prometheus_ip: Option<String>,
     /// Definitions to import at start (RabbitMQ: `load_definitions`).
     pub load_definitions: Option<PathBuf>,
+    /// What queues are that do not say, in virtual hosts that do not say either (RabbitMQ).
+    pub default_queue_type: Option<String>,
     /// Who may come in, in a broker that knows nobody yet.
     pub access: Access,
     /// When publishers are blocked to save memory and disk.
@@ -119,6 +125,9 @@ pub struct Limits {
     pub messages_bytes_budget: usize,
     /// Bytes of messages in memory beyond which publishers are blocked.
     pub messages_bytes_max: usize,
+    /// Bytes of resident memory that the process stays under, if that is to be less than what there is.
+    /// Near it, newcomers and declarations are refused (506).
+    pub memory_bytes_max: Option<u64>,
 }
 
 /// How the broker introduces itself in `connection.start`.
@@ -159,12 +168,14 @@ impl Default for Config {
             proxy_protocol: false,
             data_dir: None,
             sync_interval_ms: 100,
+            spin_us: 0,
             http_port: None,
             http_ip: None,
             https: Https::default(),
             prometheus_port: None,
             prometheus_ip: None,
             load_definitions: None,
+            default_queue_type: None,
             access: Access::default(),
             watermarks: Watermarks::default(),
             log: Log::default(),
@@ -196,6 +207,7 @@ impl Default for Limits {
             stop_timeout_ms: 3_000,
             messages_bytes_budget: 32 << 20,
             messages_bytes_max: 1 << 30,
+            memory_bytes_max: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Parts of [`Config`](super::Config): what belongs together in a file stands together here.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use log::LevelFilter;
@@ -87,6 +88,27 @@ pub struct TlsOptions {
     pub depth: u8,
     /// Empty: all that we know.
     pub versions: Vec<TlsVersion>,
+    /// Lists of certificates that were revoked. `None`: they are good until they end.
+    pub revocation_file: Option<PathBuf>,
+    /// How far the lists are believed; whole chains where nothing is said.
+    pub revocation_check: Option<RevocationCheck>,
+    /// Certificates for clients that ask for a host of that name; `*.example.org` is for all hosts right
+    /// below. The key of each is in `sni_key_files`, under the same name.
+    pub sni_certificate_files: BTreeMap<String, PathBuf>,
+    pub sni_key_files: BTreeMap<String, PathBuf>,
+}
+
+/// Whose certificate must not have been revoked (RabbitMQ: `ssl_options.crl_check`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RevocationCheck {
+    /// The client's, and all on the way to the authority. One of which no list speaks is refused.
+    Chain,
+    /// The client's own.
+    Peer,
+    /// As `Chain`, but one of which no list speaks is good.
+    BestEffort,
+    /// Nobody's.
+    Off,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,6 +144,10 @@ impl Default for TlsOptions {
             fail_if_no_peer_certificate: false,
             depth: 1,
             versions: Vec::new(),
+            revocation_file: None,
+            revocation_check: None,
+            sni_certificate_files: BTreeMap::new(),
+            sni_key_files: BTreeMap::new(),
         }
     }
 }

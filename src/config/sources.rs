@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use log::Level;
 
-use super::keys::{self, Effect, Key};
+use super::keys::{self, Key};
 use super::syntax::quoted;
 use super::table::KEYS;
 use super::{Config, known};
@@ -214,17 +214,10 @@ impl Effective {
                 let source = source.clone();
                 faults.push(Fault { source, text });
             };
-            if key.effect == Effect::Refused {
-                fault(format!("{name} is not built in yet"));
-            } else if !(key.set)(&mut self.config, member, value) {
+            if !(key.set)(&mut self.config, member, value) {
                 let value = key.censored(value.clone());
                 let wants = (key.wants)();
                 fault(format!("{name} = {value} cannot be, it wants {wants}"));
-            } else if key.effect == Effect::NotYet {
-                self.remarks.push(Remark {
-                    level: Level::Warn,
-                    text: format!("{source}: {name} is accepted, but has no effect yet"),
-                });
             }
         }
     }
@@ -238,14 +231,15 @@ impl Effective {
         for line in key.doc.lines() {
             let _ = writeln!(text, "# {line}");
         }
+        let count = shown.len();
         for (index, (member, value)) in shown.into_iter().enumerate() {
             let value = quoted(&key.censored(value));
-            // A family is shown in the order in which it was set; only a set's members that are
-            // `false` are left out of it.
-            let winner = winners
-                .iter()
-                .find(|winner| winner.member == member)
-                .or_else(|| winners.get(index));
+            // A family is shown in the order in which it was set. Only a set's members that are `false` are
+            // left out of it, and these have names that mean something; those of a list may be any.
+            let winner = match winners.len() == count {
+                true => winners.get(index),
+                false => winners.iter().find(|winner| winner.member == member),
+            };
             let member = winner.map_or(member, |winner| winner.member.clone());
             let source = winner.map_or("default".to_owned(), |winner| winner.source.to_string());
             let line = format!("{} = {value}", key.full_name(&member));
@@ -260,10 +254,21 @@ mod tests {
     use log::LevelFilter;
     use proptest::prelude::*;
 
+    use super::super::keys::Effect;
     use super::super::syntax::{self, Content};
-    use super::super::{Category, Mechanism, TlsVersion, Verify, Watermark};
+    use super::super::{Category, Mechanism, RevocationCheck, TlsVersion, Verify, Watermark};
     use super::*;
     use crate::wire::x509::NameKind;
+
+    /// Found by fuzzing: a member was printed under the name of another, and lost when that was read.
+    #[test]
+    fn members_of_a_list_are_printed_under_their_names_whatever_these_are() {
+        let text = "listeners.tcp.2 = 127.0.0.1:1\nlisteners.tcp.x = 127.0.0.1:2\n";
+        let first = Effective::resolve(Config::default(), in_file(text)).unwrap();
+        let again = Effective::resolve(Config::default(), in_file(&first.print())).unwrap();
+        assert_eq!(again.config.bind, first.config.bind);
+        assert_eq!(first.config.bind.len(), 2);
+    }
 
     fn in_file(text: &str) -> Vec<Setting> {
         let lines = syntax::parse(text).unwrap().into_iter();
@@ -397,13 +402,23 @@ mod tests {
              ssl_options.versions.1 = tlsv1.3\nssl_options.depth = 2\n\
              auth_mechanisms.1 = EXTERNAL\nssl_cert_login_from = subject_alternative_name\n\
              ssl_cert_login_san_type = email\nssl_cert_login_san_index = 1\n\
-             ssl_options.crl_check = true\n",
+             ssl_options.honor_cipher_order = true\nssl_options.crl_check = peer\n\
+             ssl_options.crlfile = /crl.pem\nssl_options.sni.certfile.A.example = /a.pem\n\
+             ssl_options.sni.keyfile.A.example = /a.key\n",
         );
         let Config { tls, access, .. } = &effective.config;
         assert_eq!(tls.addresses(), ["5671"]);
         assert_eq!(tls.options.verify, Verify::Peer);
         assert!(tls.options.fail_if_no_peer_certificate);
         assert_eq!(tls.options.versions, [TlsVersion::Tls13]);
+        assert_eq!(tls.options.revocation_check, Some(RevocationCheck::Peer));
+        assert_eq!(tls.options.revocation_file, Some("/crl.pem".into()));
+        let files = [
+            &tls.options.sni_certificate_files,
+            &tls.options.sni_key_files,
+        ];
+        let files = files.map(|files| files["a.example"].display().to_string());
+        assert_eq!(files, ["/a.pem", "/a.key"]);
         assert_eq!(tls.login_san_kind, NameKind::Email);
         assert_eq!(access.mechanisms(), [Mechanism::External]);
         // Who believes to be safer by it is told louder.
@@ -413,7 +428,7 @@ mod tests {
         assert_eq!(remark.level, Level::Warn);
         assert_eq!(
             remark.text,
-            "a.conf:13: ssl_options.crl_check has no effect: TLS follows its library in this"
+            "a.conf:13: ssl_options.honor_cipher_order has no effect: TLS follows its library in this"
         );
         assert_eq!(
             faults("auth_mechanisms.1 = FOO\nssl_options.versions.1 = tlsv1.1"),
@@ -496,8 +511,7 @@ mod tests {
             let settings = pairs.into_iter().filter_map(|(row, member, value)| {
                 let key = &KEYS[row];
                 let fits = !key.secret && (key.set)(&mut Config::default(), &member, &value);
-                let is_usable = key.effect != Effect::Refused && fits;
-                is_usable.then(|| Setting::new(key.full_name(&member), value, file(row)))
+                fits.then(|| Setting::new(key.full_name(&member), value, file(row)))
             });
             let defaults = Config::default();
             let one = Effective::resolve(defaults, settings.collect()).unwrap();

@@ -5,8 +5,8 @@ use super::keys::{Effect, Key};
 use super::section::Category;
 use super::values::{
     ABSOLUTE, ANY_TEXT, FLAG, FORMAT, LEVEL, LISTENER, LOG_FILE, LOGIN_FROM, MECHANISM,
-    MISSING_FLAG, MISSING_TEXT, PATH, PORT_OR_NONE, RELATIVE, SAN_KIND, TEXT, TLS_VERSION, VERIFY,
-    missing_number, number, optional_number, size,
+    MISSING_FLAG, MISSING_TEXT, PATH, PORT_OR_NONE, QUEUE_TYPE, RELATIVE, REVOCATION, SAN_KIND,
+    TEXT, TLS_VERSION, VERIFY, missing_number, missing_size, number, optional_number, size,
 };
 
 macro_rules! plain {
@@ -83,6 +83,31 @@ macro_rules! set {
             show: |config| {
                 let members = config.$($field)+.iter();
                 members.map(|member| (member.clone(), "true".to_owned())).collect()
+            },
+            copy: |to, from| to.$($field)+.clone_from(&from.$($field)+),
+        }
+    };
+}
+
+/// Files by name. A name is as good as any that is none of a host: nobody asks for it.
+macro_rules! files {
+    ($effect:ident, $name:literal, [$($field:tt)+], $doc:literal) => {
+        Key {
+            name: $name,
+            doc: $doc,
+            effect: Effect::$effect,
+            secret: false,
+            wants: || (PATH.wants)(),
+            clear: |config| config.$($field)+.clear(),
+            set: |config, member, text| {
+                let file = (PATH.parse)(text).flatten();
+                let is_fit = file.is_some();
+                config.$($field)+.extend(file.map(|file| (member.to_ascii_lowercase(), file)));
+                is_fit
+            },
+            show: |config| {
+                let files = config.$($field)+.iter();
+                files.map(|(name, file)| (name.clone(), file.display().to_string())).collect()
             },
             copy: |to, from| to.$($field)+.clone_from(&from.$($field)+),
         }
@@ -280,6 +305,35 @@ pub(super) static KEYS: &[Key] = &[
     ),
     plain!(
         Reload,
+        "ssl_options.crlfile",
+        PATH,
+        [tls.options.revocation_file],
+        "PEM file of revocation lists: clients' certificates on them are not good any more. (leveret)"
+    ),
+    plain!(
+        Reload,
+        "ssl_options.crl_check",
+        REVOCATION,
+        [tls.options.revocation_check],
+        "With a crlfile. true, or nothing: all certificates of a client's chain must be on no list, and a\n\
+         current list must be there for each; peer: only its own; best_effort: those that have no list are\n\
+         good; false: all are."
+    ),
+    files!(
+        Reload,
+        "ssl_options.sni.certfile.$",
+        [tls.options.sni_certificate_files],
+        "As ssl_options.certfile, for clients that ask for this host, whose name is in place of the star;\n\
+         *.example.org means all hosts right below. Those that ask for another get the first. (leveret)"
+    ),
+    files!(
+        Reload,
+        "ssl_options.sni.keyfile.$",
+        [tls.options.sni_key_files],
+        "PEM file of the key to that. (leveret)"
+    ),
+    plain!(
+        Reload,
         "ssl_cert_login_from",
         LOGIN_FROM,
         [tls.login_from],
@@ -363,6 +417,35 @@ pub(super) static KEYS: &[Key] = &[
         VERIFY,
         [https.options.verify],
         "As ssl_options.verify."
+    ),
+    plain!(
+        Restart,
+        "management.ssl.fail_if_no_peer_cert",
+        FLAG,
+        [https.options.fail_if_no_peer_certificate],
+        "As ssl_options.fail_if_no_peer_cert."
+    ),
+    plain!(
+        Restart,
+        "management.ssl.depth",
+        number::<u8, 0, 255>(),
+        [https.options.depth],
+        "As ssl_options.depth."
+    ),
+    plain!(
+        Restart,
+        "management.ssl.password",
+        MISSING_TEXT,
+        [https.options.key_password],
+        "As ssl_options.password.",
+        true
+    ),
+    list!(
+        Restart,
+        "management.ssl.versions.$",
+        TLS_VERSION,
+        [https.options.versions],
+        "As ssl_options.versions.*."
     ),
     plain!(
         Restart,
@@ -460,11 +543,19 @@ pub(super) static KEYS: &[Key] = &[
         copy: |_, _| {},
     },
     plain!(
-        NotYet,
+        Restart,
         "load_definitions",
         PATH,
         [load_definitions],
         "Definitions to import at start, as RabbitMQ exports them."
+    ),
+    plain!(
+        Reload,
+        "default_queue_type",
+        QUEUE_TYPE,
+        [default_queue_type],
+        "What queues are that do not say (x-queue-type) in virtual hosts that do not say either: classic,\n\
+         quorum or stream. Without, classic."
     ),
     // Connections
     plain!(
@@ -496,14 +587,14 @@ pub(super) static KEYS: &[Key] = &[
         "Most channels of a connection; 0 for no limit."
     ),
     plain!(
-        NotYet,
+        Reload,
         "channel_max_per_node",
         optional_number::<u32, 0, 0xffff_ffff>(),
         [limits.channels_max],
         "Most channels of the whole broker."
     ),
     plain!(
-        NotYet,
+        Reload,
         "connection_max",
         optional_number::<u32, 0, 0xffff_ffff>(),
         [limits.connections_max],
@@ -535,7 +626,8 @@ pub(super) static KEYS: &[Key] = &[
         "max_message_size",
         size::<u64, 0, 0x2000_0000>(),
         [limits.message_size_max_bytes],
-        "Largest message body; a larger one closes its channel."
+        "Largest message body; a larger one closes its channel. No message may take more than a fourth of\n\
+         what is under vm_memory_high_watermark."
     ),
     // Memory and disk
     plain!(
@@ -551,6 +643,14 @@ pub(super) static KEYS: &[Key] = &[
         RELATIVE,
         [watermarks.memory],
         "The same as a share of the memory it may have; wins over .absolute."
+    ),
+    plain!(
+        Reload,
+        "memory_limit",
+        missing_size::<0x200_0000, 0x1000_0000_0000>(),
+        [limits.memory_bytes_max],
+        "A ceiling for the resident memory of the whole process: the watermark is a share of it, and so is\n\
+         what messages and clients may take; near it nothing is declared, and nobody new comes in. (leveret)"
     ),
     plain!(
         Reload,
@@ -615,6 +715,13 @@ pub(super) static KEYS: &[Key] = &[
         number::<u64, 1, 60_000>(),
         [sync_interval_ms],
         "What nobody waits for is on stable storage after so many milliseconds. (leveret)"
+    ),
+    plain!(
+        Restart,
+        "spin",
+        number::<u64, 0, 1_000_000>(),
+        [spin_us],
+        "The loop and the disk thread look for more to do for so many microseconds before they sleep: lower latency, for a processor each while there is traffic. (leveret)"
     ),
     plain!(
         Reload,

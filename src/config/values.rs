@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use log::LevelFilter;
 
-use super::section::{Format, LoginFrom, Mechanism, TlsVersion, Verify, Watermark};
+use super::section::{
+    Format, LoginFrom, Mechanism, RevocationCheck, TlsVersion, Verify, Watermark,
+};
 use crate::wire::x509::NameKind;
 
 /// One kind, of values of a type. What `show` gives, `parse` takes.
@@ -82,6 +84,15 @@ where
         },
         parse: |text| bounded::<T, MIN, MAX>(parse_size(text)?),
         show: |value| Some(show_size((*value).try_into().unwrap_or(u64::MAX))),
+    }
+}
+
+/// A size that need not be there, and is not shown then.
+pub(super) const fn missing_size<const MIN: u64, const MAX: u64>() -> Kind<Option<u64>> {
+    Kind {
+        wants: size::<u64, MIN, MAX>().wants,
+        parse: |text| bounded::<u64, MIN, MAX>(parse_size(text)?).map(Some),
+        show: |value| value.map(show_size),
     }
 }
 
@@ -190,6 +201,33 @@ pub(super) const VERIFY: Kind<Verify> = Kind {
             Verify::None => "verify_none".to_owned(),
             Verify::Peer => "verify_peer".to_owned(),
         })
+    },
+};
+
+pub(super) const QUEUE_TYPE: Kind<Option<String>> = Kind {
+    wants: || "classic, quorum or stream".to_owned(),
+    parse: |text| matches!(text, "classic" | "quorum" | "stream").then(|| Some(text.to_owned())),
+    show: Clone::clone,
+};
+
+/// Need not be there.
+pub(super) const REVOCATION: Kind<Option<RevocationCheck>> = Kind {
+    wants: || "true, false, peer or best_effort".to_owned(),
+    parse: |text| match text {
+        "true" => Some(Some(RevocationCheck::Chain)),
+        "false" => Some(Some(RevocationCheck::Off)),
+        "peer" => Some(Some(RevocationCheck::Peer)),
+        "best_effort" => Some(Some(RevocationCheck::BestEffort)),
+        _ => None,
+    },
+    show: |value| {
+        let shown = match (*value)? {
+            RevocationCheck::Chain => "true",
+            RevocationCheck::Off => "false",
+            RevocationCheck::Peer => "peer",
+            RevocationCheck::BestEffort => "best_effort",
+        };
+        Some(shown.to_owned())
     },
 };
 

@@ -80,7 +80,7 @@ struct Wanted {
 
 enum Name {
     Containing(String),
-    Matching(regex::Regex),
+    Matching(regex::bytes::Regex),
 }
 
 impl Wanted {
@@ -195,7 +195,7 @@ impl Name {
     fn fits(&self, name: &str) -> bool {
         match self {
             Name::Containing(text) => name.to_lowercase().contains(text),
-            Name::Matching(expression) => expression.is_match(name),
+            Name::Matching(expression) => expression.is_match(name.as_bytes()),
         }
     }
 }
@@ -255,9 +255,9 @@ fn compare(a: &Value, b: &Value) -> Ordering {
     }
 }
 
-fn expression(text: &str) -> Result<regex::Regex, Refusal> {
-    let mut builder = regex::RegexBuilder::new(text);
-    // Names are matched as they are; without Unicode tables `.` is a byte, which is as good here.
+fn expression(text: &str) -> Result<regex::bytes::Regex, Refusal> {
+    let mut builder = regex::bytes::RegexBuilder::new(text);
+    // Names are matched as they are; without Unicode tables `.` is a byte, which is as good here, and which only expressions for bytes allow.
     builder.unicode(false).size_limit(EXPRESSION_BYTES_MAX);
     builder
         .build()

@@ -16,6 +16,9 @@
 //! time         times as text
 //! binding_key  what a binding is called
 //! api/         RabbitMQ's resources, a file for each group of paths; ours under /api/leveret
+//! rates        how fast counts grow, and what they were
+//! sampler      looks now and then, though nobody asked
+//! series       what counts were, packed
 //! sessions     who is logged in on the page
 //! page/        the page itself
 //! definitions/ all that was declared and set, as a file
@@ -34,6 +37,8 @@ mod metrics;
 mod page;
 mod rates;
 mod refusal;
+mod sampler;
+mod series;
 mod sessions;
 mod sight;
 mod terms;
@@ -41,7 +46,7 @@ mod time;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::config::Config;
+use crate::config::{Config, TlsOptions};
 use crate::log_tap::LogTap;
 use crate::protocol::Now;
 use crate::protocol::errand::Loop;
@@ -57,6 +62,8 @@ pub struct Management {
     facts: Facts,
     sessions: Mutex<Sessions>,
     rates: Mutex<Rates>,
+    /// Of who moves messages at a pace: one at a time.
+    pacing: Mutex<()>,
     /// A clone for each stream that is open.
     streams: Arc<()>,
     entropy: Mutex<Entropy>,
@@ -72,6 +79,9 @@ pub struct Facts {
     /// What the process takes up at the moment beside memory and disk, which are the hub's
     /// ([`Hub::resources`](crate::protocol::Hub::resources)). Takes a while, as it asks the operating system.
     pub vitals: Box<dyn Fn() -> Vitals + Send + Sync>,
+    /// Until when the certificates are valid that the files of these options have now. Takes a while, as it reads
+    /// them.
+    pub certificates: Box<dyn Fn(&TlsOptions) -> CertificateFacts + Send + Sync>,
     /// `None`: the broker runs inside another program.
     pub host: Option<Box<dyn host::Host>>,
     /// The program's log. `None` if it keeps that to itself.
@@ -85,6 +95,23 @@ pub struct Vitals {
     pub files_max: u64,
     pub context_switches: u64,
     pub processors: u64,
+}
+
+/// The certificates of a listener.
+#[derive(Clone, Debug, Default)]
+pub struct CertificateFacts {
+    /// RabbitMQ: `certfile`.
+    pub own: Option<Validity>,
+    /// RabbitMQ: `cacertfile`.
+    pub authorities: Option<Validity>,
+}
+
+/// What a file of certificates says.
+#[derive(Clone, Debug)]
+pub struct Validity {
+    pub file: String,
+    /// The last second of each, since 1970.
+    pub ends: Vec<i64>,
 }
 
 /// A listening socket, as the API shows it.
@@ -110,6 +137,7 @@ impl Management {
             facts,
             sessions: Mutex::default(),
             rates: Mutex::default(),
+            pacing: Mutex::default(),
             streams: Arc::default(),
             entropy: Mutex::new(entropy),
         }

@@ -1,20 +1,21 @@
-//! How fast counts grow. Counters are plain; what they were a while ago is remembered here, for objects
-//! that somebody looks at, from one look to the next. Nothing is looked at for the sake of a rate alone.
+//! How fast counts grow. Counters are plain; what they were a while ago is remembered here.
 //!
 //! A rate is over the last 5 to 10 seconds where there were looks so long ago, else over what there is;
-//! at the first look it is 0. Ranges of samples (RabbitMQ: `lengths_age` and the like) begin with the
-//! first look that asks for them.
+//! at the first look it is 0. Ranges of samples (RabbitMQ: `lengths_age` and the like) go back for up to an hour.
+//! Of the broker as a whole, and of queues that change, they are always taken ([`sampler`](super::sampler)); of all
+//! else from the first look on that asks for them.
 //!
-//! Bounds: so many objects, each with two samples, and with a range of so many for the few that are looked
-//! at in detail. What nobody asks for is forgotten.
+//! Bounds: so many objects, each with two samples, and all further samples together in 8 MiB: the more change, the
+//! less far back they go. What does not change and nobody asks for is forgotten.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 use serde::Serialize;
 use serde::ser::SerializeMap;
 
 use super::call::Call;
 use super::locked;
+use super::series::{Sample, Series};
 
 /// What has counts. Numbers name objects for all time ([`crate::slots::Key::to_bits`]).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -65,10 +66,11 @@ struct ShownSample {
 }
 
 /// What is remembered of all objects.
-#[derive(Default)]
 pub struct Rates {
     objects: HashMap<Subject, History>,
     swept_ms: u64,
+    /// How far back samples go.
+    depth_ms: u64,
 }
 
 #[derive(Default)]
@@ -77,16 +79,20 @@ struct History {
     base: Option<Sample>,
     /// The base to come.
     next: Option<Sample>,
-    /// For ranges; the newest last.
-    series: VecDeque<Sample>,
+    /// For ranges.
+    series: Series,
     wants_series: bool,
     asked_ms: u64,
 }
 
-#[derive(Clone)]
-struct Sample {
-    at_ms: u64,
-    values: Box<[u64]>,
+impl Default for Rates {
+    fn default() -> Self {
+        Rates {
+            objects: HashMap::new(),
+            swept_ms: 0,
+            depth_ms: SERIES_MS,
+        }
+    }
 }
 
 impl Rates {
@@ -103,14 +109,25 @@ impl Rates {
         if self.objects.len() >= OBJECTS_MAX && !self.objects.contains_key(&subject) {
             return vec![Details::default(); values.len()];
         }
+        let is_watched = subject.is_watched();
         let history = self.objects.entry(subject).or_default();
         history.asked_ms = now_ms;
-        history.wants_series |= ranges.iter().any(Option::is_some);
-        history.take(values, now_ms);
+        let is_ranged = ranges.iter().any(Option::is_some);
+        history.wants_series |= is_ranged;
+        history.take(values, now_ms, self.depth_ms);
+        let mut samples = Vec::new();
+        if is_ranged {
+            samples = history.series.samples();
+            // Where none follows that was taken after it, a step is as things are now.
+            samples.push(Sample {
+                at_ms: now_ms,
+                values: values.into(),
+            });
+        }
         let details = values.iter().enumerate().map(|(at, value)| {
             let rate = history.rate(at, *value, now_ms);
             match ranges.get(at).copied().flatten() {
-                Some(range) => history.details(at, rate, range, now_ms),
+                Some(range) => details(&samples, at, rate, range, is_watched),
                 None => Details {
                     rate,
                     ..Details::default()
@@ -120,19 +137,61 @@ impl Rates {
         details.collect()
     }
 
+    /// Notes what the counts are now, though nobody asked: there will be samples when somebody does.
+    pub fn watch(&mut self, subject: Subject, values: &[u64], now_ms: u64) {
+        self.forget(now_ms);
+        if self.objects.len() >= WATCHED_MAX && !self.objects.contains_key(&subject) {
+            return;
+        }
+        let history = self.objects.entry(subject).or_default();
+        history.wants_series = true;
+        history.take(values, now_ms, self.depth_ms);
+    }
+
     fn forget(&mut self, now_ms: u64) {
         if now_ms.saturating_sub(self.swept_ms) < SWEEP_MS {
             return;
         }
         self.swept_ms = now_ms;
-        self.objects
-            .retain(|_, it| now_ms.saturating_sub(it.asked_ms) < FORGET_MS);
+        self.fit(now_ms);
+        self.objects.retain(|_, it| {
+            let is_asked_for = now_ms.saturating_sub(it.asked_ms) < FORGET_MS;
+            is_asked_for || it.series.last_ms().is_some()
+        });
         self.objects.shrink_to_fit();
+    }
+
+    /// Keeps all samples together within [`SERIES_BYTES_MAX`]: with more that change, they go back less far.
+    fn fit(&mut self, now_ms: u64) {
+        let mut size = self.trim(now_ms);
+        if size < SERIES_BYTES_MAX / 4 {
+            self.depth_ms = (self.depth_ms * 2).min(SERIES_MS);
+        }
+        while size > SERIES_BYTES_MAX && self.depth_ms > DEPTH_MS_MIN {
+            self.depth_ms /= 2;
+            size = self.trim(now_ms);
+        }
+    }
+
+    fn trim(&mut self, now_ms: u64) -> usize {
+        let first_ms = now_ms.saturating_sub(self.depth_ms);
+        let all = self.objects.values_mut().map(|history| {
+            history.series.forget_before(first_ms);
+            history.series.size()
+        });
+        all.sum()
+    }
+}
+
+impl Subject {
+    /// Whether samples are taken of it also while nobody asks, whenever it changes.
+    fn is_watched(&self) -> bool {
+        matches!(self, Subject::Overview(None) | Subject::Queue(_))
     }
 }
 
 impl History {
-    fn take(&mut self, values: &[u64], now_ms: u64) {
+    fn take(&mut self, values: &[u64], now_ms: u64, depth_ms: u64) {
         let sample = || Sample {
             at_ms: now_ms,
             values: values.into(),
@@ -147,16 +206,11 @@ impl History {
             _ => {}
         }
         if self.wants_series {
-            let last_ms = self.series.back().map(|it| it.at_ms);
-            if last_ms.is_none_or(|last| now_ms.saturating_sub(last) >= SERIES_STEP_MS) {
-                self.series.push_back(sample());
+            let last_ms = self.series.last_ms();
+            if last_ms.is_none_or(|last| now_ms.abs_diff(last) >= SERIES_STEP_MS) {
+                self.series.push(now_ms, values);
             }
-            let first_ms = now_ms.saturating_sub(SERIES_MS);
-            while self.series.len() > SERIES_MAX
-                || self.series.front().is_some_and(|it| it.at_ms < first_ms)
-            {
-                self.series.pop_front();
-            }
+            self.series.forget_before(now_ms.saturating_sub(depth_ms));
         }
     }
 
@@ -166,38 +220,32 @@ impl History {
             per_second(base.value(at), value, now_ms.saturating_sub(base.at_ms))
         })
     }
-
-    /// Samples stand at whole steps of time, the newest first, as far back as there are any.
-    fn details(&self, at: usize, rate: f64, range: Range, now_ms: u64) -> Details {
-        let newest_ms = now_ms - now_ms % range.step_ms;
-        let steps = (range.age_ms / range.step_ms).min(SAMPLES_MAX);
-        let times = (0..=steps).map(|step| newest_ms.saturating_sub(step * range.step_ms));
-        let samples: Vec<ShownSample> = times
-            .filter_map(|timestamp| {
-                // What it was when the step ended, by the first look since.
-                let since = self
-                    .series
-                    .partition_point(|it| it.at_ms + range.step_ms <= timestamp);
-                let sample = self.series.get(since)?;
-                (sample.at_ms <= timestamp + range.step_ms).then(|| ShownSample {
-                    sample: sample.value(at),
-                    timestamp,
-                })
-            })
-            .collect();
-        let (avg_rate, avg) = averages(&samples);
-        Details {
-            rate,
-            samples: Some(samples),
-            avg_rate: Some(avg_rate),
-            avg: Some(avg),
-        }
-    }
 }
 
-impl Sample {
-    fn value(&self, at: usize) -> u64 {
-        self.values.get(at).copied().unwrap_or(0)
+/// Samples stand at whole steps of time, the newest first, as far back as there are any. Each is what was found
+/// first since: of what is watched, nothing changed until then.
+fn details(samples: &[Sample], at: usize, rate: f64, range: Range, is_watched: bool) -> Details {
+    let now_ms = samples.last().map_or(0, |it| it.at_ms);
+    let newest_ms = now_ms - now_ms % range.step_ms;
+    let steps = (range.age_ms / range.step_ms).min(SAMPLES_MAX);
+    let times = (0..=steps).map(|step| newest_ms.saturating_sub(step * range.step_ms));
+    let first_ms = samples.first().map_or(u64::MAX, |it| it.at_ms);
+    let shown = times.filter_map(|timestamp| {
+        let since = samples.partition_point(|it| it.at_ms < timestamp);
+        let sample = samples.get(since)?;
+        let is_near = sample.at_ms <= timestamp + range.step_ms;
+        (is_near || is_watched && first_ms <= timestamp).then(|| ShownSample {
+            sample: sample.value(at),
+            timestamp,
+        })
+    });
+    let shown: Vec<ShownSample> = shown.collect();
+    let (avg_rate, avg) = averages(&shown);
+    Details {
+        rate,
+        samples: Some(shown),
+        avg_rate: Some(avg_rate),
+        avg: Some(avg),
     }
 }
 
@@ -280,9 +328,13 @@ const MEANINGFUL_MS: u64 = 500;
 const SWEEP_MS: u64 = 10_000;
 const FORGET_MS: u64 = 120_000;
 const SERIES_STEP_MS: u64 = 2_500;
-/// RabbitMQ keeps `global` samples for so long in detail and more.
+/// RabbitMQ keeps samples for so long (`basic`), and sums for longer.
 const SERIES_MS: u64 = 3_600_000;
-const SERIES_MAX: usize = 1_500;
+/// However little room there is.
+const DEPTH_MS_MIN: u64 = 60_000;
+const SERIES_BYTES_MAX: usize = 8 << 20;
+/// With so many, others are sampled only while somebody looks at them.
+const WATCHED_MAX: usize = 5_000;
 /// In one answer, of one count.
 const SAMPLES_MAX: u64 = 1_000;
 
@@ -348,5 +400,42 @@ mod tests {
         assert!(samples.windows(2).all(|two| two[0].sample > two[1].sample));
         let avg_rate = details.avg_rate.unwrap();
         assert!((9.0..=11.0).contains(&avg_rate), "{avg_rate}");
+    }
+    #[test]
+    fn what_is_watched_has_samples_at_the_first_look_and_holds_still_between_them() {
+        let mut rates = Rates::default();
+        let queue = || Subject::Queue(1);
+        for second in [0, 5, 10] {
+            rates.watch(queue(), &[second], 1_000_000 + second * 1_000);
+        }
+        let range = Some(Range {
+            age_ms: 60_000,
+            step_ms: 5_000,
+        });
+        let seen = rates.note(queue(), &[12], &[range], 1_040_000);
+        let samples = seen[0].samples.as_ref().unwrap();
+        let values: Vec<_> = samples.iter().map(|it| it.sample).collect();
+        assert_eq!(values, [12, 12, 12, 12, 12, 12, 10, 5, 0, 0]);
+        // It is remembered for as long as its samples are.
+        rates.note(Subject::Node, &[1], &[], 1_040_000 + SERIES_MS - SWEEP_MS);
+        assert!(rates.objects.contains_key(&queue()));
+        rates.note(Subject::Node, &[1], &[], 1_050_000 + SERIES_MS);
+        assert!(!rates.objects.contains_key(&queue()));
+    }
+
+    #[test]
+    fn samples_of_many_objects_go_back_less_far() {
+        let mut rates = Rates::default();
+        let mut values = [0; 12];
+        for round in 1..=100_u64 {
+            values.iter_mut().for_each(|it| *it += 1 << 40);
+            for queue in 0..2_000 {
+                rates.watch(Subject::Queue(queue), &values, round * 5_000);
+            }
+        }
+        let size: usize = rates.objects.values().map(|it| it.series.size()).sum();
+        assert!(size < SERIES_BYTES_MAX * 2, "{size}");
+        assert!(rates.depth_ms < SERIES_MS / 2);
+        assert_eq!(rates.objects.len(), 2_000);
     }
 }

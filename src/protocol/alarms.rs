@@ -15,7 +15,9 @@
 use std::cell::Cell;
 
 use super::Hub;
+use super::amqp::Exception;
 use crate::config::Watermark;
+use crate::wire::amqp::ReplyCode;
 
 /// What was measured; `None` for what was not, or cannot be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +58,8 @@ pub(super) struct Alarms {
     disk_low: bool,
     /// The store cannot get more room on its disk.
     store_full: bool,
+    /// The process is near its `memory_limit`.
+    is_full: bool,
     /// What was measured should be measured again soon.
     wants_measuring: Cell<bool>,
 }
@@ -183,8 +187,77 @@ impl Hub {
     /// The resident memory that the process may have, in bytes; `None` if it is a share of something
     /// unknown.
     pub fn memory_limit(&self) -> Option<u64> {
-        let total = self.alarms.measured.memory_total;
-        in_bytes(self.config.watermarks.memory, total)
+        let limit = in_bytes(self.config.watermarks.memory, self.memory_total());
+        match self.config.limits.memory_bytes_max {
+            // However high it is set: what is not measured yet needs some room, too.
+            Some(ceiling) => Some(limit.unwrap_or(u64::MAX).min(ceiling / 10 * 7)),
+            None => limit,
+        }
+    }
+
+    /// Bytes of resident memory that there are for this process.
+    fn memory_total(&self) -> Option<u64> {
+        let ceiling = self.config.limits.memory_bytes_max;
+        let measured = self.alarms.measured.memory_total;
+        ceiling.into_iter().chain(measured).min()
+    }
+
+    /// Whether the process is so near its `memory_limit` that nothing may be added to it.
+    pub fn is_memory_full(&self) -> bool {
+        self.alarms.is_full
+    }
+
+    fn review_fullness(&mut self) {
+        let used = self.alarms.measured.memory_used;
+        let ceiling = self.config.limits.memory_bytes_max;
+        let sixteenths = match self.alarms.is_full {
+            true => FULL_SIXTEENTHS - 1,
+            false => FULL_SIXTEENTHS,
+        };
+        let is_full = used
+            .zip(ceiling)
+            .is_some_and(|(used, ceiling)| used > ceiling / 16 * sixteenths);
+        if is_full != self.alarms.is_full {
+            let what = if is_full { "used up" } else { "free again" };
+            log::warn!(
+                "memory_limit: memory is {what}, {} bytes are taken",
+                used.unwrap_or(0)
+            );
+        }
+        self.alarms.is_full = is_full;
+        self.core.limit_unacked(match is_full {
+            true => UNACKED_MAX,
+            false => u32::MAX,
+        });
+    }
+
+    /// Whoever wants to add something that is not a message.
+    ///
+    /// # Errors
+    /// There is no memory for it (506).
+    pub(super) fn check_memory(&self) -> Result<(), Exception> {
+        match self.is_memory_full() {
+            false => Ok(()),
+            true => Err(Exception::new(
+                ReplyCode::ResourceError,
+                "the memory that the broker may take is used up",
+            )),
+        }
+    }
+
+    /// The largest message that may be published now.
+    #[inline]
+    pub(super) fn message_size_max(&self) -> u64 {
+        let configured = self.config.limits.message_size_max_bytes;
+        configured.min(self.message_share)
+    }
+
+    /// What depends on how much memory there is.
+    pub(super) fn share_out_memory(&mut self) {
+        let share = self.memory_limit().unwrap_or(u64::MAX) / 4;
+        self.message_share = share.max(BOUND_MIN as u64);
+        let one_way = self.bounded(usize::MAX, 8);
+        self.outboxes.set_bytes_for_all(one_way);
     }
 
     /// A bound of this many bytes as it is where memory is little: a `part` of all of it. So that what
@@ -215,12 +288,13 @@ impl Hub {
 
     fn disk_free_limit(&self) -> Option<u64> {
         self.config.data_dir.as_ref()?;
-        let total = self.alarms.measured.memory_total;
-        in_bytes(self.config.watermarks.disk_free, total)
+        in_bytes(self.config.watermarks.disk_free, self.memory_total())
     }
 
     /// What was measured, or what it is held against, has changed.
     pub(super) fn review_alarms(&mut self) {
+        self.share_out_memory();
+        self.review_fullness();
         let Measured {
             memory_used,
             disk_free,
@@ -274,8 +348,7 @@ impl Hub {
     }
 
     fn log_memory_limit(&self) {
-        let total = self.alarms.measured.memory_total;
-        match (self.memory_limit(), total) {
+        match (self.memory_limit(), self.memory_total()) {
             (Some(limit), Some(total)) => log::info!(
                 "Memory high watermark set to {} MiB ({limit} bytes) of {} MiB ({total} bytes) total",
                 limit >> 20,
@@ -297,6 +370,12 @@ impl Hub {
         }
     }
 }
+
+/// Of `memory_limit`; the rest is for what is under way.
+const FULL_SIXTEENTHS: u64 = 12;
+
+/// What a channel may have unacked when memory is full.
+const UNACKED_MAX: u32 = 100;
 
 /// Smaller bounds would cost more than they save.
 const BOUND_MIN: usize = 1 << 20;

@@ -18,7 +18,9 @@ mod alarms;
 pub mod amqp;
 pub mod errand;
 pub mod events;
+mod holdings;
 pub mod latency;
+mod limits;
 mod log_line;
 pub mod order;
 mod outbox;
@@ -144,6 +146,10 @@ pub struct Hub {
     published_before: u64,
     /// Clients are let in (RabbitMQ: `suspend_listeners`).
     is_accepting: bool,
+    /// No message may be larger, for there is not more memory.
+    message_share: u64,
+    /// When the turn began.
+    monotonic_ms: u64,
     /// Somebody wants the broker to stop.
     is_to_stop: bool,
     /// Who is told of what happens.
@@ -179,6 +185,8 @@ impl Hub {
             turn_us: 0,
             published_before: 0,
             is_accepting: true,
+            message_share: u64::MAX,
+            monotonic_ms: 0,
             is_to_stop: false,
             event_listeners: Vec::new(),
         };
@@ -196,6 +204,7 @@ impl Hub {
     pub fn begin_turn(&mut self, now: Now) {
         self.core.set_time(now.unix_ms);
         self.core.set_monotonic_time(now.monotonic_ms);
+        self.monotonic_ms = now.monotonic_ms;
     }
 
     /// Whether clients are let in. Those that are there stay.
@@ -256,6 +265,8 @@ impl Hub {
         // What is due by itself is nobody's doing.
         self.core.act_as(b"");
         self.core.fire_due();
+        self.outboxes
+            .review_holdings(self.monotonic_ms, &mut self.woken);
         for socket in self.outboxes.take_relieved() {
             self.core.on_room(socket);
         }
@@ -285,6 +296,7 @@ impl Hub {
     /// Takes over what may change while the broker runs.
     pub fn reconfigure(&mut self, wanted: &Config) {
         let watermarks = self.config.watermarks.clone();
+        let memory_bytes_max = self.config.limits.memory_bytes_max;
         let event_exchange = self.config.event_exchange.clone();
         self.config.reload(wanted);
         if self.config.event_exchange != event_exchange {
@@ -293,7 +305,9 @@ impl Hub {
         self.core.consumer_timeout_ms = self.config.limits.consumer_timeout_ms;
         self.core
             .set_loopback_users(&self.config.access.loopback_users);
-        if self.config.watermarks != watermarks {
+        if self.config.watermarks != watermarks
+            || self.config.limits.memory_bytes_max != memory_bytes_max
+        {
             self.log_limits();
             self.review_alarms();
         }
@@ -538,6 +552,27 @@ impl Machine {
     pub fn on_bytes(&mut self, input: &[u8], hub: &mut Hub, now: Now) -> usize {
         match self {
             Machine::Amqp(connection) => connection.on_bytes(input, hub, now),
+        }
+    }
+
+    /// Bytes that it keeps of what the peer has begun and not finished.
+    pub fn unfinished_bytes(&mut self) -> usize {
+        match self {
+            Machine::Amqp(connection) => connection.unfinished_bytes(),
+        }
+    }
+
+    /// Whether it is not read from for a reason that the peer can do nothing about.
+    pub fn is_held(&self) -> bool {
+        match self {
+            Machine::Amqp(connection) => connection.is_held(),
+        }
+    }
+
+    /// It held too much while memory was short, and is gone at once.
+    pub fn cut_off(&mut self, hub: &mut Hub) {
+        match self {
+            Machine::Amqp(connection) => connection.cut_off(hub),
         }
     }
 

@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::broker::access::{Limit, Limits, LoginRefusal, PasswordHash, Permissions, Refused};
 use crate::broker::{Metadata, VirtualHostKey};
 use crate::config::Watermark;
@@ -142,7 +144,8 @@ pub struct ListedVhost {
     pub tracing: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// As management shows it, too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ListedPermissions {
     pub user: String,
     pub vhost: String,
@@ -151,7 +154,8 @@ pub struct ListedPermissions {
     pub read: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// As management shows it, too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ListedTopicPermissions {
     pub user: String,
     pub vhost: String,
@@ -313,7 +317,8 @@ impl Hub {
             .collect()
     }
 
-    fn listed_permissions(&self) -> Vec<ListedPermissions> {
+    /// By user, then by virtual host.
+    pub fn listed_permissions(&self) -> Vec<ListedPermissions> {
         let all = self.core.all_permissions();
         all.map(|(user, vhost, permissions)| {
             let [configure, write, read] = permissions.texts().map(str::to_owned);
@@ -328,7 +333,8 @@ impl Hub {
         .collect()
     }
 
-    fn listed_topic_permissions(&self) -> Vec<ListedTopicPermissions> {
+    /// By user, virtual host and exchange.
+    pub fn listed_topic_permissions(&self) -> Vec<ListedTopicPermissions> {
         let all = self.core.all_topic_permissions();
         all.map(|(user, vhost, exchange, permissions)| {
             let [write, read] = permissions.texts().map(str::to_owned);

@@ -13,6 +13,7 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
+use super::holdings::{Holdings, Share};
 use crate::broker::{Body, Delivery, Got, Message, Outlet, Socket, SocketKey};
 use crate::slots::Slots;
 use crate::wire::amqp::frame::{self, OVERHEAD};
@@ -20,12 +21,14 @@ use crate::wire::amqp::method::{EncodeMethod, basic};
 
 /// One outbox per open socket.
 pub struct Outboxes {
-    boxes: Slots<Outbox, Socket>,
-    bytes_max: usize,
+    pub(super) boxes: Slots<Outbox, Socket>,
+    pub(super) bytes_max: usize,
+    /// What all clients together make us hold.
+    pub(super) holdings: Holdings,
     /// Sockets whose outbox got bytes since last asked.
     dirty: Vec<SocketKey>,
     /// Sockets that were refused a delivery and have room again.
-    relieved: Vec<SocketKey>,
+    pub(super) relieved: Vec<SocketKey>,
     /// Sockets with gates.
     gated: Vec<SocketKey>,
     /// Buffers of emptied outboxes, for the next to fill.
@@ -33,7 +36,7 @@ pub struct Outboxes {
 }
 
 #[derive(Default)]
-struct Outbox {
+pub(super) struct Outbox {
     /// Encoded frames; those before `start` are written.
     bytes: Vec<u8>,
     start: usize,
@@ -49,15 +52,16 @@ struct Outbox {
     /// Largest payload of a frame towards this peer.
     payload_max: usize,
     /// A delivery was refused for lack of room.
-    starved: bool,
+    pub(super) starved: bool,
     /// On the list of dirty outboxes.
     dirty: bool,
     /// Bytes ever put in: whether something was sent lately is seen by this moving.
-    total: u64,
+    pub(super) total: u64,
     writes: u64,
     /// Bytes that came from the peer, in so many reads.
-    received: u64,
+    pub(super) received: u64,
     reads: u64,
+    pub(super) share: Share,
 }
 
 /// What went over a socket since it was opened.
@@ -88,6 +92,7 @@ impl Outboxes {
         Outboxes {
             boxes: Slots::new(),
             bytes_max,
+            holdings: Holdings::new(),
             dirty: Vec::new(),
             relieved: Vec::new(),
             gated: Vec::new(),
@@ -106,6 +111,7 @@ impl Outboxes {
     /// Drops what still waits.
     pub fn close(&mut self, key: SocketKey) {
         if let Some(outbox) = self.boxes.remove(key) {
+            self.forget_holdings(&outbox);
             recycle(&mut self.spare, outbox.bytes);
         }
     }
@@ -205,7 +211,16 @@ impl Outboxes {
     pub fn is_overdue(&self, key: SocketKey) -> bool {
         self.boxes
             .get(key)
-            .is_some_and(|outbox| outbox.answer_bytes > self.bytes_max)
+            .is_some_and(|outbox| outbox.answer_bytes > self.answer_bytes_max())
+    }
+
+    /// Less for each where all together have too much.
+    #[inline]
+    fn answer_bytes_max(&self) -> usize {
+        match self.holdings.outgoing > self.holdings.bytes_max {
+            true => self.bytes_max / 64,
+            false => self.bytes_max,
+        }
     }
 
     /// Sends a method.
@@ -271,6 +286,7 @@ impl Outboxes {
             return;
         };
         outbox.advance(written);
+        self.holdings.outgoing -= written;
         outbox.writes += 1;
         // Deliveries may wait behind them at all times, which is no reason not to read.
         if outbox.total - outbox.len() as u64 >= outbox.answers_end {
@@ -346,6 +362,7 @@ impl Outboxes {
         encode(outbox);
         let added = outbox.len() - before;
         outbox.total += added as u64;
+        self.holdings.outgoing += added;
         added
     }
 }
@@ -356,7 +373,8 @@ impl Outlet for Outboxes {
         let Some(outbox) = self.boxes.get_mut(socket) else {
             return false;
         };
-        if outbox.len() < self.bytes_max {
+        let waiting = outbox.len();
+        if waiting < self.bytes_max && self.holdings.has_room(waiting) {
             return true;
         }
         outbox.starved = true;
@@ -376,12 +394,12 @@ impl Outlet for Outboxes {
 
 impl Outbox {
     #[inline]
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.bytes.len() - self.start + self.piece_bytes
     }
 
     /// Up to the first gate.
-    fn writable_len(&self) -> usize {
+    pub(super) fn writable_len(&self) -> usize {
         let Some(gate) = self.gates.front() else {
             return self.len();
         };

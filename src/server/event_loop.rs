@@ -23,7 +23,7 @@ use super::inherited::Inherited;
 use super::input::SCRATCH_ROOM;
 use super::listener::{Listeners, Newcomer};
 use super::log_feed::LogFeed;
-use super::monitor::Monitor;
+use super::monitor::{Monitor, Sampler};
 use super::notify::Notifier;
 use super::reloader::Reloader;
 use super::signal::{Signals, Wish};
@@ -46,6 +46,8 @@ pub(super) struct EventLoop {
     events: Events,
     clock: Clock,
     limits: Limits,
+    /// See [`Config::spin_us`].
+    spin: Duration,
     hub: Hub,
     /// None in a broker from which nothing survives.
     store: Option<StoreLink>,
@@ -115,6 +117,7 @@ impl EventLoop {
             clock,
             scratch: vec![0; limits.read_bytes_max.max(READ_BYTES_MIN) + SCRATCH_ROOM].into(),
             limits,
+            spin: Duration::from_micros(config.spin_us),
             hub,
             store,
             listeners,
@@ -158,6 +161,11 @@ impl EventLoop {
 
     pub fn renew_https_by(&mut self, renewal: Renewal) {
         self.https = Some(renewal);
+    }
+
+    /// Has samples taken now and then, while clients send something.
+    pub fn sample_by(&self, sampler: Sampler) {
+        self.monitor.sample_by(sampler);
     }
 
     pub fn notify(&mut self, notifier: Notifier) {
@@ -220,7 +228,10 @@ impl EventLoop {
     /// Waits for something to do, and marks whom it concerns.
     fn poll(&mut self) -> io::Result<()> {
         let timeout = self.timeout();
-        match self.poll.poll(&mut self.events, timeout) {
+        match self.spin(timeout).and_then(|left| match left {
+            Left::Events => Ok(()),
+            Left::Time(timeout) => self.poll.poll(&mut self.events, timeout),
+        }) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             other => other?,
         }
@@ -254,6 +265,26 @@ impl EventLoop {
         Ok(())
     }
 
+    /// Looks for events without sleeping, for as long as the configuration says and somebody may speak
+    /// any moment; what that leaves to do.
+    fn spin(&mut self, timeout: Option<Duration>) -> io::Result<Left> {
+        if self.spin.is_zero() || timeout == Some(Duration::ZERO) {
+            return Ok(Left::Time(timeout));
+        }
+        let began = Instant::now();
+        loop {
+            self.poll.poll(&mut self.events, Some(Duration::ZERO))?;
+            if !self.events.is_empty() {
+                return Ok(Left::Events);
+            }
+            let elapsed = began.elapsed();
+            if elapsed >= timeout.unwrap_or(self.spin).min(self.spin) {
+                let left = timeout.map(|timeout| timeout.saturating_sub(elapsed));
+                return Ok(Left::Time(left));
+            }
+        }
+    }
+
     /// Zero if any stage has left something, else up to the next deadline, else for ever.
     fn timeout(&mut self) -> Option<Duration> {
         // Those whom the last stage, releasing the dead, has stirred up.
@@ -277,6 +308,7 @@ impl EventLoop {
             self.watchdog.next_due(),
             self.monitor.next_due(&self.hub),
             self.stop_by,
+            self.hub.outboxes.next_review(),
         ];
         let deadline = deadlines.into_iter().flatten().min()?;
         let wait_ms = deadline.saturating_sub(self.clock.monotonic_ms());
@@ -372,7 +404,9 @@ impl EventLoop {
     fn accept(&mut self, now: Now) {
         for _ in 0..ACCEPTS_PER_TURN {
             match self.listeners.accept(now.monotonic_ms) {
-                Some(newcomer) if self.hub.is_accepting() => self.open(newcomer, now),
+                Some(newcomer) if self.hub.is_accepting() && !self.hub.is_memory_full() => {
+                    self.open(newcomer, now);
+                }
                 // Better than to be left waiting.
                 Some(_) => {}
                 None => return,
@@ -568,6 +602,14 @@ impl EventLoop {
         self.reap(now);
         self.hub.settle();
     }
+}
+
+/// What is left of a poll after spinning.
+enum Left {
+    /// To handle the events that came.
+    Events,
+    /// To sleep for so long.
+    Time(Option<Duration>),
 }
 
 /// Events taken from one poll; the rest come with the next.

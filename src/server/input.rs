@@ -64,6 +64,11 @@ impl Input {
         self.filled == 0
     }
 
+    /// Bytes of memory that it takes.
+    pub fn held_bytes(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     pub fn clear(&mut self) {
         *self = Input::default();
     }

@@ -199,7 +199,15 @@ impl Mount<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
     use super::*;
+
+    /// Held by tests that take much memory, which would meet each other's in what they measure.
+    fn alone() -> MutexGuard<'static, ()> {
+        static ALONE: Mutex<()> = Mutex::new(());
+        ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     const ALL: Question = Question {
         with_disk: true,
@@ -213,6 +221,7 @@ mod tests {
 
     #[test]
     fn what_this_process_takes_is_told() {
+        let _alone = alone();
         let place = tempfile::tempdir().unwrap();
         let mut gauges = Gauges::new(Some(place.path()));
         let measured = gauges.read(ALL);
@@ -235,6 +244,7 @@ mod tests {
 
     #[test]
     fn what_is_free_does_not_count_where_it_would_make_an_alarm() {
+        let _alone = alone();
         let mut gauges = Gauges::new(None);
         // Small ones, so that they are not mapped one by one; the last is in the way of the others.
         let mut ballast: Vec<_> = (0..256 << 10).map(|_| vec![1_u8; 1024]).collect();

@@ -220,10 +220,18 @@ impl Server {
             started: Clock::start().now(),
             pid: std::process::id(),
             vitals: Box::new(vitals::measure),
+            certificates: Box::new(tls::expiry::of),
             host,
             log: self.log.clone(),
         };
         let broker = Arc::new(self.handle.clone());
-        web.start(Management::new(broker, facts, Box::new(entropy::draw)))
+        let management = Management::new(broker, facts, Box::new(entropy::draw));
+        let management = Arc::new(management);
+        if self.config.http_port.is_some() || self.config.https.port.is_some() {
+            let (sampled, clock) = (Arc::clone(&management), Clock::start());
+            let sample = move || sampled.sample(clock.now());
+            self.event_loop.sample_by(Box::new(sample));
+        }
+        web.start(management)
     }
 }

@@ -4,10 +4,14 @@
 //! Nothing is asked while nothing happens: an idle broker is not woken for this. After some input memory
 //! is measured within a second, after much of it at once; the disk the sooner the less is left. While
 //! there is an alarm, both are looked at twice a second, since what ends it need not be ours.
+//!
+//! Who wants to know what changes over time is called from here, too, now and then: it has no wake-ups of its own.
 
 use std::io;
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -24,7 +28,11 @@ pub(super) struct Monitor {
     wished: bool,
     memory: Schedule,
     disk: Schedule,
+    sampler: Arc<OnceLock<Sampler>>,
 }
+
+/// Is called on the monitor's thread, some seconds after clients have sent something and again while they do.
+pub(super) type Sampler = Box<dyn Fn() + Send + Sync>;
 
 /// When one of them is due.
 struct Schedule {
@@ -49,15 +57,25 @@ impl Monitor {
         });
         let (questions, to_measure) = bounded(1);
         let (measured, answers) = bounded(1);
+        let sampler: Arc<OnceLock<Sampler>> = Arc::default();
+        let sampled_by = Arc::clone(&sampler);
         thread::Builder::new()
             .name("monitor".to_owned())
             .stack_size(STACK_BYTES)
             .spawn(move || {
+                let mut sampled = None;
                 for question in to_measure {
                     if measured.send(gauges.read(question)).is_err() {
                         return;
                     }
                     handle.wake();
+                    let is_due = |at: &Instant| at.elapsed() >= SAMPLE_INTERVAL;
+                    if let Some(sample) = sampled_by.get()
+                        && sampled.as_ref().is_none_or(is_due)
+                    {
+                        sample();
+                        sampled = Some(Instant::now());
+                    }
                 }
             })?;
         let mut monitor = Monitor {
@@ -67,10 +85,16 @@ impl Monitor {
             wished: false,
             memory: Schedule::new(MEMORY_INTERVAL_MS),
             disk: Schedule::new(DISK_INTERVAL_MS_MAX),
+            sampler,
         };
         monitor.take_in(first, hub);
         hub.log_limits();
         Ok(monitor)
+    }
+
+    /// The first who is named here is called from here on.
+    pub fn sample_by(&self, sampler: Sampler) {
+        let _ = self.sampler.set(sampler);
     }
 
     /// Clients have sent that much.
@@ -145,7 +169,7 @@ impl Schedule {
     }
 
     fn due(&self, alarmed: bool) -> Option<u64> {
-        let after = if alarmed {
+        let after = if alarmed && self.input_bytes < self.input_bytes_max {
             ALARMED_INTERVAL_MS
         } else if self.input_bytes >= self.input_bytes_max {
             RUSH_INTERVAL_MS
@@ -168,6 +192,8 @@ fn disk_interval_ms(left: u64) -> u64 {
     (left / (DISK_BYTES_PER_MS * 2)).clamp(DISK_INTERVAL_MS_MIN, DISK_INTERVAL_MS_MAX)
 }
 
+/// A little less than RabbitMQ's 5 s, as it is looked at when memory is.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(4900);
 /// Heartbeats and the like are no reason to look.
 const TRAFFIC_BYTES_MIN: usize = 1024;
 /// Between measurements of memory, while there is traffic.
@@ -211,7 +237,7 @@ mod tests {
         assert_eq!(schedule.due(false), Some(15_000));
         schedule.input_bytes = 1 << 20;
         assert_eq!(schedule.due(false), Some(5010));
-        assert_eq!(schedule.due(true), Some(5500));
+        assert_eq!(schedule.due(true), Some(5010));
         schedule.restart(5010);
         assert_eq!(schedule.due(false), None);
     }

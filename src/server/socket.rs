@@ -19,6 +19,7 @@
 //! our last words, which say why the connection ends.
 
 use std::io::{self, IoSlice};
+use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use mio::{Interest, Registry};
@@ -50,6 +51,8 @@ pub(super) struct Socket {
     peer_gone: bool,
     /// The machine stopped in the middle of its input: the leftover may hold whole frames.
     held_back: bool,
+    /// What may be read at once, as dear as it was so far.
+    read_quota: usize,
     /// No `WouldBlock` since the last edge.
     writable: bool,
     /// The transport has something to write of its own, since the last review.
@@ -130,6 +133,7 @@ impl Socket {
             ended: false,
             peer_gone: false,
             held_back: false,
+            read_quota: usize::MAX,
             writable: true,
             transport_speaks: false,
             written_in_turn: 0,
@@ -171,8 +175,14 @@ impl Socket {
 
     /// The machine's state was changed by somebody else.
     pub fn on_woken(&mut self, hub: &mut Hub, now: Now) {
+        if hub.outboxes.is_cut_off(self.key) {
+            self.machine.cut_off(hub);
+            self.phase = Phase::Dead;
+            return;
+        }
         if self.phase == Phase::Open {
             self.machine.on_woken(hub, now);
+            hub.outboxes.set_held(self.key, self.machine.is_held());
         }
     }
 
@@ -351,6 +361,9 @@ impl Socket {
                 .present(|bytes| machine.on_bytes(bytes, hub, now));
         }
         let bytes_max = scratch.len() - SCRATCH_ROOM;
+        let bytes_max = hub.outboxes.read_bytes_max(self.key, bytes_max);
+        let bytes_max = bytes_max.min(self.read_quota);
+        let started = Instant::now();
         let (mut bytes_read, mut reads) = (0, 0);
         while self.readable
             && bytes_read < bytes_max
@@ -374,10 +387,26 @@ impl Socket {
             }
         }
         hub.outboxes.count_received(self.key, bytes_read, reads);
+        let unfinished = self.input.held_bytes() + self.machine.unfinished_bytes();
+        hub.outboxes
+            .set_incoming(self.key, unfinished, self.machine.is_held());
         self.held_back = !self.input.is_empty() && !self.machine.wants_read(hub);
         self.transport_speaks = self.transport.has_unsent();
         self.machine.on_turn_end(hub);
+        self.review_quota(bytes_read, started.elapsed());
         bytes_read
+    }
+
+    /// Sixteen bytes may be a method that costs a microsecond, and a read may bring thousands of them. Who
+    /// sends such is read in smaller pieces, so that others have their turn between them.
+    fn review_quota(&mut self, bytes_read: usize, took: Duration) {
+        if took > READ_TIME_MAX {
+            let shares = took.as_micros() / READ_TIME_MAX.as_micros() + 1;
+            let fits = bytes_read / usize::try_from(shares).unwrap_or(usize::MAX);
+            self.read_quota = fits.max(READ_QUOTA_MIN);
+        } else if took < READ_TIME_MAX / 2 {
+            self.read_quota = self.read_quota.saturating_mul(2);
+        }
     }
 
     fn read_and_discard(&mut self, scratch: &mut [u8]) -> usize {
@@ -470,6 +499,11 @@ impl Socket {
         self.read_closed = true;
     }
 }
+
+/// What one socket's input may take of a turn, as far as that is known beforehand.
+const READ_TIME_MAX: Duration = Duration::from_micros(300);
+/// Smaller pieces would cost more than they spare others.
+const READ_QUOTA_MIN: usize = 1024;
 
 /// How long a peer may take to notice that we have closed.
 const LINGER_MS: u64 = 1000;

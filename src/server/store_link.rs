@@ -32,6 +32,7 @@ impl StoreLink {
     ) -> io::Result<StoreLink> {
         let options = Options {
             sync_interval_ms: config.sync_interval_ms,
+            spin: Duration::from_micros(config.spin_us),
             ..Options::default()
         };
         let started = Instant::now();

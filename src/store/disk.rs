@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 
-use super::engine::{Engine, is_full};
+use super::engine::{Engine, Options, is_full};
 use super::files::Disk;
 use super::spill::Spills;
 use super::{Batch, CleanStop, Report};
@@ -27,6 +27,7 @@ pub(super) struct DiskThread<D: Disk> {
     pub reports: Sender<Report>,
     pub wake: Box<dyn Fn() + Send>,
     pub sync_interval: Duration,
+    pub spin: Duration,
     /// The last batch that was appended, and the last that was reported stored.
     appended: u64,
     stored: u64,
@@ -62,7 +63,7 @@ impl<D: Disk> DiskThread<D> {
         requests: Receiver<Request>,
         reports: Sender<Report>,
         wake: Box<dyn Fn() + Send>,
-        sync_interval: Duration,
+        options: &Options,
     ) -> Self {
         DiskThread {
             engine,
@@ -70,7 +71,8 @@ impl<D: Disk> DiskThread<D> {
             requests,
             reports,
             wake,
-            sync_interval,
+            sync_interval: Duration::from_millis(options.sync_interval_ms),
+            spin: options.spin,
             appended: 0,
             stored: 0,
             deadline: None,
@@ -115,17 +117,36 @@ impl<D: Disk> DiskThread<D> {
             Some(deadline) => deadline.saturating_duration_since(Instant::now()),
             None if !self.marked => self.sync_interval,
             None => {
-                return match self.requests.recv() {
+                return match self.spin().map_or_else(|| self.requests.recv(), Ok) {
                     Ok(request) => Next::Request(request),
                     Err(_) => Next::Gone,
                 };
             }
         };
+        if let Some(request) = self.spin() {
+            return Next::Request(request);
+        }
         match self.requests.recv_timeout(timeout) {
             Ok(request) => Next::Request(request),
             Err(RecvTimeoutError::Timeout) => Next::Nothing,
             Err(RecvTimeoutError::Disconnected) => Next::Gone,
         }
+    }
+
+    /// A request that comes before it would be worth to sleep. Who waits for a sync has mostly the next
+    /// message ready, and to be woken takes as long as to write it.
+    fn spin(&self) -> Option<Request> {
+        if self.spin.is_zero() || self.more_work {
+            return None;
+        }
+        let began = Instant::now();
+        while began.elapsed() < self.spin {
+            if let Ok(request) = self.requests.try_recv() {
+                return Some(request);
+            }
+            std::hint::spin_loop();
+        }
+        None
     }
 
     /// Takes in a batch and what is waiting behind it, and stores it if somebody waits.

@@ -5,6 +5,7 @@
 //! was done, and the same can be tried again.
 
 use std::io;
+use std::time::Duration;
 
 use crate::broker::journal::{Journal, QueueId};
 use crate::broker::message::MessageId;
@@ -32,6 +33,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// What nobody waits for is stored after this at the latest.
     pub sync_interval_ms: u64,
+    /// The disk thread looks for more to do for so long before it sleeps.
+    pub spin: Duration,
 }
 
 impl Default for Options {
@@ -39,6 +42,7 @@ impl Default for Options {
         Options {
             segment_bytes: 16 << 20,
             sync_interval_ms: 100,
+            spin: Duration::ZERO,
         }
     }
 }

@@ -254,7 +254,7 @@ impl Store {
             received,
             reported,
             wake,
-            Duration::from_millis(opened.options.sync_interval_ms),
+            &opened.options,
         );
         let thread = thread::Builder::new()
             .name("disk".to_owned())

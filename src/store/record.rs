@@ -69,9 +69,21 @@ impl Seed {
 
     /// The checksum of bytes at an offset.
     pub fn checksum(self, offset: u64, bytes: &[u8]) -> u32 {
+        if cfg!(fuzzing) {
+            return 0;
+        }
         let mut hasher = Hasher::new_with_initial(self.0.wrapping_add(offset as u32));
         hasher.update(bytes);
         hasher.finalize()
+    }
+}
+
+/// The checksum of bytes wherever they are. A fuzzer would hardly ever get past one, so for it all are zero,
+/// and what is behind them has to bear anything.
+pub(super) fn hash(bytes: &[u8]) -> u32 {
+    match cfg!(fuzzing) {
+        true => 0,
+        false => crc32fast::hash(bytes),
     }
 }
 

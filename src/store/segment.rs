@@ -8,7 +8,7 @@
 //! The footer is written when all before it is stored; so a valid footer is also a proof of that.
 
 use super::index::{Blocks, Bodies, IndexBuilder};
-use super::record::Seed;
+use super::record::{self, Seed};
 
 /// Bytes of a header.
 pub(super) const HEADER_SIZE: u64 = 64;
@@ -55,13 +55,13 @@ impl Header {
         out[16..24].copy_from_slice(&self.number.to_le_bytes());
         out[24..32].copy_from_slice(&self.next_message.to_le_bytes());
         out[32..40].copy_from_slice(&self.stored.to_le_bytes());
-        let checksum = crc32fast::hash(&out[..60]);
+        let checksum = record::hash(&out[..60]);
         out[60..].copy_from_slice(&checksum.to_le_bytes());
         out
     }
 
     pub fn decode(bytes: &[u8; HEADER_SIZE as usize]) -> Result<Header, HeaderError> {
-        let checksum = crc32fast::hash(&bytes[..60]).to_le_bytes();
+        let checksum = record::hash(&bytes[..60]).to_le_bytes();
         if &bytes[..8] != MAGIC || bytes[60..] != checksum {
             return Err(HeaderError::Damaged);
         }
@@ -162,7 +162,7 @@ impl Trailer {
     }
 
     pub fn is_intact(&self, section: Section, bytes: &[u8]) -> bool {
-        crc32fast::hash(bytes) == self.checksums[section as usize]
+        record::hash(bytes) == self.checksums[section as usize]
     }
 }
 
@@ -185,7 +185,7 @@ pub(super) fn encode_footer(
         data_end,
         clean_stop,
         sizes: sections.each_ref().map(|section| section.len() as u32),
-        checksums: sections.each_ref().map(|section| crc32fast::hash(section)),
+        checksums: sections.each_ref().map(|section| record::hash(section)),
         ids: index
             .ids()
             .map_or((0, 0), |(first, last)| (first + 1, last + 1)),

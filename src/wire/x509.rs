@@ -1,8 +1,9 @@
-//! Names out of an X.509 certificate (RFC 5280): whom it was given to. Nothing is verified here; who asks
+//! Names out of an X.509 certificate (RFC 5280): whom it was given to, and until when. Nothing is verified here; who asks
 //! has done that, so what a stranger made up is not read at all.
 //!
 //! ```text
-//! Certificate -> TBSCertificate -> subject      Name: a list of sets of (attribute, value)
+//! Certificate -> TBSCertificate -> validity     two times
+//!                               -> subject      Name: a list of sets of (attribute, value)
 //!                               -> extensions   subjectAltName: a list of GeneralNames
 //! ```
 
@@ -15,6 +16,8 @@ use super::Malformed;
 pub struct Certificate<'a> {
     /// As `subject`, of who has signed it.
     issuer: &'a [u8],
+    /// What the Validity consists of.
+    validity: &'a [u8],
     /// What the subject's Name consists of.
     subject: &'a [u8],
     /// What the list of extensions consists of; empty if there are none.
@@ -46,7 +49,7 @@ impl<'a> Certificate<'a> {
         signed.take(INTEGER)?;
         let _algorithm = signed.take(SEQUENCE)?;
         let issuer = signed.take(SEQUENCE)?;
-        let _validity = signed.take(SEQUENCE)?;
+        let validity = signed.take(SEQUENCE)?;
         let subject = signed.take(SEQUENCE)?;
         let _public_key = signed.take(SEQUENCE)?;
         signed.take_if(ISSUER_ID)?;
@@ -57,9 +60,21 @@ impl<'a> Certificate<'a> {
         };
         Ok(Certificate {
             issuer,
+            validity,
             subject,
             extensions,
         })
+    }
+
+    /// The last second at which it is valid, in seconds since 1970 (RFC 5280 §4.1.2.5, `notAfter`).
+    ///
+    /// # Errors
+    /// It is no time.
+    pub fn valid_until(&self) -> Result<i64> {
+        let mut times = Der(self.validity);
+        times.next()?;
+        let (tag, text) = times.next()?;
+        seconds_of(tag, text).ok_or(Malformed::BadCertificate("a certificate's time is none"))
     }
 
     /// Whether it was signed by the one it was given to, as the certificate of an authority.
@@ -139,6 +154,43 @@ impl<'a> Certificate<'a> {
         }
         Ok(None)
     }
+}
+
+/// `YYMMDDHHMMSSZ`, of the years 1950 to 2049, or with four digits for the year; in seconds since 1970.
+fn seconds_of(tag: u8, text: &[u8]) -> Option<i64> {
+    let digits = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let (year, rest) = match (tag, digits.len()) {
+        (UTC_TIME, 12) => {
+            let year: i64 = digits[..2].parse().ok()?;
+            (
+                if year < 50 { 2000 + year } else { 1900 + year },
+                &digits[2..],
+            )
+        }
+        (GENERALIZED_TIME, 14) => (digits[..4].parse().ok()?, &digits[4..]),
+        _ => return None,
+    };
+    let pair = |at: usize| rest[2 * at..2 * at + 2].parse::<i64>().ok();
+    let (month, day) = (pair(0)?, pair(1)?);
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    let (hour, minute, second) = (pair(2)?, pair(3)?, pair(4)?);
+    Some(days_before(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
+}
+
+/// Days from 1970-01-01 to a date of the Gregorian calendar. Years begin in March here, so that a leap day is the
+/// last of its year; 400 of them have 146,097 days.
+fn days_before(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
 }
 
 /// One attribute of a name, and its value as encoded.
@@ -342,6 +394,8 @@ const NO_TEXT: Malformed = Malformed::BadCertificate("a name in a certificate is
 
 const BOOLEAN: u8 = 0x01;
 const INTEGER: u8 = 0x02;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
 const OCTET_STRING: u8 = 0x04;
 const OID: u8 = 0x06;
 const UTF8_STRING: u8 = 0x0c;
@@ -525,6 +579,8 @@ mod tests {
         );
         assert_eq!(certificate.common_names().unwrap(), ["a~b"]);
         assert!(certificate.is_self_issued());
+        // 2026-11-23 13:39:20 UTC
+        assert_eq!(certificate.valid_until(), Ok(1_795_441_160));
         for (kind, name) in [
             (NameKind::Dns, "a.example"),
             (NameKind::Email, "me@x"),
@@ -557,6 +613,23 @@ YVrzz1WOL4Eh9YRtcRHOcg7ZCuCI3NICIQCOdIkGO4EDhylA3s/evFo3+nuavuDk
 -----END CERTIFICATE-----
 ";
 
+    #[test]
+    fn times_are_seconds_since_1970() {
+        for (tag, text, seconds) in [
+            (UTC_TIME, "700101000000Z", Some(0)),
+            (UTC_TIME, "491231235959Z", Some(2_524_607_999)),
+            (UTC_TIME, "500101000000Z", Some(-631_152_000)),
+            (GENERALIZED_TIME, "20000229120000Z", Some(951_825_600)),
+            (GENERALIZED_TIME, "99991231235959Z", Some(253_402_300_799)),
+            (UTC_TIME, "20000229120000Z", None),
+            (UTC_TIME, "701301000000Z", None),
+            (UTC_TIME, "7001010000+0Z", None),
+            (UTC_TIME, "700101000000", None),
+        ] {
+            assert_eq!(seconds_of(tag, text.as_bytes()), seconds, "{text}");
+        }
+    }
+
     fn certificate_without_extensions() -> Vec<u8> {
         certificate(|_| {})
     }
@@ -574,6 +647,7 @@ YVrzz1WOL4Eh9YRtcRHOcg7ZCuCI3NICIQCOdIkGO4EDhylA3s/evFo3+nuavuDk
             if let Ok(certificate) = Certificate::parse(&der) {
                 let _ = certificate.distinguished_name();
                 let _ = certificate.common_names();
+                let _ = certificate.valid_until();
                 for kind in [NameKind::Ip, NameKind::Other, NameKind::Dns] {
                     let _ = certificate.alternative_names(kind);
                 }

@@ -27,6 +27,7 @@ mod handshake;
 mod headers;
 mod heartbeats;
 mod limits;
+mod node_limits;
 mod permissions;
 mod priorities;
 mod publish;

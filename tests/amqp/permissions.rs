@@ -2,8 +2,12 @@
 //! has it not. The texts name the right that is missing, as RabbitMQ 3.11 and later do.
 
 use leveret::protocol::order::Order;
-use leveret::wire::amqp::{Method, Properties, Table, TableBuilder, Value, basic, exchange, queue};
+use leveret::wire::amqp::{Method, Properties, TableBuilder, exchange, queue};
 
+use crate::support::operations::{
+    bind_exchange, bind_queue, declare_exchange, declare_queue, for_each_operation,
+    unbind_exchange, unbind_queue, with,
+};
 use crate::support::{RawClient, TestBroker};
 
 /// A broker with a queue `pq`, an exchange `px` and a user `u` who may do everything to `l.` alone.
@@ -26,143 +30,13 @@ fn refusal(right: &str, what: &str) -> String {
     format!("ACCESS_REFUSED - {right} access to {what} in vhost '/' refused for user 'u'")
 }
 
-fn with<'a>(arguments: &'a mut TableBuilder, name: &str, target: &'static str) -> Table<'a> {
-    arguments.put(name, Value::string(target));
-    arguments.view()
-}
-
-fn declare_queue<'a>(name: &'a str) -> queue::Declare<'a> {
-    queue::Declare {
-        queue: name.as_bytes(),
-        ..Default::default()
-    }
-}
-
-fn declare_exchange<'a>(name: &'a str) -> exchange::Declare<'a> {
-    exchange::Declare {
-        exchange: name.as_bytes(),
-        kind: b"direct",
-        ..Default::default()
-    }
-}
-
-fn bind_queue<'a>(queue: &'a str, exchange: &'a str) -> queue::Bind<'a> {
-    queue::Bind {
-        queue: queue.as_bytes(),
-        exchange: exchange.as_bytes(),
-        ..Default::default()
-    }
-}
-
-fn unbind_queue<'a>(queue: &'a str, exchange: &'a str) -> queue::Unbind<'a> {
-    queue::Unbind {
-        queue: queue.as_bytes(),
-        exchange: exchange.as_bytes(),
-        ..Default::default()
-    }
-}
-
-fn bind_exchange<'a>(destination: &'a str, source: &'a str) -> exchange::Bind<'a> {
-    exchange::Bind {
-        destination: destination.as_bytes(),
-        source: source.as_bytes(),
-        ..Default::default()
-    }
-}
-
-fn unbind_exchange<'a>(destination: &'a str, source: &'a str) -> exchange::Unbind<'a> {
-    exchange::Unbind {
-        destination: destination.as_bytes(),
-        source: source.as_bytes(),
-        ..Default::default()
-    }
-}
-
 #[test]
 fn every_operation_needs_its_rights() {
     let (_broker, mut client) = limited();
-    let (mut dead, mut alternate) = (TableBuilder::new(), TableBuilder::new());
-    let mortal = queue::Declare {
-        arguments: with(&mut dead, "x-dead-letter-exchange", "px"),
-        ..declare_queue("l.q2")
-    };
-    let alternating = exchange::Declare {
-        arguments: with(&mut alternate, "alternate-exchange", "px"),
-        ..declare_exchange("l.x2")
-    };
-    let (queue, exchange) = ("queue 'pq'", "exchange 'px'");
-    let cases: [(Method<'_>, &str, &str); 19] = [
-        (declare_queue("pq").into(), "configure", queue),
-        (mortal.into(), "write", exchange),
-        (declare_exchange("px").into(), "configure", exchange),
-        (alternating.into(), "write", exchange),
-        (
-            queue::Delete {
-                queue: b"pq",
-                ..Default::default()
-            }
-            .into(),
-            "configure",
-            queue,
-        ),
-        (
-            queue::Delete {
-                queue: b"none",
-                ..Default::default()
-            }
-            .into(),
-            "configure",
-            "queue 'none'",
-        ),
-        (
-            exchange::Delete {
-                exchange: b"px",
-                ..Default::default()
-            }
-            .into(),
-            "configure",
-            exchange,
-        ),
-        (
-            queue::Purge {
-                queue: b"pq",
-                ..Default::default()
-            }
-            .into(),
-            "read",
-            queue,
-        ),
-        (
-            basic::Get {
-                queue: b"pq",
-                ..Default::default()
-            }
-            .into(),
-            "read",
-            queue,
-        ),
-        (
-            basic::Consume {
-                queue: b"pq",
-                ..Default::default()
-            }
-            .into(),
-            "read",
-            queue,
-        ),
-        (bind_queue("pq", "l.x").into(), "write", queue),
-        (bind_queue("l.q", "px").into(), "read", exchange),
-        (bind_queue("l.q", "none").into(), "read", "exchange 'none'"),
-        (unbind_queue("pq", "l.x").into(), "write", queue),
-        (unbind_queue("l.q", "px").into(), "read", exchange),
-        (bind_exchange("px", "l.x").into(), "write", exchange),
-        (bind_exchange("l.x", "px").into(), "read", exchange),
-        (unbind_exchange("px", "l.x").into(), "write", exchange),
-        (unbind_exchange("l.x", "px").into(), "read", exchange),
-    ];
-    for (method, right, what) in cases {
-        client.expect_refusal(method, 403, &refusal(right, what));
-    }
+    for_each_operation(|operation| {
+        let text = refusal(operation.right, operation.what);
+        client.expect_refusal(operation.method, 403, &text);
+    });
 }
 
 #[test]

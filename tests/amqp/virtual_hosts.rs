@@ -217,3 +217,26 @@ fn its_queues_are_of_its_type_unless_they_say_or_cannot() {
     client.expect_refusal(declare, 406, text);
     client.declare_queue("transient");
 }
+
+#[test]
+fn where_virtual_hosts_say_nothing_of_types_the_broker_does() {
+    let broker = TestBroker::with(|config| config.default_queue_type = Some(named("quorum")));
+    let mut client = broker.connect();
+    client.call(queue::Declare {
+        queue: b"q",
+        durable: true,
+        ..Default::default()
+    });
+    let mut classic = TableBuilder::new();
+    classic.put("x-queue-type", "classic");
+    let text = "PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'q' in vhost '/': \
+                received 'classic' but current is 'quorum'";
+    let declare = queue::Declare {
+        queue: b"q",
+        durable: true,
+        arguments: classic.view(),
+        ..Default::default()
+    };
+    client.expect_refusal(declare, 406, text);
+    client.declare_queue("transient");
+}

@@ -11,7 +11,7 @@ const QUEUES: &str = r#"[
 fn queues_as_the_tutorials_list_them() {
     let broker = ScriptedBroker::start();
     broker.answers(
-        "GET /api/queues/%2F?columns=name,messages_ready,messages_unacknowledged",
+        "GET /api/queues/%2F?columns=name,messages_ready,messages_unacknowledged&disable_stats=true&enable_queue_totals=true",
         200,
         r#"[{"name":"hello","messages_ready":0,"messages_unacknowledged":1}]"#,
     );
@@ -30,8 +30,16 @@ fn queues_as_the_tutorials_list_them() {
 #[test]
 fn lists_have_columns_and_forms_of_ones_choice() {
     let broker = ScriptedBroker::start();
-    broker.answers("GET /api/queues/v?columns=name,messages", 200, QUEUES);
-    broker.answers("GET /api/queues/v?columns=messages,arguments", 200, QUEUES);
+    broker.answers(
+        "GET /api/queues/v?columns=name,messages&disable_stats=true&enable_queue_totals=true",
+        200,
+        QUEUES,
+    );
+    broker.answers(
+        "GET /api/queues/v?columns=messages,arguments&disable_stats=true&enable_queue_totals=true",
+        200,
+        QUEUES,
+    );
     broker.prints(&["list_queues", "-p", "v", "-s"], "hello\t0\nq ü\t3\n");
     broker.prints(
         &[

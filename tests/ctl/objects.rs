@@ -398,3 +398,20 @@ fn messages_are_moved_back_or_elsewhere() {
     let elsewhere = json!({"count": 5, "search": "x", "to": to});
     assert_eq!(broker.asked(), [(redrive.to_owned(), elsewhere)]);
 }
+
+#[test]
+fn messages_are_moved_at_a_rate_or_only_counted() {
+    let broker = ScriptedBroker::start();
+    let redrive = "POST /api/queues/%2F/dead/redrive";
+    broker.answers(redrive, 200, r#"{"moved":7,"skipped":1}"#);
+    broker.prints(
+        &["-q", "redrive", "dead", "--dry-run"],
+        "7 would be moved, 1 left: nobody would take them\n",
+    );
+    let trial = json!({"count": null, "search": null, "to": "origin", "dry_run": true});
+    assert_eq!(broker.asked(), [(redrive.to_owned(), trial)]);
+    broker.answers(redrive, 200, r#"{"moved":3,"skipped":0,"more":false}"#);
+    broker.prints(&["-q", "redrive", "dead", "--rate", "5"], "3 moved\n");
+    let paced = json!({"count": null, "search": null, "to": "origin", "rate": 5});
+    assert_eq!(broker.asked(), [(redrive.to_owned(), paced)]);
+}

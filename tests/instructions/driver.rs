@@ -3,13 +3,16 @@
 use leveret::config::Config;
 use leveret::protocol::{Hub, Machine, Now, Peer, SocketKey};
 use leveret::wire::amqp::frame::{encode_body, encode_content_header, encode_method};
+use leveret::wire::amqp::properties::NO_PROPERTIES;
 use leveret::wire::amqp::{
-    EncodeMethod, PROTOCOL_HEADER, TableBuilder, basic, channel, confirm, connection, queue,
+    EncodeMethod, PROTOCOL_HEADER, Properties, TableBuilder, basic, channel, confirm, connection,
+    queue,
 };
 
 /// What is counted; see the arms of [`run`].
-pub const PATHS: [&str; 6] = [
+pub const PATHS: [&str; 7] = [
     "no-ack",
+    "own-properties",
     "confirm-and-ack",
     "fanout-10",
     "topic-1000-keys",
@@ -29,6 +32,11 @@ pub fn run(path: &str, batches: u64) {
             world.declare(consumer, "q");
             world.consume(consumer, "q", true);
             publishes(|_| ("", "q".to_owned()))
+        }
+        "own-properties" => {
+            world.declare(consumer, "q");
+            world.consume(consumer, "q", true);
+            publishes_with(|_| ("", "q".to_owned()), own_properties)
         }
         "confirm-and-ack" => {
             world.say(publisher, &confirm::Select::default());
@@ -205,6 +213,14 @@ impl World {
 
 /// A batch of publishes; `place` gives each its exchange and routing key.
 fn publishes(place: impl Fn(u64) -> (&'static str, String)) -> Vec<u8> {
+    publishes_with(place, |_| NO_PROPERTIES.to_vec())
+}
+
+/// And `properties` each its property block.
+fn publishes_with(
+    place: impl Fn(u64) -> (&'static str, String),
+    properties: impl Fn(u64) -> Vec<u8>,
+) -> Vec<u8> {
     let mut bytes = Vec::new();
     for number in 0..BATCH {
         let (exchange, key) = place(number);
@@ -214,10 +230,28 @@ fn publishes(place: impl Fn(u64) -> (&'static str, String)) -> Vec<u8> {
             ..basic::Publish::default()
         };
         encode_method(&mut bytes, 1, &publish);
-        encode_content_header(&mut bytes, 1, BODY.len() as u64, &[0, 0]);
+        encode_content_header(&mut bytes, 1, BODY.len() as u64, &properties(number));
         encode_body(&mut bytes, 1, &BODY);
     }
     bytes
+}
+
+/// What clients write on every message: an id of its own, and headers.
+fn own_properties(number: u64) -> Vec<u8> {
+    let mut headers = TableBuilder::new();
+    headers.put("lang", "py");
+    headers.put("task", "tasks.add");
+    let id = format!("{number:08}");
+    let properties = Properties {
+        content_type: Some(b"application/json"),
+        headers: Some(headers.view()),
+        delivery_mode: Some(1),
+        message_id: Some(id.as_bytes()),
+        ..Properties::default()
+    };
+    let mut block = Vec::new();
+    properties.encode(&mut block);
+    block
 }
 
 /// Queues declared, then deleted.

@@ -74,15 +74,16 @@ fn those_of_the_default_exchange_are_shown_with_the_others() {
 fn between_what_is_not_there_there_are_none() {
     let broker = TestBroker::with_management();
     let http = broker.http();
-    for path in ["/bindings/%2F/e/no/q/no", "/bindings/%2F/e/amq.direct/e/no"] {
-        assert_eq!(http.get(path), json!([]));
-    }
     for path in [
-        "/bindings/no",
+        "/bindings/%2F/e/no/q/no",
+        "/bindings/%2F/e/amq.direct/e/no",
         "/queues/%2F/no/bindings",
         "/exchanges/%2F/no/bindings/source",
     ] {
-        assert_eq!(http.get_refusal(path).0, 404);
+        assert_eq!(http.get(path), json!([]), "{path}");
+    }
+    for path in ["/bindings/no", "/queues/no/no/bindings"] {
+        assert_eq!(http.get_refusal(path).0, 404, "{path}");
     }
 }
 

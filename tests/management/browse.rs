@@ -1,5 +1,7 @@
 //! Looking into queues without a trace, and moving messages. RabbitMQ has neither.
 
+use std::time::{Duration, Instant};
+
 use leveret::wire::amqp::{Properties, Table, queue};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -403,6 +405,82 @@ fn many_are_moved_in_their_order_and_those_that_come_back_once() {
         let queue = http.get("/queues/%2F/dead");
         queue["messages"] == 0
     });
+}
+
+#[test]
+fn a_dry_run_counts_what_would_be_moved_and_moves_nothing() {
+    let (_broker, http, mut client) = start();
+    client.declare_queue("q");
+    client.declare_queue("other");
+    for n in 0..300 {
+        client.publish("", "q", n.to_string());
+    }
+    client.await_count("q", 300);
+    let to = |key: &str| json!({"to": {"exchange": "", "routing_key": key}, "dry_run": true});
+    assert_eq!(redrive(&http, "q", to("other")), (300, 0));
+    assert_eq!(redrive(&http, "q", to("nowhere")), (0, 300));
+    assert_eq!(redrive(&http, "q", json!({"dry_run": true})), (0, 300));
+    assert_eq!(http.get("/queues/%2F/q")["messages"], 300);
+    assert_eq!(http.get("/queues/%2F/other")["messages"], 0);
+}
+
+#[test]
+fn messages_are_moved_at_a_rate() {
+    let (_broker, http, mut client) = start();
+    client.declare_queue("q");
+    client.declare_queue("other");
+    for n in 0..60 {
+        client.publish("", "q", n.to_string());
+    }
+    client.await_count("q", 60);
+    let order = json!({"to": {"exchange": "", "routing_key": "other"}, "rate": 200});
+    let began = Instant::now();
+    let reply = http.post("/queues/%2F/q/redrive", &order);
+    assert_eq!(
+        reply.json(),
+        json!({"moved": 60, "skipped": 0, "more": false})
+    );
+    assert!(began.elapsed() >= Duration::from_millis(300));
+    assert_eq!(http.get("/queues/%2F/other")["messages"], 60);
+    let none = "POST /queues/%2F/q/redrive {\"rate\": 0}";
+    expect(&http, &[(none, 400)]);
+}
+
+#[test]
+fn what_waits_for_another_try_is_shown_behind_all_others() {
+    let (_broker, http, mut client) = start();
+    let arguments = [
+        (
+            "x-delayed-retry-type",
+            leveret::wire::amqp::Value::string("all"),
+        ),
+        ("x-delayed-retry-min", 60_000.into()),
+    ];
+    client.declare_with("q", &arguments);
+    for n in 0..5 {
+        client.publish("", "q", n.to_string());
+    }
+    for _ in 0..3 {
+        let tag = client.await_unacked("q").delivery_tag;
+        client.requeue(tag);
+    }
+    client.await_count("q", 2);
+    let tag = client.await_unacked("q").delivery_tag;
+    for parameters in ["", "count=1"] {
+        let shown = all(&http, "q", parameters);
+        assert_eq!(payloads(&shown), ["4", "3", "0", "1", "2"]);
+        let states: Vec<_> = shown
+            .iter()
+            .map(|it| it["state"].as_str().unwrap())
+            .collect();
+        assert_eq!(
+            states,
+            ["ready", "unacked", "retrying", "retrying", "retrying"]
+        );
+        assert!(shown[2]["due_ms"].is_u64() && shown[2]["redelivered"] == true);
+    }
+    assert_eq!(http.get("/queues/%2F/q")["messages_retrying"], 3);
+    client.ack(tag);
 }
 
 #[test]

@@ -327,3 +327,42 @@ fn a_broker_does_not_start_with_definitions_that_cannot_be() {
     );
     assert_eq!(error, expected);
 }
+
+/// As a browser sends a form with a file.
+fn upload(http: &HttpClient, path: &str, parts: &[(&str, &str)]) -> (u16, Option<String>) {
+    let mut body = String::new();
+    for (name, content) in parts {
+        body +=
+            &format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{content}\r\n");
+    }
+    body += "--b--\r\n";
+    let request = format!(
+        "POST /api{path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\nauthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\
+         content-type: multipart/form-data; boundary=b\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let reply = http.exchange(request.as_bytes());
+    (reply.status, reply.header("location").map(str::to_owned))
+}
+
+#[test]
+fn a_form_brings_a_file_and_says_where_to_go_on() {
+    let broker = TestBroker::with_management();
+    let http = broker.http();
+    let text = json!({"vhosts": [{"name": "formed"}]}).to_string();
+    let file = ("file", text.as_str());
+    assert_eq!(upload(&http, "/definitions", &[file]), (204, None));
+    assert_eq!(http.get("/vhosts/formed")["name"], "formed");
+    for (place, expected) in [
+        ("../#/import-succeeded", Some("../#/import-succeeded")),
+        ("https://elsewhere", None),
+        ("//elsewhere", None),
+        ("/\\elsewhere", None),
+        ("a\r\nb: c", None),
+    ] {
+        let answer = upload(&http, "/definitions", &[file, ("redirect", place)]);
+        let status = if expected.is_some() { 303 } else { 204 };
+        assert_eq!(answer, (status, expected.map(str::to_owned)), "{place:?}");
+    }
+    assert_eq!(upload(&http, "/definitions", &[("x", "1")]), (400, None));
+}

@@ -95,9 +95,16 @@ fn what_needs_no_broker_is_answered_as_for_one_node() {
     ] {
         assert_eq!(http.get(path), json!([]));
     }
-    let permitted = &http.get("/deprecated-features")[0]["deprecation_phase"];
+    let permitted = &http.get("/deprecated-features")[1]["deprecation_phase"];
     assert_eq!(permitted, "permitted_by_default");
-    assert_eq!(http.get("/feature-flags")[0]["state"], "enabled");
+    let flag = &http.get("/feature-flags")[0];
+    assert_eq!(flag["state"], "enabled");
+    let enable = |name: &str| {
+        let path = format!("/feature-flags/{name}/enable");
+        http.put(&path, &json!({"name": name})).status
+    };
+    assert_eq!(enable(flag["name"].as_str().unwrap()), 204);
+    assert_eq!(enable("nope"), 400);
     let reply = http.put("/overview", &json!({}));
     assert_eq!(reply.status, 405);
     assert!(reply.header("allow").is_some());

@@ -44,10 +44,12 @@ fn a_queue_shows_what_it_was_declared_with_and_what_it_has() {
             &shown["messages"],
             &shown["messages_ready"],
             &shown["messages_unacknowledged"],
+            &shown["message_bytes"],
             &shown["message_bytes_ready"],
+            &shown["message_bytes_unacknowledged"],
             &shown["consumers"],
         ],
-        [2, 1, 1, 5, 1]
+        [2, 1, 1, 9, 5, 4, 1]
     );
     assert_eq!(shown["message_stats"]["publish"], 2);
     assert_eq!(shown["message_stats"]["deliver_get"], 1);
@@ -86,6 +88,11 @@ fn queues_are_listed_by_virtual_host_and_name_and_can_be_paged_and_filtered() {
         "page_count": 2, "page_size": 1, "total_count": 4,
     });
     assert_eq!(page, expected);
+    // A dot and a class of others match any byte.
+    for (expression, count) in [("b.", 2), ("%5E%5B%5Eb%5D", 2), (".*", 4)] {
+        let path = format!("/queues?page=1&name={expression}&use_regex=true");
+        assert_eq!(http.get(&path)["filtered_count"], count, "{expression}");
+    }
     let plain = http.get("/queues/%2F?disable_stats=true&enable_queue_totals=true");
     assert_eq!(plain[0]["messages"], 0);
     assert!(plain[0].get("message_stats").is_none());
@@ -161,4 +168,77 @@ fn a_policy_in_force_is_shown_with_its_definition() {
         shown["effective_policy_definition"],
         json!({"max-length": 5})
     );
+}
+
+#[test]
+fn bytes_of_messages_are_exact_however_these_come_and_go() {
+    let broker = TestBroker::with_management();
+    let http = broker.http();
+    let mut client = broker.connect();
+    client.declare_queue("q");
+    let bytes = || {
+        let shown = http.get("/queues/%2F/q");
+        let names = ["ready", "unacknowledged"];
+        names.map(|name| shown[format!("message_bytes_{name}")].as_u64().unwrap())
+    };
+    for body in ["1", "22", "333", "4444", "55555"] {
+        client.publish("", "q", body);
+    }
+    client.settle();
+    assert_eq!(bytes(), [15, 0]);
+    let gotten = client.await_unacked("q").delivery_tag;
+    assert_eq!(bytes(), [14, 1]);
+    client.prefetch(3, false);
+    client.consume("q", "tag");
+    client.expect_bodies(3);
+    assert_eq!(bytes(), [5, 10]);
+    client.ack(gotten);
+    client.settle();
+    assert_eq!(bytes(), [5, 9]);
+    client.cancel("tag");
+    // Back comes the one of two bytes, then all.
+    client.requeue(gotten + 1);
+    client.settle();
+    assert_eq!(bytes(), [7, 7]);
+    client.close_channel();
+    client.open_channel(1);
+    client.settle();
+    assert_eq!(bytes(), [14, 0]);
+    client.call(queue::Purge {
+        queue: b"q",
+        ..Default::default()
+    });
+    assert_eq!(bytes(), [0, 0]);
+}
+
+#[test]
+fn how_long_messages_waited_is_told_of_each_queue() {
+    let broker = TestBroker::with_management();
+    let mut client = broker.connect();
+    client.declare_queue("q");
+    let latency = || broker.http().get("/queues/%2F/q")["latency"]["publish_to_deliver"].clone();
+    assert_eq!(
+        latency(),
+        json!({"p50_us": null, "p99_us": null, "p999_us": null, "count": 0})
+    );
+    client.consume("q", "tag");
+    for _ in 0..3 {
+        client.publish("", "q", "1");
+    }
+    client.expect_bodies(3);
+    assert_eq!(
+        latency(),
+        json!({"p50_us": 1000, "p99_us": 1000, "p999_us": 1000, "count": 3})
+    );
+    client.cancel("tag");
+    client.publish("", "q", "1");
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    client.consume("q", "tag");
+    client.expect_bodies(1);
+    let waited = latency();
+    assert_eq!(
+        (&waited["count"], &waited["p50_us"]),
+        (&json!(4), &json!(1000))
+    );
+    assert!(waited["p99_us"].as_u64().unwrap() >= 32_000, "{waited}");
 }

@@ -74,16 +74,12 @@ fn a_bad_value_on_the_command_line_is_a_usage_error() {
 
 #[test]
 fn an_unknown_key_is_warned_of_with_its_place() {
-    let home = home(&[(
-        "odd.conf",
-        "heartbeats = 30\nnum_acceptors.tcp = 10\nconnection_max = 5000\n",
-    )]);
+    let home = home(&[("odd.conf", "heartbeats = 30\nnum_acceptors.tcp = 10\n")]);
     let program = Program::start_in(home, leveret(&[&LOCAL[..], &["-c", "odd.conf"]].concat()));
     let log = program.stop();
     for line in [
         "WARN  leveret: odd.conf:1: unknown key heartbeats, ignored",
         "INFO  leveret: odd.conf:2: num_acceptors.tcp has no effect: one thread serves all connections",
-        "WARN  leveret: odd.conf:3: connection_max is accepted, but has no effect yet",
     ] {
         assert!(log.contains(line), "{line} is not in\n{log}");
     }
@@ -222,4 +218,31 @@ fn a_first_start_takes_user_and_virtual_host_from_the_environment() {
     });
     client.open_channel(1);
     client.declare_queue("q");
+}
+
+/// README, "Security": who changes one of these changes that section, too.
+#[test]
+fn by_default_it_listens_where_the_readme_says_and_lets_in_whom_it_says() {
+    let home = home(&[]);
+    let printed = print_config(&home, &mut leveret(&[]));
+    for (key, value) in [
+        ("port", "5672"),
+        ("management.tcp.port", "15672"),
+        ("prometheus.tcp.port", "15692"),
+        ("default_user", "guest"),
+        ("default_pass", "********"),
+        ("loopback_users.guest", "true"),
+        ("handshake_timeout", "10000"),
+        ("ssl_options.verify", "verify_none"),
+    ] {
+        let found = line(&printed, key);
+        assert!(found.starts_with(&format!("{key} = {value} #")), "{found}");
+    }
+    let set: Vec<&str> = printed
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .collect();
+    for absent in ["listeners.ssl.1", "management.ssl.port", "listeners.tcp.1"] {
+        assert!(!set.iter().any(|line| line.starts_with(absent)), "{absent}");
+    }
 }

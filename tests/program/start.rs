@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use leveret::wire::amqp::frame::encode_method;
-use leveret::wire::amqp::{Table, connection};
+use leveret::wire::amqp::{Properties, Table, channel, confirm, connection, queue};
 use rustix::process::Signal;
 
 use crate::process::{LOCAL, PATIENCE, Program, leveret, run};
@@ -172,4 +172,29 @@ fn what_a_peer_says_of_itself_stays_in_its_line_of_the_log() {
         line.contains("nobody\\nERROR the broker is on fire\\u{1b}[2J'"),
         "{log}"
     );
+}
+
+#[test]
+fn one_that_spins_confirms_what_is_stored_and_stops() {
+    let program = Program::start(leveret(&[LOCAL.as_slice(), &["--spin", "50"]].concat()));
+    let mut client = program.client();
+    client.send(&channel::Open::default());
+    client.expect("channel.open-ok");
+    client.send(&queue::Declare {
+        queue: b"q",
+        durable: true,
+        ..Default::default()
+    });
+    client.expect("queue.declare-ok");
+    client.send(&confirm::Select::default());
+    client.expect("confirm.select-ok");
+    let persistent = Properties {
+        delivery_mode: Some(2),
+        ..Default::default()
+    };
+    for number in 1..=3 {
+        client.publish_with("", "q", &persistent, "a message");
+        assert_eq!(client.expect_confirm(), (number, false));
+    }
+    assert!(program.stop().contains("stopped"));
 }

@@ -47,6 +47,11 @@ impl TestBroker {
         HttpClient::new(self.broker.http_address().unwrap())
     }
 
+    /// Where Prometheus asks.
+    pub fn metrics_address(&self) -> SocketAddr {
+        self.broker.metrics_address().unwrap()
+    }
+
     pub fn address(&self) -> SocketAddr {
         self.broker.amqp_address().unwrap()
     }

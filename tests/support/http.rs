@@ -25,6 +25,7 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
+#[allow(dead_code, reason = "each test target uses a part")]
 impl HttpClient {
     /// As `guest`.
     pub fn new(address: SocketAddr) -> HttpClient {
@@ -33,6 +34,10 @@ impl HttpClient {
             authorization: None,
         };
         client.user("guest", "guest")
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The same as somebody else.

@@ -13,6 +13,7 @@ mod client;
 mod event_stream;
 mod http;
 mod message;
+pub mod operations;
 mod received;
 mod told;
 

@@ -7,7 +7,8 @@ use std::process::Command;
 use leveret::Config;
 use leveret::config::{Tls, TlsOptions, Verify};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, SanType,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
+    DnType, IsCa, Issuer, KeyIdMethod, KeyPair, RevokedCertParams, SanType, date_time_ymd,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -69,6 +70,31 @@ impl Authority {
         self.identity(KeyPair::generate().unwrap(), |parameters| {
             parameters.distinguished_name.push(DnType::CommonName, name);
         })
+    }
+
+    /// The same with the certificate's number.
+    pub fn numbered_client(&self, name: &str) -> (Identity, u64) {
+        let identity = self.client(name);
+        (identity, self.serial.get())
+    }
+
+    /// A list of these that are revoked, good for a long time.
+    pub fn revoke(&self, numbers: &[u64]) -> String {
+        let revoked = numbers.iter().map(|number| RevokedCertParams {
+            serial_number: (*number).into(),
+            revocation_time: date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(2100, 1, 1),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).unwrap().pem().unwrap()
     }
 
     pub fn identity(
@@ -134,6 +160,17 @@ impl Authority {
         self.serve(config);
         config.tls.options.verify = Verify::Peer;
         config.tls.options.fail_if_no_peer_certificate = true;
+    }
+}
+
+impl Clone for Identity {
+    fn clone(&self) -> Identity {
+        Identity {
+            chain: self.chain.clone(),
+            key: self.key.clone_key(),
+            chain_pem: self.chain_pem.clone(),
+            key_pem: self.key_pem.clone(),
+        }
     }
 }
 

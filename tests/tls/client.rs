@@ -32,7 +32,12 @@ pub fn config(authority: &Authority, identity: Option<Identity>) -> Arc<ClientCo
 
 /// Nothing was said yet, not even about TLS.
 pub fn stream_over(stream: TcpStream, config: &Arc<ClientConfig>) -> TlsStream {
-    let name = ServerName::try_from("localhost").unwrap();
+    stream_to(stream, config, "localhost")
+}
+
+/// The same for a host of this name.
+pub fn stream_to(stream: TcpStream, config: &Arc<ClientConfig>, host: &'static str) -> TlsStream {
+    let name = ServerName::try_from(host).unwrap();
     let connection = ClientConnection::new(Arc::clone(config), name).unwrap();
     StreamOwned::new(connection, stream)
 }

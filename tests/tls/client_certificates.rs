@@ -32,7 +32,7 @@ fn connect(broker: &TestBroker, authority: &Authority, identity: Option<Identity
 }
 
 /// Why the broker does not let this client in.
-fn refusal(broker: &TestBroker, authority: &Authority, identity: Option<Identity>) -> String {
+pub fn refusal(broker: &TestBroker, authority: &Authority, identity: Option<Identity>) -> String {
     let mut client = connect(broker, authority, identity);
     client.stream.conn.complete_io(&mut client.stream.sock).ok();
     let mut byte = [0];

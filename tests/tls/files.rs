@@ -9,7 +9,7 @@ use crate::client;
 use crate::support::TestBroker;
 
 /// Why a broker with these options does not start.
-fn refusal(options: TlsOptions) -> String {
+pub fn refusal(options: TlsOptions) -> String {
     let config = Config {
         listen_plain: false,
         tls: Tls {

@@ -263,6 +263,10 @@ const GENERAL: &[&str] = &[
     "username",
     "password",
     "password-file",
+    "tls",
+    "ca",
+    "cert",
+    "key",
 ];
 
 const KNOWN: &[Known] = &[
@@ -287,6 +291,10 @@ const KNOWN: &[Known] = &[
     text("username", None),
     text("password", None),
     text("password-file", None),
+    flag("tls", None),
+    text("ca", None),
+    text("cert", None),
+    text("key", None),
     // Of some commands.
     flag("all", None),
     text("apply-to", None),
@@ -317,6 +325,7 @@ const KNOWN: &[Known] = &[
     integer("pid", Some('P')),
     flag("pre-hashed-password", None),
     integer("priority", None),
+    integer("rate", None),
     text("routing-key", None),
     text("search", None),
     flag("skip-if-unchanged", None),

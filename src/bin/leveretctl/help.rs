@@ -173,11 +173,16 @@ The broker is found by its data directory, or spoken to over TCP:
                         (default: LEVERET_DATA_DIR, data_dir of /etc/leveret/leveret.conf,
                         or leveret-data here)
 --socket <path>         the socket itself
---host <host>           speak to the HTTP API at this host (default: localhost),
---port <port>           at this port (default: 15672),
+--host <host>           speak to the HTTP API at this host (default: localhost); with https:// before
+                        it over TLS
+--port <port>           at this port (default: 15672, or 15671 with TLS),
 --user <name>           as this user (default: guest),
 --password <password>   with this password (default: LEVERET_PASSWORD, or guest),
 --password-file <file>  or the first line of this file; - is standard input
+--tls                   over TLS, as with --ca or --cert
+--ca <file>             and believe this authority (PEM; default: those that the system believes)
+--cert <file>           and show this certificate (PEM), with
+--key <file>            this key
 
 These are accepted by all commands:
 

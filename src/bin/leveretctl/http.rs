@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::target::Target;
+use crate::tls::{self, TlsStream};
 
 /// A connection to the broker that asked nothing yet, or had its answer.
 pub struct Connection {
@@ -51,10 +52,23 @@ impl Connection {
     pub fn open(target: &Target, timeout: Option<Duration>) -> io::Result<Connection> {
         let (stream, host) = match target {
             Target::Socket(path) => (Stream::Unix(UnixStream::connect(path)?), "localhost".into()),
-            Target::Tcp { host, port, .. } => {
+            Target::Tcp {
+                host,
+                port,
+                tls: files,
+                ..
+            } => {
                 let stream = connect(host, *port, timeout)?;
                 stream.set_nodelay(true)?;
-                (Stream::Tcp(stream), format!("{host}:{port}"))
+                let stream = match files {
+                    None => Stream::Tcp(stream),
+                    Some(files) => {
+                        stream.set_read_timeout(timeout)?;
+                        stream.set_write_timeout(timeout)?;
+                        Stream::Tls(Box::new(tls::connect(host, stream, files)?))
+                    }
+                };
+                (stream, format!("{host}:{port}"))
             }
         };
         stream.set_timeout(timeout)?;
@@ -156,7 +170,9 @@ impl Connection {
         text.push_str("\r\n");
         let mut message = text.into_bytes();
         message.append(&mut bytes);
-        self.stream.get_mut().write_all(&message)
+        let stream = self.stream.get_mut();
+        stream.write_all(&message)?;
+        stream.flush()
     }
 
     fn read_head(&mut self) -> io::Result<Head> {
@@ -241,6 +257,7 @@ pub fn segment(name: &str) -> String {
 enum Stream {
     Unix(UnixStream),
     Tcp(TcpStream),
+    Tls(Box<TlsStream>),
 }
 
 impl Stream {
@@ -254,6 +271,10 @@ impl Stream {
                 stream.set_read_timeout(timeout)?;
                 stream.set_write_timeout(timeout)
             }
+            Stream::Tls(stream) => {
+                stream.sock.set_read_timeout(timeout)?;
+                stream.sock.set_write_timeout(timeout)
+            }
         }
     }
 }
@@ -263,6 +284,7 @@ impl Read for Stream {
         match self {
             Stream::Unix(stream) => stream.read(buffer),
             Stream::Tcp(stream) => stream.read(buffer),
+            Stream::Tls(stream) => stream.read(buffer),
         }
     }
 }
@@ -272,11 +294,15 @@ impl Write for Stream {
         match self {
             Stream::Unix(stream) => stream.write(bytes),
             Stream::Tcp(stream) => stream.write(bytes),
+            Stream::Tls(stream) => stream.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        match self {
+            Stream::Unix(_) | Stream::Tcp(_) => Ok(()),
+            Stream::Tls(stream) => stream.flush(),
+        }
     }
 }
 

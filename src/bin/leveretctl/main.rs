@@ -2,7 +2,7 @@
 //! `rabbitmqctl`, `rabbitmq-diagnostics`, `rabbitmq-queues` and `rabbitmq-plugins`, under whose names it
 //! can be called, too.
 //!
-//! It is a client of the HTTP API, over the Unix socket in the broker's data directory or over TCP.
+//! It is a client of the HTTP API, over the Unix socket in the broker's data directory or over TCP, with TLS if wanted.
 //! Answers go to standard output, errors to standard error; exit statuses are sysexits.h's.
 
 mod arguments;
@@ -13,6 +13,7 @@ mod http;
 mod output;
 mod session;
 mod target;
+mod tls;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -11,6 +11,7 @@ use leveret::config::syntax::{self, Content};
 
 use crate::arguments::Arguments;
 use crate::failure::{EX_DATAERR, EX_USAGE, Failure};
+use crate::tls::TlsFiles;
 
 /// Where a broker answers.
 #[derive(Clone, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub enum Target {
         port: u16,
         user: String,
         password: String,
+        /// `None`: not encrypted.
+        tls: Option<TlsFiles>,
     },
 }
 
@@ -34,6 +37,7 @@ impl Target {
         let is_tcp = arguments.login().is_some()
             || ["host", "port", "password", "password-file"]
                 .iter()
+                .chain(&TLS_OPTIONS)
                 .any(|option| arguments.text(option).is_some());
         let is_local = ["socket", "data-dir"]
             .iter()
@@ -49,11 +53,21 @@ impl Target {
                 socket.unwrap_or_else(|| data_directory(arguments).join(SOCKET_NAME)),
             ));
         }
+        let place = Place::parse(arguments.text("host").unwrap_or("localhost"))?;
+        let wants_tls = TLS_OPTIONS
+            .iter()
+            .any(|option| arguments.text(option).is_some());
+        let tls = match place.is_tls || wants_tls {
+            true => Some(tls_files(arguments)?),
+            false => None,
+        };
+        let usual = if tls.is_some() { HTTPS_PORT } else { HTTP_PORT };
         Ok(Target::Tcp {
-            host: arguments.text("host").unwrap_or("localhost").to_owned(),
-            port: arguments.port().unwrap_or(HTTP_PORT),
+            host: place.host.to_owned(),
+            port: arguments.port().or(place.port).unwrap_or(usual),
             user: arguments.login().unwrap_or("guest").to_owned(),
             password: password(arguments)?,
+            tls,
         })
     }
 
@@ -83,9 +97,12 @@ impl Target {
             ),
             Target::Tcp { .. } => (
                 " * The broker is not running\n \
-                 * It does not listen for HTTP there (see management.tcp.port)\n \
+                 * It does not listen for HTTP there (see management.tcp.port, management.ssl.port)\n \
                  * The host is unreachable (a name that is not known, a firewall)",
-                "start the broker, or name another host or port",
+                match error.kind() {
+                    io::ErrorKind::InvalidData => "see --tls, and name the authority with --ca",
+                    _ => "start the broker, or name another host or port",
+                },
             ),
         };
         let mut problem = error.to_string();
@@ -108,6 +125,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Target::Socket(path) => write!(f, "{}", path.display()),
+            Target::Tcp { host, port, .. } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Target::Tcp { host, port, .. } => write!(f, "{host}:{port}"),
         }
     }
@@ -117,6 +135,58 @@ impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Target({self})")
     }
+}
+
+/// What `--host` says: `mq.example.org`, `https://mq.example.org:15671`, `[::1]:15672`.
+#[derive(Debug, PartialEq, Eq)]
+struct Place<'a> {
+    host: &'a str,
+    port: Option<u16>,
+    is_tls: bool,
+}
+
+impl Place<'_> {
+    fn parse(text: &str) -> Result<Place<'_>, Failure> {
+        let (rest, is_tls) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+            (Some(rest), _) => (rest, true),
+            (_, Some(rest)) => (rest, false),
+            _ => (text, false),
+        };
+        let rest = rest.trim_end_matches('/');
+        // An IPv6 address has colons of its own.
+        let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((host, rest)) => (host, rest.strip_prefix(':')),
+            None => match rest.split_once(':') {
+                Some((host, port)) if !port.contains(':') => (host, Some(port)),
+                _ => (rest, None),
+            },
+        };
+        let wrong = || Failure::bare(EX_USAGE, format!("Error: --host {text} is no host"));
+        let port = port
+            .map(|port| port.parse().map_err(|_| wrong()))
+            .transpose()?;
+        if host.is_empty() || host.contains('/') {
+            return Err(wrong());
+        }
+        Ok(Place { host, port, is_tls })
+    }
+}
+
+fn tls_files(arguments: &Arguments) -> Result<TlsFiles, Failure> {
+    let file = |option| arguments.text(option).map(PathBuf::from);
+    let identity = match (file("cert"), file("key")) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        _ => {
+            let text =
+                "Error: --cert and --key belong together: a certificate to show, and its key";
+            return Err(Failure::bare(EX_USAGE, text));
+        }
+    };
+    Ok(TlsFiles {
+        authorities: file("ca"),
+        identity,
+    })
 }
 
 /// Where the broker of this machine keeps its data: as the broker itself decides it.
@@ -166,6 +236,33 @@ fn password(arguments: &Arguments) -> Result<String, Failure> {
 
 const SOCKET_NAME: &str = "leveret.sock";
 const HTTP_PORT: u16 = 15672;
+const HTTPS_PORT: u16 = 15671;
+/// Each of them means TLS.
+const TLS_OPTIONS: [&str; 4] = ["tls", "ca", "cert", "key"];
 /// Where the broker looks for its configuration, and what it does without one.
 const DEFAULT_FILE: &str = "/etc/leveret/leveret.conf";
 const DEFAULT_DIRECTORY: &str = "leveret-data";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_names_addresses_or_urls() {
+        for (text, host, port, is_tls) in [
+            ("localhost", "localhost", None, false),
+            ("mq.example:1", "mq.example", Some(1), false),
+            ("::1", "::1", None, false),
+            ("[::1]", "::1", None, false),
+            ("[::1]:15672", "::1", Some(15672), false),
+            ("http://mq.example/", "mq.example", None, false),
+            ("https://mq.example:443/", "mq.example", Some(443), true),
+        ] {
+            let place = Place::parse(text).unwrap();
+            assert_eq!(place, Place { host, port, is_tls }, "{text}");
+        }
+        for text in ["", "a:b", "https://", "https://a/api", "a:70000"] {
+            assert!(Place::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -134,13 +134,14 @@ fn load(scenario: Scenario, matches: &Matches) -> Result<Load, String> {
             None => usual.routing,
         },
         bindings: number(matches, "bindings")?.unwrap_or(usual.bindings),
+        http_port: number(matches, "http-port")?.unwrap_or(usual.http_port),
     })
 }
 
 /// What no scenario could make sense of.
 fn check(scenario: Scenario, load: &Load) -> Result<(), String> {
     let size_min = match scenario {
-        Scenario::Latency => STAMP_SIZE,
+        Scenario::Latency | Scenario::Onlookers => STAMP_SIZE,
         _ => SEQUENCE_SIZE,
     };
     let alone = [load.publishers, load.consumers] == [1, 1];
@@ -183,7 +184,8 @@ fn check(scenario: Scenario, load: &Load) -> Result<(), String> {
             "--bindings wants an --exchange",
         ),
         (
-            scenario == Scenario::Latency && (!alone || load.confirm.is_some() || load.queues > 1),
+            matches!(scenario, Scenario::Latency | Scenario::Onlookers)
+                && (!alone || load.confirm.is_some() || load.queues > 1),
             "latency has one publisher, one queue and one consumer, and no confirms",
         ),
     ];
@@ -292,6 +294,12 @@ fn single_options() -> Options {
             "bindings",
             "bindings of that exchange beside those that match (0)",
             "N",
+        )
+        .optopt(
+            "",
+            "http-port",
+            "where its management API is, for onlookers (15672)",
+            "PORT",
         )
         .optflag("", "json", "print JSON")
         .optflag("h", "help", "print this");

@@ -28,6 +28,8 @@ pub struct Load {
     pub routing: Routing,
     /// Bindings beside those that match.
     pub bindings: usize,
+    /// Where the management API is.
+    pub http_port: u16,
 }
 
 /// How messages find their queues.
@@ -67,9 +69,11 @@ impl Default for Load {
             count: None,
             routing: Routing::Queue,
             bindings: 0,
+            http_port: HTTP_PORT,
         }
     }
 }
 
 /// Ends a scenario early that is faster than anything known.
 const MESSAGES_MAX: u64 = 1_000_000_000;
+const HTTP_PORT: u16 = 15672;

@@ -81,6 +81,10 @@ impl<D: Copy + Ord> ExchangeType<D> for Direct<D> {
         Direct::route(self, key, out);
     }
 
+    fn reads_headers(&self) -> bool {
+        false
+    }
+
     fn wants_every_key(&self) -> bool {
         true
     }

@@ -51,6 +51,10 @@ impl<D: Copy + Ord> ExchangeType<D> for Fanout<D> {
     fn route(&mut self, _: &[u8], _: &Properties<'_>, out: &mut Vec<D>) {
         Fanout::route(self, out);
     }
+
+    fn reads_headers(&self) -> bool {
+        false
+    }
 }
 
 impl<D: Copy + Ord> Default for Fanout<D> {

@@ -91,6 +91,12 @@ pub trait ExchangeType<D: Copy + Ord>: Sized {
         true
     }
 
+    /// Whether the way of a message can depend on its headers, beyond CC and BCC. If not, those with
+    /// other headers go the same way.
+    fn reads_headers(&self) -> bool {
+        true
+    }
+
     /// How many of its last messages the exchange keeps for new bindings. If any, its routes are not
     /// repeatable.
     fn history_length(&self) -> usize {

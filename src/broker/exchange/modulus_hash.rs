@@ -45,6 +45,10 @@ impl<D: Copy + Ord> ExchangeType<D> for ModulusHash<D> {
             out.push(self.bindings[place as usize].1);
         }
     }
+
+    fn reads_headers(&self) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

@@ -84,6 +84,14 @@ macro_rules! exchange_types {
                 }
             }
 
+            /// See [`ExchangeType::reads_headers`].
+            #[inline]
+            pub fn reads_headers(&self) -> bool {
+                match self {
+                    $(Router::$variant(table) => ExchangeType::reads_headers(table),)+
+                }
+            }
+
             /// See [`ExchangeType::history_length`].
             pub fn history_length(&self) -> usize {
                 match self {

@@ -82,8 +82,12 @@ impl<'a> Body<'a> {
         }
     }
 
+    #[inline(always)]
     pub fn len(self) -> usize {
-        self.as_slice().len()
+        match self {
+            Body::Slice(slice) => slice.len(),
+            Body::Shared(bytes) => bytes.len(),
+        }
     }
 
     pub fn is_empty(self) -> bool {

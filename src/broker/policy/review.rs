@@ -158,12 +158,13 @@ impl Core {
         let ready = queue.ready.len();
         let declared = queue.declared_arguments.view();
         match QueueArguments::effective(declared, queue.policies.settings()) {
-            Ok(arguments) if arguments != queue.arguments => {
+            Ok(arguments) if arguments != *queue.arguments => {
                 if arguments.message_ttl_ms != queue.arguments.message_ttl_ms {
                     let before = queue.arguments.message_ttl_ms;
                     queue.former_ttls.end(before, self.messages.end());
                 }
-                queue.arguments = arguments;
+                let arguments = self.share(arguments);
+                self.traffic.queues[key].arguments = arguments;
                 self.settings_changed(key);
             }
             unchanged => debug_assert!(unchanged.is_ok(), "it was declared with them"),

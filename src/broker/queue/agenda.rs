@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use super::entry::Entry;
+use crate::broker::message::MessageId;
 use crate::wire::number;
 
 /// Messages in the order of their times.
@@ -136,6 +137,22 @@ impl Agenda {
         }
     }
 
+    /// Up to `count_max` of those that wait, from this time on and at the same time from this message on, in order of
+    /// time and message. Of those that are due in the same second, no more than [`LOOKED_AT_MAX`] are looked at.
+    pub fn next_from(&self, at_ms: u64, entry: Entry, count_max: usize) -> Vec<(u64, Entry)> {
+        let from = (at_ms, entry.message());
+        let mut found = Vec::new();
+        let open = self.open.iter().map(|Reverse(run)| *run);
+        pick(open, from, count_max, &mut found);
+        for (start, bucket) in self.buckets.range(at_ms / BUCKET_MS..) {
+            if found.len() >= count_max {
+                break;
+            }
+            pick(bucket.runs(*start), from, count_max, &mut found);
+        }
+        found
+    }
+
     /// All that wait, bucket by bucket, in no order within one.
     pub fn iter(&self) -> impl Iterator<Item = (u64, Entry)> {
         let open = self.open.iter().map(|Reverse(run)| *run);
@@ -147,6 +164,32 @@ impl Agenda {
                 .map(move |place| (run.at_ms, Entry::from_place(place)))
         })
     }
+}
+
+/// Adds the first from a place on, in order, until there are so many.
+fn pick(
+    runs: impl Iterator<Item = Run>,
+    from: (u64, MessageId),
+    count_max: usize,
+    found: &mut Vec<(u64, Entry)>,
+) {
+    let room = count_max.saturating_sub(found.len());
+    let all = runs.flat_map(|run| {
+        let at_ms = run.at_ms;
+        run.places()
+            .map(move |place| (at_ms, Entry::from_place(place)))
+    });
+    let key = |it: &(u64, Entry)| (it.0, it.1.message());
+    let behind = all.take(LOOKED_AT_MAX).filter(|it| key(it) >= from);
+    let mut behind: Vec<_> = behind.collect();
+    if behind.len() > room {
+        if room > 0 {
+            behind.select_nth_unstable_by_key(room - 1, key);
+        }
+        behind.truncate(room);
+    }
+    behind.sort_unstable_by_key(key);
+    found.append(&mut behind);
 }
 
 impl Run {
@@ -237,6 +280,8 @@ fn unzigzag(number: u64) -> u64 {
 
 /// What is due within this time of each other lies together.
 const BUCKET_MS: u64 = 1024;
+/// Some hundred microseconds.
+const LOOKED_AT_MAX: usize = 50_000;
 
 #[cfg(test)]
 mod tests {

@@ -12,6 +12,7 @@ mod line;
 mod packed;
 mod ready;
 mod set_aside;
+mod waits;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -25,6 +26,7 @@ pub use groups::{Group, Groups};
 pub use lifetimes::Lifetimes;
 pub use packed::{Ids, PackedIds};
 pub use ready::Ready;
+pub use waits::Waits;
 
 use super::attempts::Attempts;
 use super::connection::ConnectionKey;
@@ -53,8 +55,9 @@ pub struct Queue {
     pub owner: Option<ConnectionKey>,
     /// As they came: shown, and compared when it is declared again.
     pub declared_arguments: OwnedTable,
-    /// What holds now: the declared arguments and the policies together.
-    pub arguments: QueueArguments,
+    /// What holds now: the declared arguments and the policies together. Most queues have none, and
+    /// those share one ([`Core::share`](super::Core)): it is a quarter of what a queue takes.
+    pub arguments: Rc<QueueArguments>,
     /// Messages go in and out by no other rules than those of every queue: no limits, no times, no
     /// priorities, no groups, no duplicates. Follows from `arguments`.
     pub is_plain: bool,
@@ -69,6 +72,10 @@ pub struct Queue {
     pub ready: Ready,
     /// Deliveries of its messages that wait for their ack.
     pub unacked: usize,
+    /// Of their bodies.
+    pub unacked_bytes: u64,
+    /// How long its messages waited; `None` until one did.
+    pub waits: Option<Box<Waits>>,
     pub dispatch: Dispatch,
     /// An exclusive consumer has it for itself.
     pub exclusively_consumed: bool,
@@ -101,6 +108,8 @@ pub struct Queue {
     pub lease_due: Option<u64>,
     pub excess_due: Option<u64>,
     pub counters: QueueCounters,
+    /// [`Queue::mark`] when somebody asked for what has changed.
+    pub seen_mark: u64,
 }
 
 /// Messages that come back to a queue later (RabbitMQ: delayed retry).
@@ -117,7 +126,7 @@ impl Queue {
         name: Name,
         virtual_host: VirtualHostKey,
         declared_arguments: OwnedTable,
-        arguments: QueueArguments,
+        arguments: Rc<QueueArguments>,
     ) -> Self {
         let dispatch = match arguments.single_active_consumer {
             true => Dispatch::with_single_active(),
@@ -139,6 +148,8 @@ impl Queue {
             bindings: BindingSet::default(),
             ready: Ready::default(),
             unacked: 0,
+            unacked_bytes: 0,
+            waits: None,
             dispatch,
             exclusively_consumed: false,
             id: None,
@@ -156,6 +167,7 @@ impl Queue {
             lease_due: None,
             excess_due: None,
             counters: QueueCounters::default(),
+            seen_mark: 0,
         };
         queue.follow_arguments();
         queue
@@ -192,6 +204,25 @@ impl Queue {
                 },
             })
         });
+    }
+
+    /// Another number when any of its counts has changed, and its lengths with them; 0 while nothing ever
+    /// happened.
+    pub fn mark(&self) -> u64 {
+        let counts = self.counters.sum().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let lengths = self.ready.len() as u64 ^ (self.unacked as u64) << 32;
+        counts ^ lengths
+    }
+
+    /// Messages that wait for their next try.
+    pub fn retrying(&self) -> usize {
+        self.retries.as_ref().map_or(0, |it| it.agenda.len())
+    }
+
+    /// With those that did not wait.
+    pub fn waits_in_all(&self) -> Waits {
+        let waits = self.waits.as_deref().copied().unwrap_or_default();
+        waits.with_straight(self.counters.delivered + self.counters.delivered_no_ack)
     }
 
     /// Whether it is an exchange's own, where its messages wait.

@@ -25,7 +25,7 @@ pub use channels::ChannelSurvey;
 pub use connections::ConnectionSurvey;
 pub use consumers::{Activity, ConsumerSurvey};
 pub use exchanges::ExchangeSurvey;
-pub use queues::QueueSurvey;
+pub use queues::{QueueCounts, QueueSurvey};
 pub use totals::VirtualHostTotals;
 
 use super::policy::Applied;
@@ -49,8 +49,9 @@ pub struct PolicySurvey {
     pub definition: OwnedTable,
 }
 
-/// Slots that one piece walks over where its caller has no other wish: well under a millisecond.
-pub const SLOTS_PER_PAGE: usize = 500;
+/// Slots that one piece walks over where its caller has no other wish: some 50 microseconds, which is what a message
+/// may have to wait for it.
+pub const SLOTS_PER_PAGE: usize = 100;
 
 impl PolicySurvey {
     fn of(applied: &Applied) -> PolicySurvey {

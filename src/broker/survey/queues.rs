@@ -2,7 +2,7 @@
 
 use super::{Page, PolicySurvey, shown, walk};
 use crate::broker::counters::QueueCounters;
-use crate::broker::queue::{Queue, QueueKey, QueueKind};
+use crate::broker::queue::{Queue, QueueKey, QueueKind, Waits};
 use crate::broker::virtual_host::VirtualHostKey;
 use crate::broker::{Core, Error};
 use crate::wire::amqp::field_table::OwnedTable;
@@ -25,6 +25,12 @@ pub struct QueueSurvey {
     pub unacked: u64,
     /// Bytes of the bodies of messages that are ready.
     pub ready_bytes: u64,
+    /// The same of those that are unacked.
+    pub unacked_bytes: u64,
+    /// Messages that wait for their next try (RabbitMQ: delayed retry); they are neither ready nor unacked.
+    pub retrying: u64,
+    /// From the arrival of messages to their first delivery to a consumer.
+    pub waits: Waits,
     pub consumers: usize,
     /// Somebody could take a message right now.
     pub has_taker: bool,
@@ -35,7 +41,45 @@ pub struct QueueSurvey {
     pub counters: QueueCounters,
 }
 
+/// What a queue's counts are.
+#[derive(Clone, Debug)]
+pub struct QueueCounts {
+    /// As [`QueueSurvey::id`].
+    pub id: u64,
+    pub ready: u64,
+    pub unacked: u64,
+    pub counters: QueueCounters,
+}
+
 impl Core {
+    /// Of a piece of all queues, those that changed since they were last asked for this.
+    pub fn changed_queues(&mut self, from: usize, max: usize) -> Page<QueueCounts> {
+        let queues = &mut self.traffic.queues;
+        let count = queues.slot_count();
+        let end = from.saturating_add(max).min(count);
+        let mut items = Vec::new();
+        for at in from..end {
+            let Some(key) = queues.key_at(at) else {
+                continue;
+            };
+            let queue = &mut queues[key];
+            let mark = queue.mark();
+            if queue.is_delay_queue() || std::mem::replace(&mut queue.seen_mark, mark) == mark {
+                continue;
+            }
+            items.push(QueueCounts {
+                id: key.to_bits(),
+                ready: queue.ready.len() as u64,
+                unacked: queue.unacked as u64,
+                counters: queue.counters,
+            });
+        }
+        Page {
+            items,
+            next: (end < count).then_some(end),
+        }
+    }
+
     /// Queues of virtual hosts that are wanted, by name.
     pub fn survey_queues(
         &self,
@@ -89,6 +133,9 @@ impl Core {
             ready: queue.ready.len() as u64,
             unacked: queue.unacked as u64,
             ready_bytes: queue.ready.body_bytes,
+            unacked_bytes: queue.unacked_bytes,
+            retrying: queue.retrying() as u64,
+            waits: queue.waits_in_all(),
             consumers: queue.dispatch.len(),
             has_taker: queue.dispatch.next().is_some(),
             exclusive_consumer: exclusive

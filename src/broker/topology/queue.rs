@@ -1,5 +1,7 @@
 //! Queues: declare, purge, delete, and what RabbitMQ says when it will not.
 
+use std::rc::Rc;
+
 use crate::broker::connection::{Connection, ConnectionKey};
 use crate::broker::error::{Error, Result, named};
 use crate::broker::journal::{Definition, QueueId, StoredQueue};
@@ -174,6 +176,14 @@ impl Core {
         self.queue_for(virtual_host, connection, name)
     }
 
+    /// The arguments, in one place for all queues without any.
+    pub(in crate::broker) fn share(&self, arguments: QueueArguments) -> Rc<QueueArguments> {
+        match arguments == *self.no_arguments {
+            true => Rc::clone(&self.no_arguments),
+            false => Rc::new(arguments),
+        }
+    }
+
     fn add_queue(&mut self, declaration: &QueueDeclaration<'_>, arguments: QueueArguments) {
         let name = Name::from(declaration.name);
         let (policies, policy_revision) =
@@ -183,6 +193,7 @@ impl Core {
             false => QueueArguments::effective(declaration.arguments, policies.settings())
                 .unwrap_or(arguments),
         };
+        let arguments = self.share(arguments);
         let owner = declaration.exclusive.then_some(declaration.connection);
         let key = self.traffic.queues.insert(Queue {
             durable: declaration.durable,

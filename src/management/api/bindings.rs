@@ -80,8 +80,7 @@ fn at_end(call: &Call<'_>, host: &str, end: End<'_>) -> Answer {
     show(call, bindings)
 }
 
-/// # Errors
-/// That end is not there.
+/// An end that is not there has none (RabbitMQ).
 fn bindings_at(call: &Call<'_>, host: &str, end: End<'_>) -> Result<Vec<BindingSurvey>, Refusal> {
     if let End::Source(source) = end
         && exchange_name(source).is_empty()
@@ -114,7 +113,11 @@ fn bindings_at(call: &Call<'_>, host: &str, end: End<'_>) -> Result<Vec<BindingS
                 true => core.survey_queue_bindings(host, name, from, max),
                 false => core.survey_exchange_bindings(host, name, is_source, from, max),
             };
-            page.map_err(|_| Refusal::NotFound)
+            let none = Page {
+                items: Vec::new(),
+                next: None,
+            };
+            Ok(page.unwrap_or(none))
         })??;
         bindings.extend(page.items);
         next = page.next;
@@ -142,10 +145,7 @@ fn between(
         BindingKind::Queue => End::ToQueue(name),
         BindingKind::Exchange => End::ToExchange(name),
     };
-    let mut bindings = match bindings_at(call, host, end) {
-        Err(Refusal::NotFound) => Vec::new(),
-        found => found?,
-    };
+    let mut bindings = bindings_at(call, host, end)?;
     bindings.retain(|binding| binding.source == exchange_name(source));
     let Some(key) = key else {
         return show(call, bindings);

@@ -4,7 +4,8 @@
 //! ```text
 //!   GET  /queues/:vhost/:queue/browse?after=CURSOR&count=50&search=TEXT&truncate=2048
 //!   POST /queues/:vhost/:queue/redrive  {"count": N|null, "search": TEXT|null,
-//!                                        "to": "origin" | {"exchange": "", "routing_key": ""}}
+//!                                        "to": "origin" | {"exchange": "", "routing_key": ""},
+//!                                        "dry_run": false, "rate": MESSAGES-PER-SECOND|null}
 //! ```
 //!
 //! Both go through the queue in pieces that the loop does not notice; what has to be read back comes here
@@ -15,6 +16,7 @@
 //! [`Place`](crate::broker::browse::Place) for what that means when messages come and go.
 
 use std::collections::HashMap;
+use std::sync::{MutexGuard, TryLockError};
 use std::thread;
 use std::time::Duration;
 
@@ -28,6 +30,7 @@ use crate::broker::browse::{Place, Seen, Wanted};
 use crate::broker::journal::StoredMessages;
 use crate::broker::message::{MessageId, OwnedMessage};
 use crate::broker::queue::Entry;
+use crate::broker::redrive::Earnest;
 use crate::broker::{ChannelKey, Message};
 use crate::management::call::{Call, PATIENCE};
 use crate::management::http::Method;
@@ -58,6 +61,9 @@ struct ShownMessage {
     routing_key: String,
     redelivered: bool,
     state: &'static str,
+    /// Of one that is retrying: when it is ready again, in milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due_ms: Option<u64>,
     properties: Value,
     payload: String,
     payload_encoding: &'static str,
@@ -143,6 +149,9 @@ struct Order {
     search: Option<Search>,
     /// `None`: where they died. A key that is not given is each message's own.
     to: Option<(String, Option<String>)>,
+    earnest: Earnest,
+    /// Messages in a second, at most.
+    rate: Option<usize>,
 }
 
 impl Order {
@@ -165,27 +174,41 @@ impl Order {
             Some(count) => usize::try_from(count)
                 .map_err(|_| Refusal::said(json!(["negative_count", count])))?,
         };
+        let rate = match input.integer("rate")? {
+            None => None,
+            Some(rate) => match usize::try_from(rate) {
+                Ok(rate) if rate > 0 => Some(rate),
+                _ => return Err(Refusal::said(json!(["rate_is_not_positive", rate]))),
+            },
+        };
         Ok(Order {
             count,
             search: Search::of(input.text("search")?)?,
             to,
+            earnest: match input.flag("dry_run")? {
+                Some(true) => Earnest::Trial,
+                _ => Earnest::Done,
+            },
+            rate,
         })
     }
 }
 
-/// Moves what was in the queue when this began; what comes meanwhile, also back, stays.
+/// Moves what was in the queue when this began; what comes meanwhile, also back, stays. At a pace, it goes on for so
+/// long, and says whether there is more for another request.
 fn redrive(call: &Call<'_>, vhost: &str, queue: &str) -> Answer {
     if call.method() != Method::Post {
         return call.not_allowed("POST, OPTIONS");
     }
     check_short(queue)?;
     let order = Order::read(&Input::of(call)?)?;
+    let mut pace = Pace::of(call, &order)?;
     let mut walk = Walk::new(call, vhost, queue, Cursor::START);
     let mut counts = RedriveCounts::default();
     let mut end = None;
     // Also where nothing is to be moved, it is said if the user may not.
     move_some(call, (vhost, queue), &order, Vec::new())?;
-    while counts.moved < order.count {
+    while counts.moved < order.count && !pace.is_over() {
         let piece = walk.piece(MOVED_MAX, Some(end.unwrap_or(NO_END)))?;
         end = end.or(walk.end);
         let hits = piece.into_iter().filter(|found| {
@@ -193,20 +216,75 @@ fn redrive(call: &Call<'_>, vhost: &str, queue: &str) -> Answer {
             order.search.as_ref().is_none_or(|it| it.hits(&message))
         });
         let mut chosen: Vec<_> = hits.map(|found| (found.entry, found.message)).collect();
-        while !chosen.is_empty() && counts.moved < order.count {
-            let some = take_some(&mut chosen, order.count - counts.moved);
+        while !chosen.is_empty() && counts.moved < order.count && !pace.is_over() {
+            let left = order.count - counts.moved;
+            let some = take_some(&mut chosen, left.min(pace.step));
             let done = move_some(call, (vhost, queue), &order, some);
             let done = done.map_err(|refusal| said_with(refusal, counts.moved))?;
             counts.moved += done.moved;
             counts.stayed += done.stayed;
+            pace.keep(done.moved);
         }
         match walk.next {
             Some(cursor) => walk.from = cursor,
             None => break,
         }
     }
-    let answer = json!({"moved": counts.moved, "skipped": counts.stayed});
+    let mut answer = json!({"moved": counts.moved, "skipped": counts.stayed});
+    if order.rate.is_some() {
+        answer["more"] = json!(pace.is_over() && counts.moved < order.count);
+    }
     Ok(json_response(200, &answer))
+}
+
+/// So many messages in a second, by pauses between them.
+struct Pace<'c> {
+    /// Messages at once, and the pause for each; none where there is no hurry to be kept from.
+    step: usize,
+    pause: Duration,
+    paused: Duration,
+    /// A request that takes its time takes up a thread: there is one at a time.
+    _turn: Option<MutexGuard<'c, ()>>,
+}
+
+impl<'c> Pace<'c> {
+    fn of(call: &Call<'c>, order: &Order) -> Result<Pace<'c>, Refusal> {
+        let rate = order.rate.filter(|_| order.earnest == Earnest::Done);
+        let mut pace = Pace {
+            step: usize::MAX,
+            pause: Duration::ZERO,
+            paused: Duration::ZERO,
+            _turn: None,
+        };
+        if let Some(rate) = rate {
+            let turn = match call.management.pacing.try_lock() {
+                Ok(turn) => turn,
+                Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
+                Err(TryLockError::WouldBlock) => {
+                    let busy = "somebody else moves messages at a rate";
+                    return Err(Refusal::Unavailable(busy.to_owned()));
+                }
+            };
+            pace.step = (rate / STEPS_PER_SECOND).max(1);
+            pace.pause = Duration::from_secs(1) / u32::try_from(rate).unwrap_or(u32::MAX);
+            pace._turn = Some(turn);
+        }
+        Ok(pace)
+    }
+
+    /// Whether it has taken long enough for one request.
+    fn is_over(&self) -> bool {
+        self.paused >= PACED_MAX
+    }
+
+    fn keep(&mut self, moved: usize) {
+        let pause = self
+            .pause
+            .saturating_mul(u32::try_from(moved).unwrap_or(u32::MAX));
+        let pause = pause.min(PACED_MAX);
+        self.paused += pause;
+        thread::sleep(pause);
+    }
 }
 
 type Chosen = Vec<(Entry, OwnedMessage)>;
@@ -235,6 +313,7 @@ fn move_some(
     messages: Chosen,
 ) -> Result<RedriveCounts, Refusal> {
     let messages = std::sync::Arc::new(messages);
+    let earnest = order.earnest;
     let mut pauses = 0;
     loop {
         let (queue, to) = (queue.to_owned(), order.to.clone());
@@ -244,7 +323,7 @@ fn move_some(
                 let key = key.as_ref().map(|key| key.as_bytes());
                 (exchange.as_bytes(), key)
             });
-            guest.redrive(queue.as_bytes(), &messages, to)
+            guest.redrive(queue.as_bytes(), &messages, to, earnest)
         });
         match done {
             // Others may fill the disk's time for a moment.
@@ -392,6 +471,11 @@ impl Found {
             state: match self.cursor.place() {
                 Place::Ready(_) => "ready",
                 Place::Unacked { .. } => "unacked",
+                Place::Retrying { .. } => "retrying",
+            },
+            due_ms: match self.cursor.place() {
+                Place::Retrying { at_ms, .. } => Some(at_ms),
+                _ => None,
             },
             properties: Value::Object(properties),
             payload,
@@ -443,6 +527,10 @@ impl Cursor {
                 let priority = u8::try_from(one).ok()?;
                 Place::Ready(Entry::with_priority(MessageId::from_bits(two), priority))
             }
+            "t" if two <= MessageId::MAX => Place::Retrying {
+                at_ms: one,
+                entry: Entry::new(MessageId::from_bits(two)),
+            },
             "u" => Place::Unacked {
                 channel: ChannelKey::from_bits(one),
                 delivery_tag: two,
@@ -465,6 +553,7 @@ impl std::fmt::Display for Cursor {
                 channel,
                 delivery_tag,
             } => ('u', channel.to_bits(), delivery_tag),
+            Place::Retrying { at_ms, entry } => ('t', at_ms, entry.message().to_bits()),
         };
         write!(f, "{kind}{one}.{two}.{}", self.position)
     }
@@ -543,6 +632,10 @@ const NO_END: MessageId = MessageId::from_bits(MessageId::MAX);
 const PAUSE: Duration = Duration::from_millis(10);
 const PAUSES_MAX: usize = 100;
 
+/// At a rate, a request is answered after so long.
+const PACED_MAX: Duration = Duration::from_secs(10);
+const STEPS_PER_SECOND: usize = 10;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -555,6 +648,10 @@ mod tests {
             Place::Unacked {
                 channel: ChannelKey::from_bits(3 << 32 | 5),
                 delivery_tag: 11,
+            },
+            Place::Retrying {
+                at_ms: 1_800_000_000_000,
+                entry: Entry::new(MessageId::from_bits(7)),
             },
         ];
         for place in places {

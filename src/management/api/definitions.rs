@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::management::call::{Call, Right};
 use crate::management::definitions::{Definitions, Export, Imported, Piece, import};
-use crate::management::http::{Method, Response};
+use crate::management::http::{Method, Response, multipart};
 use crate::management::refusal::json_response;
 use crate::management::{Answer, Refusal};
 
@@ -57,7 +57,8 @@ fn export(call: &Call<'_>, only: Option<&str>) -> Answer {
 /// RabbitMQ answers 204 and says nothing; a trial (`?dry_run=true`) says what would change.
 fn upload(call: &Call<'_>, only: Option<&str>) -> Answer {
     let is_trial = call.request.parameter("dry_run") == Some("true");
-    let Definitions { items, remarks } = Definitions::read(&call.request.body, only)?;
+    let Upload { file, redirect } = Upload::of(call);
+    let Definitions { items, remarks } = Definitions::read(file, only)?;
     let mut imported = Imported {
         remarks,
         ..Imported::default()
@@ -84,8 +85,48 @@ fn upload(call: &Call<'_>, only: Option<&str>) -> Answer {
     );
     match imported.failure() {
         Some(failure) => Err(Refusal::bad(failure)),
-        None => Ok(Response::empty(204)),
+        None => Ok(match redirect {
+            Some(place) => Response::empty(303).with("location", place),
+            None => Response::empty(204),
+        }),
     }
+}
+
+/// What was sent: the file itself, or a form with it (RabbitMQ: its page's `file` and `redirect`).
+struct Upload<'a> {
+    file: &'a [u8],
+    /// Where a browser goes from here.
+    redirect: Option<String>,
+}
+
+impl<'a> Upload<'a> {
+    fn of(call: &Call<'a>) -> Upload<'a> {
+        let request = call.request;
+        let kind = request.header("content-type").unwrap_or_default();
+        let Some(parts) = multipart::parts(kind, &request.body) else {
+            return Upload {
+                file: &request.body,
+                redirect: None,
+            };
+        };
+        let part = |wanted: &str| {
+            let found = parts.iter().find(|(name, _)| name == wanted);
+            found.map(|(_, content)| *content)
+        };
+        let redirect = part("redirect").and_then(|it| std::str::from_utf8(it).ok());
+        Upload {
+            file: part("file").unwrap_or_default(),
+            redirect: redirect.filter(|it| stays_here(it)).map(str::to_owned),
+        }
+    }
+}
+
+/// A place on this server, and nothing that could end a header.
+fn stays_here(place: &str) -> bool {
+    let is_plain = place
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    is_plain && !place.is_empty() && !place.contains("//") && !place.contains(':')
 }
 
 /// The loop serves others in between.

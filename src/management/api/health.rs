@@ -4,7 +4,8 @@ use serde_json::{Map, Value, json};
 
 use crate::management::call::{Call, Right};
 use crate::management::refusal::json_response;
-use crate::management::{Answer, Refusal};
+use crate::management::time::rfc3339;
+use crate::management::{Answer, CertificateFacts, ListenerFacts, Refusal};
 
 pub fn route(call: &Call<'_>, path: &[&str]) -> Option<Answer> {
     let check = match path {
@@ -149,15 +150,69 @@ fn protocol_listener(call: &Call<'_>, wanted: &str) -> Answer {
     }
 }
 
-/// Whether a certificate that is served expires soon. RabbitMQ's order of complaints.
+/// Whether a certificate that is served, or an authority's, expires soon. RabbitMQ's order of complaints.
 fn certificates(call: &Call<'_>, within: &str, unit: &str) -> Answer {
     call.require(Right::Management)?;
-    if !["days", "weeks", "months", "years"].contains(&unit) {
-        let units = "Time unit not recognised. Supported units: days, weeks, months, years.";
-        return Err(Refusal::bad(units));
+    let days = match unit {
+        "days" => 1,
+        "weeks" => 7,
+        "months" => 30,
+        "years" => 365,
+        _ => {
+            let units = "Time unit not recognised. Supported units: days, weeks, months, years.";
+            return Err(Refusal::bad(units));
+        }
+    };
+    let within: u32 = within
+        .parse()
+        .map_err(|_| Refusal::bad("Invalid expiration value."))?;
+    let now = i64::try_from(call.now.unix_ms / 1000).unwrap_or(i64::MAX);
+    let soon = now.saturating_add(i64::from(within) * days * DAY_SECONDS);
+    let config = call.ask(|hub| hub.config.clone())?;
+    let facts = &call.management.facts;
+    let with_tls = facts.listeners.iter().filter_map(|listener| {
+        let options = match listener.protocol {
+            "amqp/ssl" => &config.tls.options,
+            "https" => config.https_options(),
+            _ => return None,
+        };
+        Some((listener, (facts.certificates)(options)))
+    });
+    let expiring: Vec<Value> = with_tls
+        .filter(|(_, found)| {
+            let files = [&found.own, &found.authorities].into_iter().flatten();
+            files.flat_map(|file| &file.ends).any(|end| *end <= soon)
+        })
+        .map(|(listener, found)| shown_expiring(call, listener, &found))
+        .collect();
+    match expiring.is_empty() {
+        true => well(call, &[]),
+        false => failed("Certificates expiring", json!({"expired": expiring})),
     }
-    if within.parse::<u32>().is_err() {
-        return Err(Refusal::bad("Invalid expiration value."));
-    }
-    well(call, &[])
 }
+
+fn shown_expiring(call: &Call<'_>, listener: &ListenerFacts, found: &CertificateFacts) -> Value {
+    let mut shown = json!({
+        "node": call.node(),
+        "interface": listener.interface,
+        "port": listener.port,
+        "protocol": listener.protocol,
+    });
+    for (name, file) in [("certfile", &found.own), ("cacertfile", &found.authorities)] {
+        let Some(file) = file else {
+            continue;
+        };
+        // Those of before 1970 have expired all the same.
+        let ends = file.ends.iter().map(|end| {
+            let unix_ms = u64::try_from(*end).unwrap_or(0) * 1000;
+            rfc3339(unix_ms)[..SECONDS].replace('T', " ")
+        });
+        shown[name] = json!(file.file);
+        shown[format!("{name}_expires_on")] = ends.collect();
+    }
+    shown
+}
+
+const DAY_SECONDS: i64 = 86_400;
+/// Of a time's text, up to its seconds.
+const SECONDS: usize = "2026-11-20T14:15:25".len();

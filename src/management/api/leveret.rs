@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::broker::SIZE_BOUNDS;
 use crate::broker::access::LoginRefusal;
 use crate::config::Watermark;
 use crate::management::call::{Call, Right};
@@ -22,6 +23,7 @@ pub fn route(call: &Call<'_>, path: &[&str]) -> Option<Answer> {
     let (wanted, answer): (Method, fn(&Call<'_>) -> Answer) = match path {
         ["status"] => (Method::Get, status),
         ["environment"] => (Method::Get, environment),
+        ["message-sizes"] => (Method::Get, message_sizes),
         ["stop"] => (Method::Post, stop),
         ["authenticate"] => (Method::Post, authenticate),
         ["close-connections"] => (Method::Post, close_connections),
@@ -128,6 +130,18 @@ fn purpose(protocol: &str) -> &'static str {
 fn environment(call: &Call<'_>) -> Answer {
     let text = host(call)?.configuration();
     Ok(json_response(200, &json!({"configuration": text})))
+}
+
+/// How many messages were published of which size, since the start (RabbitMQ: `message_size_stats`).
+fn message_sizes(call: &Call<'_>) -> Answer {
+    let sizes = call.ask(|hub| hub.core.counters.sizes)?;
+    let bounds = SIZE_BOUNDS.iter().map(|bound| json!(bound));
+    let bounds = bounds.chain([json!("infinity")]).zip(sizes.counts);
+    let buckets: Vec<_> = bounds
+        .map(|(bound, count)| json!({"up_to": bound, "messages": count}))
+        .collect();
+    let shown = json!({"buckets": buckets, "bytes": sizes.sum_bytes});
+    Ok(json_response(200, &shown))
 }
 
 /// The answer goes out before the broker is gone: whoever wants to wait does so until the connection ends.

@@ -63,6 +63,7 @@ pub fn route(call: &Call<'_>, path: &[&str]) -> Option<Answer> {
         ["deprecated-features"] => fixed(call, deprecated_features()),
         ["rebalance", "queues"] => rebalance(call),
         ["feature-flags"] => fixed(call, json!(feature_flags())),
+        ["feature-flags", name, "enable"] => enable(call, name),
         ["shovels", ..] | ["federation-links", ..] | ["traces", ..] | ["trace-files", ..] => {
             fixed(call, json!([]))
         }
@@ -71,23 +72,49 @@ pub fn route(call: &Call<'_>, path: &[&str]) -> Option<Answer> {
     })
 }
 
-/// What RabbitMQ 3.13 means to take away and still permits. Here it stays.
+/// What RabbitMQ 3.13 means to take away and still permits. Here some of it stays, and some never was.
 fn deprecated_features() -> Value {
     let all = [
-        ("global_qos", "Global QoS/prefetch counts"),
-        ("transient_nonexcl_queues", "Transient non-exclusive queues"),
+        ("classic_queue_mirroring", "Classic mirrored queues", false),
+        ("global_qos", "Global QoS/prefetch counts", true),
+        ("ram_node_type", "RAM nodes", false),
+        (
+            "transient_nonexcl_queues",
+            "Transient non-exclusive queues",
+            true,
+        ),
     ];
-    let shown = all.map(|(name, what)| {
+    let shown = all.map(|(name, what, is_here)| {
+        let (fate, phase, state) = match is_here {
+            true => (
+                "permitted, and will be",
+                "permitted_by_default",
+                "permitted",
+            ),
+            false => ("there are none", "removed", "denied"),
+        };
         json!({
             "name": name,
-            "desc": format!("{what}: permitted, and will be"),
-            "deprecation_phase": "permitted_by_default",
+            "desc": format!("{what}: {fate}"),
+            "deprecation_phase": phase,
             "doc_url": "",
             "provided_by": "rabbit",
-            "state": "permitted",
+            "state": state,
         })
     });
     json!(shown)
+}
+
+/// All flags that there are stay enabled.
+fn enable(call: &Call<'_>, name: &str) -> Answer {
+    if call.method() != Method::Put {
+        return call.not_allowed("PUT, OPTIONS");
+    }
+    call.require(Right::Administrator)?;
+    match FEATURE_FLAGS.iter().any(|(known, ..)| *known == name) {
+        true => Ok(Response::empty(204)),
+        false => Err(Refusal::bad("unsupported")),
+    }
 }
 
 /// There is one node, on which all queues are led already.
@@ -299,7 +326,12 @@ const FIGURES: [&str; 13] = [
     "queue_deleted",
 ];
 
-const FEATURE_FLAGS: [(&str, &str, &str); 8] = [
+const FEATURE_FLAGS: [(&str, &str, &str); 9] = [
+    (
+        "detailed_queues_endpoint",
+        "Add a detailed queues HTTP API endpoint",
+        "rabbitmq_management",
+    ),
     (
         "drop_unroutable_metric",
         "Count unroutable publishes to be dropped in stats",

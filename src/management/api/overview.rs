@@ -9,11 +9,12 @@ use super::channels::stats;
 use crate::broker::exchange::Router;
 use crate::broker::survey::VirtualHostTotals;
 use crate::broker::{Counters, Histogram};
-use crate::management::call::{Call, Right};
+use crate::management::call::{Call, PATIENCE, Right};
 use crate::management::listing::one;
 use crate::management::rates::{Group, Measured, Subject, measure};
 use crate::management::sight::Sight;
 use crate::management::{Answer, Refusal};
+use crate::protocol::errand::{Loop, Unanswered};
 
 #[derive(Serialize)]
 struct Overview<'a> {
@@ -187,15 +188,19 @@ fn overview(call: &Call<'_>) -> Answer {
     one(call, &overview)
 }
 
+type Totals = (BTreeMap<String, VirtualHostTotals>, Counters, String);
+
 /// Sums by virtual host, the broker's own counts, and the cluster's name.
-fn totals(
-    call: &Call<'_>,
-) -> Result<(BTreeMap<String, VirtualHostTotals>, Counters, String), Refusal> {
+fn totals(call: &Call<'_>) -> Result<Totals, Refusal> {
+    Ok(totals_of(&*call.management.broker)?)
+}
+
+fn totals_of(broker: &dyn Loop) -> Result<Totals, Unanswered> {
     let mut sums: BTreeMap<String, VirtualHostTotals> = BTreeMap::new();
     let mut next = Some(0);
     let mut last = None;
     while let Some(from) = next {
-        let (page, more, counters, name) = call.ask(move |hub| {
+        let (page, more, counters, name) = broker.run(PATIENCE, move |hub| {
             let (page, more) = hub.core.survey_totals(from, TOTALS_SLOTS);
             let name = super::nodes::cluster_name(hub);
             (page, more, hub.core.counters, name)
@@ -208,6 +213,21 @@ fn totals(
     }
     let (counters, name) = last.unwrap_or_default();
     Ok((sums, counters, name))
+}
+
+/// What is measured for who sees everything, in that order.
+///
+/// # Errors
+/// The broker has stopped.
+pub fn counts_of_all(broker: &dyn Loop) -> Result<Vec<u64>, Unanswered> {
+    let (hosts, counters, _) = totals_of(broker)?;
+    let mut totals = VirtualHostTotals::default();
+    for sum in hosts.into_values() {
+        totals += sum;
+    }
+    totals.counters += counters.gone;
+    let groups = [stats(&totals.counters), lengths(&totals), churn(&counters)];
+    Ok(groups.into_iter().flat_map(|it| it.values).collect())
 }
 
 /// Sums of all virtual hosts.

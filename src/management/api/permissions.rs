@@ -1,7 +1,5 @@
 //! `/permissions` and `/topic-permissions`, and those of one user or one virtual host.
 
-use serde::Serialize;
-
 use crate::broker::access::Refused;
 use crate::management::call::{Call, Right};
 use crate::management::http::{Method, Response};
@@ -9,25 +7,7 @@ use crate::management::input::Input;
 use crate::management::listing::{list, one};
 use crate::management::{Answer, Refusal};
 use crate::protocol::Hub;
-use crate::protocol::order::Order;
-
-#[derive(Clone, Debug, Serialize)]
-pub struct ShownPermissions {
-    pub user: String,
-    pub vhost: String,
-    pub configure: String,
-    pub write: String,
-    pub read: String,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub struct ShownTopicPermissions {
-    pub user: String,
-    pub vhost: String,
-    pub exchange: String,
-    pub write: String,
-    pub read: String,
-}
+use crate::protocol::order::{ListedPermissions, ListedTopicPermissions, Order};
 
 /// Which of all.
 #[derive(Clone, Debug, Default)]
@@ -76,50 +56,18 @@ impl Filter {
             && self.vhost.as_deref().is_none_or(|wanted| wanted == vhost)
     }
 
-    fn permissions(&self, hub: &Hub) -> Vec<ShownPermissions> {
-        let shown = all_permissions(hub).into_iter();
+    fn permissions(&self, hub: &Hub) -> Vec<ListedPermissions> {
+        let shown = hub.listed_permissions().into_iter();
         shown.filter(|p| self.takes(&p.user, &p.vhost)).collect()
     }
 
-    fn topics(&self, hub: &Hub) -> Vec<ShownTopicPermissions> {
-        let shown = all_topic_permissions(hub).into_iter();
+    fn topics(&self, hub: &Hub) -> Vec<ListedTopicPermissions> {
+        let shown = hub.listed_topic_permissions().into_iter();
         let exchange = |name: &str| self.exchange.as_deref().is_none_or(|wanted| wanted == name);
         shown
             .filter(|p| self.takes(&p.user, &p.vhost) && exchange(&p.exchange))
             .collect()
     }
-}
-
-/// By user, then by virtual host.
-pub fn all_permissions(hub: &Hub) -> Vec<ShownPermissions> {
-    let all = hub.core.all_permissions();
-    all.map(|(user, vhost, permissions)| {
-        let [configure, write, read] = permissions.texts().map(str::to_owned);
-        ShownPermissions {
-            user: user.to_string(),
-            vhost: vhost.to_string(),
-            configure,
-            write,
-            read,
-        }
-    })
-    .collect()
-}
-
-/// By user, virtual host and exchange.
-pub fn all_topic_permissions(hub: &Hub) -> Vec<ShownTopicPermissions> {
-    let all = hub.core.all_topic_permissions();
-    all.map(|(user, vhost, exchange, permissions)| {
-        let [write, read] = permissions.texts().map(str::to_owned);
-        ShownTopicPermissions {
-            user: user.to_string(),
-            vhost: vhost.to_string(),
-            exchange: exchange.to_string(),
-            write,
-            read,
-        }
-    })
-    .collect()
 }
 
 fn permissions(call: &Call<'_>, filter: Filter) -> Answer {

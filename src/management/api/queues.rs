@@ -4,8 +4,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::consumers::ShownConsumer;
-use crate::broker::QueueKind;
 use crate::broker::survey::{PolicySurvey, QueueSurvey, SLOTS_PER_PAGE};
+use crate::broker::{QueueCounters, QueueKind, Waits};
 use crate::management::call::{Call, virtual_host};
 use crate::management::http::Method;
 use crate::management::listing::{list, list_shown, one};
@@ -30,7 +30,11 @@ struct ShownQueue {
     exclusive: bool,
     exclusive_consumer_tag: Option<String>,
     head_message_timestamp: Option<u64>,
+    message_bytes: u64,
     message_bytes_ready: u64,
+    message_bytes_unacknowledged: u64,
+    /// Ours: waiting for their next try.
+    messages_retrying: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     message_stats: Option<Measured>,
     #[serde(flatten)]
@@ -68,8 +72,24 @@ struct DetailedQueue {
     consumer_details: Vec<ShownConsumer>,
     deliveries: [Value; 0],
     incoming: [Value; 0],
+    latency: Latency,
     #[serde(flatten)]
     queue: ShownQueue,
+}
+
+/// Ours: how long messages waited for their first consumer, since the queue is there.
+#[derive(Serialize)]
+struct Latency {
+    publish_to_deliver: Percentiles,
+}
+
+/// So many waited for less than this, as far as is known: to the next power of two, in milliseconds.
+#[derive(Serialize)]
+struct Percentiles {
+    p50_us: Option<u64>,
+    p99_us: Option<u64>,
+    p999_us: Option<u64>,
+    count: u64,
 }
 
 /// RabbitMQ: `disable_stats=true&enable_queue_totals=true`.
@@ -154,43 +174,31 @@ fn queue(call: &Call<'_>, host: &str, name: &str) -> Answer {
             .collect(),
         deliveries: [],
         incoming: [],
+        latency: Latency::of(&queue.waits),
         queue: ShownQueue::new(call, queue),
     };
     one(call, &detailed)
 }
 
+impl Latency {
+    fn of(waits: &Waits) -> Latency {
+        let below = |of_thousand| waits.per_mille(of_thousand).map(|bound_ms| bound_ms * 1000);
+        Latency {
+            publish_to_deliver: Percentiles {
+                p50_us: below(500),
+                p99_us: below(990),
+                p999_us: below(999),
+                count: waits.total(),
+            },
+        }
+    }
+}
+
 impl ShownQueue {
     fn new(call: &Call<'_>, queue: QueueSurvey) -> ShownQueue {
-        let counters = &queue.counters;
-        let stats = vec![
-            counters.published,
-            counters.delivered_in_all(),
-            counters.delivered,
-            counters.delivered_no_ack,
-            counters.gotten,
-            counters.gotten_no_ack,
-            counters.get_empty,
-            counters.redelivered,
-            counters.acked,
-        ];
-        let is_used = stats.iter().any(|count| *count > 0);
-        let lengths = vec![queue.ready + queue.unacked, queue.ready, queue.unacked];
-        let mut measured = measure(
-            call,
-            Subject::Queue(queue.id),
-            vec![
-                Group {
-                    names: &LENGTHS,
-                    values: lengths,
-                    range: "lengths",
-                },
-                Group {
-                    names: &STATS,
-                    values: stats,
-                    range: "msg_rates",
-                },
-            ],
-        );
+        let groups = counts(queue.ready, queue.unacked, &queue.counters);
+        let is_used = groups[1].values.iter().any(|count| *count > 0);
+        let mut measured = measure(call, Subject::Queue(queue.id), groups);
         let stats = measured.pop().filter(|_| is_used);
         let lengths = measured.pop().expect("two groups were measured");
         // Whether it is waited for somebody who can take a message, or not, right now.
@@ -211,7 +219,10 @@ impl ShownQueue {
             exclusive: queue.owner.is_some(),
             exclusive_consumer_tag: queue.exclusive_consumer,
             head_message_timestamp: None,
+            message_bytes: queue.ready_bytes + queue.unacked_bytes,
             message_bytes_ready: queue.ready_bytes,
+            message_bytes_unacknowledged: queue.unacked_bytes,
+            messages_retrying: queue.retrying,
             message_stats: stats,
             lengths,
             name: queue.name,
@@ -223,6 +234,33 @@ impl ShownQueue {
             vhost: queue.virtual_host,
         }
     }
+}
+
+/// Lengths and what went through, in the order in which they are measured.
+pub fn counts(ready: u64, unacked: u64, counters: &QueueCounters) -> Vec<Group> {
+    let stats = vec![
+        counters.published,
+        counters.delivered_in_all(),
+        counters.delivered,
+        counters.delivered_no_ack,
+        counters.gotten,
+        counters.gotten_no_ack,
+        counters.get_empty,
+        counters.redelivered,
+        counters.acked,
+    ];
+    vec![
+        Group {
+            names: &LENGTHS,
+            values: vec![ready + unacked, ready, unacked],
+            range: "lengths",
+        },
+        Group {
+            names: &STATS,
+            values: stats,
+            range: "msg_rates",
+        },
+    ]
 }
 
 impl PlainQueue {

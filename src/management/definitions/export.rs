@@ -5,7 +5,6 @@ use serde_json::{Map, Value, json};
 use crate::broker::policy::PolicyKind;
 use crate::broker::{DeclaredBinding, DeclaredExchange, DeclaredQueue, Place};
 use crate::management::api::parameters::{all_globals, parameters_of};
-use crate::management::api::permissions::{all_permissions, all_topic_permissions};
 use crate::management::api::policies::policies_of;
 use crate::management::api::users::ShownUser;
 use crate::management::api::virtual_hosts::shown_metadata;
@@ -177,8 +176,8 @@ fn take_globals(hub: &Hub, file: &mut Value) {
         shown
     });
     file["vhosts"] = hosts.collect();
-    file["permissions"] = json!(all_permissions(hub));
-    file["topic_permissions"] = json!(all_topic_permissions(hub));
+    file["permissions"] = json!(hub.listed_permissions());
+    file["topic_permissions"] = json!(hub.listed_topic_permissions());
 }
 
 fn shown_queue(queue: &DeclaredQueue) -> Value {

@@ -2,12 +2,14 @@
 //! in, bytes out. No sockets, no clock.
 //!
 //! ```text
+//! multipart  forms with files in them
 //! reader    what comes from one client -> requests, within bounds
 //! request   method, path, query, headers, body
 //! response  status, headers, body -> bytes
 //! percent   %2F and the like, both ways
 //! ```
 
+pub mod multipart;
 pub mod percent;
 mod reader;
 mod request;

@@ -94,6 +94,11 @@ impl Reader {
         })
     }
 
+    /// Whether what came begins as a TLS handshake does.
+    fn hears_tls(&self) -> bool {
+        self.buffer.starts_with(&[0x16, 0x03])
+    }
+
     fn take_head(&mut self) -> Result<Step> {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut parsed = httparse::Request::new(&mut headers);
@@ -108,6 +113,9 @@ impl Reader {
             }
             Err(httparse::Error::Version) => {
                 return Err(refusal(505, "only HTTP/1.0 and HTTP/1.1 are spoken here"));
+            }
+            Err(_) if self.hears_tls() => {
+                return Err(refusal(400, "looks like TLS on a port without it"));
             }
             Err(error) => return Err(refusal(400, &error.to_string())),
         };

@@ -70,7 +70,8 @@ type Column<T> = (
 );
 
 pub fn write(management: &Management, families: &Families, text: &mut Text) -> Result<(), Refusal> {
-    let queue_families: Vec<_> = QUEUES.iter().map(|column| column.0).collect();
+    let mut queue_families: Vec<_> = QUEUES.iter().map(|column| column.0).collect();
+    queue_families.push(LATENCY);
     if families.any(&queue_families) {
         let queues = all(management, families, |hub, from, wants| {
             hub.core.survey_queues(from, SLOTS_PER_PAGE, wants)
@@ -81,6 +82,9 @@ pub fn write(management: &Management, families: &Families, text: &mut Text) -> R
                 ("queue", queue.name.clone()),
             ]
         });
+        if families.has(LATENCY) {
+            write_waits(&queues, text);
+        }
     }
     if families.any(&["exchange_metrics", "channel_exchange_metrics"]) {
         let exchanges = all(management, families, |hub, from, wants| {
@@ -169,11 +173,45 @@ fn write_columns<T>(
     }
 }
 
+/// Ours, by the same name everywhere. Of queues that delivered something.
+fn write_waits(queues: &[QueueSurvey], text: &mut Text) {
+    let name = "leveret_queue_publish_to_deliver_seconds";
+    let help = "From a message's arrival to its first delivery from this queue to a consumer";
+    text.head(name, Kind::Histogram, help);
+    let bucket = format!("{name}_bucket");
+    for queue in queues {
+        let waits = &queue.waits;
+        if waits.total() == 0 {
+            continue;
+        }
+        let labels = [
+            ("vhost", queue.virtual_host.as_str()),
+            ("queue", queue.name.as_str()),
+        ];
+        let [host, queue] = labels;
+        for (bound_ms, count) in waits.below().step_by(WAIT_STEP) {
+            let bound = (bound_ms as f64 / 1000.0).to_string();
+            text.sample(&bucket, &[host, queue, ("le", &bound)], count);
+        }
+        text.sample(&bucket, &[host, queue, ("le", "+Inf")], waits.total());
+        text.sample(
+            &format!("{name}_sum"),
+            &labels,
+            waits.sum_ms() as f64 / 1000.0,
+        );
+        text.sample(&format!("{name}_count"), &labels, waits.total());
+    }
+}
+
+/// Of the powers of two that are known: 1 ms, 4 ms, 16 ms, ... more than an hour.
+const WAIT_STEP: usize = 2;
+
+const LATENCY: &str = "queue_latency_metrics";
 const COARSE: &str = "queue_coarse_metrics";
 const DELIVERY: &str = "queue_delivery_metrics";
 const FULL: &str = "queue_metrics";
 
-const QUEUES: [Column<QueueSurvey>; 15] = [
+const QUEUES: [Column<QueueSurvey>; 17] = [
     (
         COARSE,
         "queue_messages_ready",
@@ -208,6 +246,20 @@ const QUEUES: [Column<QueueSurvey>; 15] = [
         Kind::Gauge,
         "Size in bytes of ready messages",
         |q| q.ready_bytes,
+    ),
+    (
+        FULL,
+        "queue_messages_unacked_bytes",
+        Kind::Gauge,
+        "Size in bytes of all unacknowledged messages",
+        |q| q.unacked_bytes,
+    ),
+    (
+        FULL,
+        "queue_messages_bytes",
+        Kind::Gauge,
+        "Size in bytes of ready and unacknowledged messages",
+        |q| q.ready_bytes + q.unacked_bytes,
     ),
     (
         FULL,

@@ -21,6 +21,7 @@ export function messageView(message) {
       h("span", { class: "message-key" }, key === "" ? "(no routing key)" : key),
       h("span", { class: "message-text" }, text),
       state === "unacked" && badge("unacked", "Delivered, and not acked yet", "warn"),
+      state === "retrying" && badge("retrying", `Ready for another try at ${moment(message.due_ms)}`, "warn"),
       redelivered && badge("redelivered", "Was delivered before"),
       h("span", { class: "message-size" }, bytes(size)),
     ),

@@ -153,7 +153,7 @@ impl Channel {
         frame: &Frame<'_>,
         hub: &mut Hub,
     ) -> ((u16, u16), Result<()>) {
-        let size_max = hub.config.limits.message_size_max_bytes;
+        let size_max = hub.message_size_max();
         match self.assembly.on_frame(frame, size_max) {
             Ok(Assembled::Method(method)) => (method.ids(), self.on_method(session, &method, hub)),
             Ok(Assembled::Content) => {
@@ -167,6 +167,16 @@ impl Channel {
             Ok(Assembled::Incomplete) => (NO_METHOD, Ok(())),
             Err(exception) => (NO_METHOD, Err(exception)),
         }
+    }
+
+    /// Bytes of a content or a transaction that is not complete.
+    #[inline]
+    pub fn unfinished_bytes(&self) -> usize {
+        let of_transaction = match &self.mode {
+            Mode::Transaction(transaction) => transaction.bytes(),
+            _ => 0,
+        };
+        self.assembly.bytes() + of_transaction
     }
 
     /// Whether it was the answer that ends the closing.
@@ -266,6 +276,9 @@ impl Channel {
     }
 
     fn on_method(&mut self, session: &Session, method: &Method<'_>, hub: &mut Hub) -> Result<()> {
+        if adds_something(method) {
+            hub.check_memory()?;
+        }
         match method {
             Method::BasicAck(ack) => self.on_ack(ack, hub),
             Method::BasicNack(nack) => self.on_nack(nack, hub),
@@ -342,6 +355,16 @@ impl Channel {
         }
         self.reply(hub, select.no_wait, &confirm::SelectOk {});
         Ok(())
+    }
+}
+
+/// Whether the broker has to keep more for it than a message.
+fn adds_something(method: &Method<'_>) -> bool {
+    match method {
+        Method::QueueDeclare(declare) => !declare.passive,
+        Method::ExchangeDeclare(declare) => !declare.passive,
+        Method::QueueBind(_) | Method::ExchangeBind(_) | Method::BasicConsume(_) => true,
+        _ => false,
     }
 }
 

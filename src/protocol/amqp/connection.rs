@@ -57,6 +57,8 @@ pub struct Connection {
     awaits_store: bool,
     /// The hub will wake it when more is stored.
     listens_to_store: bool,
+    /// A channel may have part of something.
+    has_unfinished: bool,
     /// When the state has lasted too long.
     deadline_ms: Option<u64>,
 }
@@ -132,6 +134,7 @@ impl Connection {
             awaits_page: false,
             awaits_store: false,
             listens_to_store: false,
+            has_unfinished: false,
             deadline_ms: Some(now.monotonic_ms + hub.config.limits.handshake_timeout_ms),
         }
     }
@@ -159,6 +162,20 @@ impl Connection {
             taken += step;
         }
         taken
+    }
+
+    /// Contents and transactions that are not complete.
+    pub fn unfinished_bytes(&mut self) -> usize {
+        if !self.has_unfinished {
+            return 0;
+        }
+        let bytes = self
+            .channels
+            .iter()
+            .map(|channel| channel.unfinished_bytes())
+            .sum();
+        self.has_unfinished = bytes > 0;
+        bytes
     }
 
     /// Confirms go out once per channel and turn.
@@ -216,7 +233,7 @@ impl Connection {
             return;
         }
         self.time_out_deliveries(hub, now);
-        let is_held = self.is_held();
+        let is_held = self.is_held() || !hub.outboxes.takes_input(self.socket);
         let is_overdue = hub.outboxes.is_overdue(self.socket);
         let sent = hub.outboxes.total(self.socket);
         let Some(heartbeat) = &mut self.heartbeat else {
@@ -257,7 +274,10 @@ impl Connection {
 
     #[inline]
     pub fn wants_read(&self, hub: &Hub) -> bool {
-        !self.is_held() && self.state != State::Finished && !hub.outboxes.is_overdue(self.socket)
+        !self.is_held()
+            && self.state != State::Finished
+            && hub.outboxes.takes_input(self.socket)
+            && !hub.outboxes.is_overdue(self.socket)
     }
 
     pub fn wants_close(&self) -> bool {
@@ -271,6 +291,17 @@ impl Connection {
                 self.peer.address
             );
         }
+        self.finish(hub);
+    }
+
+    pub fn cut_off(&mut self, hub: &mut Hub) {
+        let waiting = hub.outboxes.waiting(self.socket);
+        let unfinished = self.unfinished_bytes();
+        let address = &self.peer.address;
+        log::warn!(
+            "{address}: cut off, memory is short: {waiting} bytes wait for it to read them, and \
+             {unfinished} bytes for it to send the rest"
+        );
         self.finish(hub);
     }
 
@@ -304,6 +335,9 @@ impl Connection {
     /// Takes the next frame, and if it starts a publish that is all there, that.
     #[inline]
     fn take_frame(&mut self, input: &[u8], hub: &mut Hub, now: Now) -> usize {
+        if let Some(used) = self.publish_again(input, hub, now) {
+            return used;
+        }
         let (frame, used) = match Frame::decode(input, self.frame_max) {
             Ok(Some(decoded)) => decoded,
             Ok(None) => return 0,
@@ -316,8 +350,8 @@ impl Connection {
                 return self.read_over(input);
             }
         };
-        if let Some(used_in_place) = self.publish_in_place(&frame, &input[used..], hub, now) {
-            return used + used_in_place;
+        if let Some(used_in_all) = self.publish_in_place(&frame, input, used, hub, now) {
+            return used_in_all;
         }
         if let Err(exception) = self.on_frame(&frame, hub, now) {
             self.close(&exception, exception.method.unwrap_or((0, 0)), hub, now);
@@ -326,17 +360,34 @@ impl Connection {
         if self.awaits_page { 0 } else { used }
     }
 
-    /// The shortest way of a publish: method, header and the only body frame lie behind each other in
-    /// the read buffer and are used from there. `None` leaves everything to the longer way, which
+    /// The shortest way of a publish: it is the one before with another body.
+    #[inline]
+    fn publish_again(&mut self, input: &[u8], hub: &mut Hub, now: Now) -> Option<usize> {
+        let &[frame::METHOD, c0, c1, ..] = input else {
+            return None;
+        };
+        if self.state != State::Running {
+            return None;
+        }
+        let at = self.find_channel(u16::from_be_bytes([c0, c1])).ok()?;
+        let used = self.channels[at].publish_again(input, self.frame_max, hub)?;
+        self.after_channel(at, Ok(()), PUBLISH, hub, now);
+        Some(used)
+    }
+
+    /// The next shortest: method, header and the only body frame lie behind each other in the read
+    /// buffer and are used from there. `None` leaves everything to the longer way, which
     /// also finds what is wrong.
     #[inline]
     fn publish_in_place(
         &mut self,
         frame: &Frame<'_>,
-        behind: &[u8],
+        input: &[u8],
+        method_used: usize,
         hub: &mut Hub,
         now: Now,
     ) -> Option<usize> {
+        let behind = &input[method_used..];
         if frame.kind != frame::METHOD || self.state != State::Running {
             return None;
         }
@@ -346,7 +397,7 @@ impl Connection {
             return None;
         }
         let header = ContentHeader::decode(header_frame.payload).ok()?;
-        if header.body_size > hub.config.limits.message_size_max_bytes {
+        if header.body_size > hub.message_size_max() {
             return None;
         }
         let (body, used) = match header.body_size {
@@ -374,8 +425,12 @@ impl Connection {
         }
         let publication = Publication::new(&method, header.properties, body);
         let result = channel.publish(self.session.as_ref()?, &publication, hub);
+        let used_by = (method_used, header_used);
+        channel
+            .route
+            .learn(input, used_by, &method, header.properties);
         self.after_channel(at, result, PUBLISH, hub, now);
-        Some(used)
+        Some(method_used + used)
     }
 
     fn on_frame(&mut self, frame: &Frame<'_>, hub: &mut Hub, now: Now) -> Result<()> {
@@ -470,6 +525,7 @@ impl Connection {
         }
         let (method, result) = channel.on_frame(session, frame, hub);
         self.awaits_page = std::mem::take(&mut channel.asks_again);
+        self.has_unfinished |= channel.unfinished_bytes() > 0;
         self.after_channel(at, result, method, hub, now);
         Ok(())
     }
@@ -513,7 +569,7 @@ impl Connection {
 
     /// It is not read from, for a reason that is not its own.
     #[inline]
-    fn is_held(&self) -> bool {
+    pub fn is_held(&self) -> bool {
         self.blocked || self.awaits_page || self.awaits_store
     }
 
@@ -554,7 +610,9 @@ impl Connection {
             );
             return Err(Exception::new(ReplyCode::NotAllowed, text));
         }
+        hub.check_memory()?;
         hub.core.check_channel(session.connection)?;
+        hub.check_channel_max()?;
         let channel = Channel::open(session, frame.channel, hub);
         self.channels.insert(at, Box::new(channel));
         hub.outboxes.send(

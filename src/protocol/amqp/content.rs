@@ -53,6 +53,12 @@ impl Assembly {
         self.state == State::Idle
     }
 
+    /// Bytes of memory that the body takes so far.
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        self.body.capacity()
+    }
+
     /// Bodies over `size_max` are refused as soon as they are announced.
     pub fn on_frame<'a>(&mut self, frame: &Frame<'a>, size_max: u64) -> Result<Assembled<'a>> {
         match (self.state, frame.kind) {

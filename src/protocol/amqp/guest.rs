@@ -7,7 +7,7 @@ use crossbeam_channel::Receiver;
 use crate::broker::browse::{Glance, Wanted};
 use crate::broker::message::OwnedMessage;
 use crate::broker::queue::Entry;
-use crate::broker::redrive::{Redriven, Target};
+use crate::broker::redrive::{Earnest, Redriven, Target};
 use crate::broker::topology::exchange::ExchangeKey;
 use crate::broker::{Getting, Got, Name, Published, QueueKey, Settlement, SocketKey};
 use crate::protocol::Hub;
@@ -201,8 +201,8 @@ impl Guest<'_> {
         properties: &[u8],
         body: Bytes,
     ) -> Result<Published> {
-        if body.len() as u64 > self.hub.config.limits.message_size_max_bytes {
-            let size_max = self.hub.config.limits.message_size_max_bytes;
+        if body.len() as u64 > self.hub.message_size_max() {
+            let size_max = self.hub.message_size_max();
             let text = format!(
                 "message size {} is larger than configured max size {size_max}",
                 body.len()
@@ -272,6 +272,7 @@ impl Guest<'_> {
         queue: &[u8],
         messages: &[(Entry, OwnedMessage)],
         to: Option<(&[u8], Option<&[u8]>)>,
+        earnest: Earnest,
     ) -> Result<RedriveCounts> {
         let key = self.readable_queue(queue)?;
         let (exchange, routing_key) = to.unwrap_or_default();
@@ -299,7 +300,7 @@ impl Guest<'_> {
             let redriven = match self.check_topic(exchange_key, own_key) {
                 Ok(()) => {
                     let Hub { core, outboxes, .. } = &mut *self.hub;
-                    core.redrive(key, *entry, &message, target, outboxes)
+                    core.redrive(key, *entry, &message, (target, earnest), outboxes)
                 }
                 Err(_) => Redriven::Stays,
             };
@@ -309,7 +310,7 @@ impl Guest<'_> {
                 Redriven::Gone => {}
             }
         }
-        if self.hub.core.has_journal() {
+        if self.hub.core.has_journal() && earnest == Earnest::Done {
             self.hub.gate(SocketKey::NONE);
         }
         Ok(counts)

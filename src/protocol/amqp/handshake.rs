@@ -186,6 +186,7 @@ impl Connection {
         hub: &mut Hub,
         now: Now,
     ) -> Result<()> {
+        hub.check_connection_max()?;
         let virtual_host = hub.core.virtual_host(open.virtual_host)?;
         let user = self.client.user.clone().expect("logged in before tuning");
         hub.core.check_open(virtual_host, &user)?;

@@ -24,6 +24,7 @@ mod guest;
 mod handshake;
 mod heartbeat;
 mod publish;
+mod repeat;
 mod topology;
 mod transaction;
 

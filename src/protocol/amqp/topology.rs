@@ -273,14 +273,15 @@ fn declare_queue(
     Ok((name, counts))
 }
 
-/// The type of the virtual host, for a queue that says none and can be of that type (RabbitMQ:
-/// `default_queue_type`).
+/// The type of the virtual host, or of the broker, for a queue that says none and can be of that type
+/// (RabbitMQ: `default_queue_type`).
 fn default_type<'a>(
     session: &Session,
     declare: &queue::Declare<'_>,
     hub: &'a Hub,
 ) -> Option<&'a str> {
-    let kind = hub.core.default_queue_type(session.virtual_host)?;
+    let of_host = hub.core.default_queue_type(session.virtual_host);
+    let kind = of_host.or(hub.config.default_queue_type.as_deref())?;
     let fits = match kind {
         "classic" => true,
         "quorum" | "stream" => declare.durable && !declare.exclusive && !declare.auto_delete,

@@ -17,6 +17,8 @@ use crate::broker::{Message, Route};
 pub struct Transaction {
     publications: Vec<OwnedPublication>,
     settlements: Vec<(Settlement, Unacked)>,
+    /// Bytes of the publications.
+    bytes: usize,
 }
 
 impl Transaction {
@@ -29,8 +31,17 @@ impl Transaction {
         route: &Route,
         message: &Message<'_>,
     ) {
+        self.bytes += message.body.len()
+            + message.properties.len()
+            + message.routing_key.len()
+            + PUBLICATION_BYTES;
         let publication = OwnedPublication::new(mandatory, traits, route, message);
         self.publications.push(publication);
+    }
+
+    /// Bytes of memory that its publishes take.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Publishes and settlements in it.
@@ -124,3 +135,6 @@ impl Channel {
         }
     }
 }
+
+/// What a publish takes beside its bytes.
+const PUBLICATION_BYTES: usize = 200;

@@ -1,10 +1,11 @@
 //! Certificates, keys and options, read and checked. It takes milliseconds and reads files, so it happens
 //! before the loop starts, or on another thread.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, ring};
@@ -15,10 +16,10 @@ use rustls::server::{
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 use super::client_chain::ClientChain;
-use crate::config::{TlsOptions, TlsVersion, Verify};
+use crate::config::{RevocationCheck, TlsOptions, TlsVersion, Verify};
 
 /// All that handshakes need. Cloning is cheap, and it may be made on any thread.
 #[derive(Clone)]
@@ -74,31 +75,80 @@ impl PartialEq for Context {
     }
 }
 
-/// The one certificate that everybody is shown, whatever name was asked for.
+/// The certificates that clients are shown, by the name of the host that they ask for (TLS: SNI).
 #[derive(Debug)]
-struct Identity(Arc<CertifiedKey>);
+struct Identity {
+    /// For all other names, and for none.
+    ordinary: Arc<CertifiedKey>,
+    /// By a host's name in small letters, or `*.` and what all of them end with.
+    hosts: BTreeMap<String, Arc<CertifiedKey>>,
+}
 
 impl Identity {
     fn load(options: &TlsOptions, provider: &CryptoProvider) -> io::Result<Identity> {
-        let certificate_file = required(options.certificate_file.as_deref(), CERTIFICATE)?;
-        let key_file = required(options.key_file.as_deref(), KEY)?;
-        let chain = read_certificates(certificate_file, CERTIFICATE)?;
-        let key = read_key(key_file, options.key_password.is_some())?;
-        let certified = CertifiedKey::from_der(chain, key, provider).map_err(|error| {
-            let files = format!("{} and {}", certificate_file.display(), key_file.display());
-            fault(&format!("{CERTIFICATE} and {KEY}: {files}"), &error)
-        })?;
-        Ok(Identity(Arc::new(certified)))
+        let files = [
+            (options.certificate_file.as_deref(), CERTIFICATE),
+            (options.key_file.as_deref(), KEY),
+        ];
+        let has_password = options.key_password.is_some();
+        let ordinary = certified(files, has_password, provider)?;
+        let mut hosts = BTreeMap::new();
+        let names = options.sni_certificate_files.keys();
+        for name in names.chain(options.sni_key_files.keys()) {
+            let certificate = options.sni_certificate_files.get(name);
+            let key = options.sni_key_files.get(name);
+            let [certificate_key, key_key] =
+                [CERTIFICATE_OF_HOST, KEY_OF_HOST].map(|key| format!("{key}.{name}"));
+            let files = [
+                (certificate.map(PathBuf::as_path), &*certificate_key),
+                (key.map(PathBuf::as_path), &*key_key),
+            ];
+            if !hosts.contains_key(name) {
+                hosts.insert(name.clone(), certified(files, false, provider)?);
+            }
+        }
+        Ok(Identity { ordinary, hosts })
+    }
+
+    fn of_host(&self, name: &str) -> &Arc<CertifiedKey> {
+        let name = name.to_ascii_lowercase();
+        let above = name.split_once('.').map(|(_, above)| format!("*.{above}"));
+        let exact = self.hosts.get(&name);
+        exact
+            .or_else(|| self.hosts.get(&above?))
+            .unwrap_or(&self.ordinary)
     }
 }
 
 impl ResolvesServerCert for Identity {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        if let Some(name) = hello.server_name() {
-            log::debug!("a TLS client asks for {name}");
-        }
-        Some(Arc::clone(&self.0))
+        let Some(name) = hello.server_name() else {
+            return Some(Arc::clone(&self.ordinary));
+        };
+        log::debug!("a TLS client asks for {name}");
+        Some(Arc::clone(self.of_host(name)))
     }
+}
+
+/// A certificate and its key; the files with the keys that name them.
+fn certified(
+    [certificate, key]: [(Option<&Path>, &str); 2],
+    has_password: bool,
+    provider: &CryptoProvider,
+) -> io::Result<Arc<CertifiedKey>> {
+    let (certificate_name, key_name) = (certificate.1, key.1);
+    let certificate_file = required(certificate.0, certificate_name)?;
+    let key_file = required(key.0, key_name)?;
+    let chain = read_certificates(certificate_file, certificate_name)?;
+    let key = read_key(key_file, key_name, has_password)?;
+    let certified = CertifiedKey::from_der(chain, key, provider).map_err(|error| {
+        let files = format!("{} and {}", certificate_file.display(), key_file.display());
+        fault(
+            &format!("{certificate_name} and {key_name}: {files}"),
+            &error,
+        )
+    })?;
+    Ok(Arc::new(certified))
 }
 
 fn versions(options: &TlsOptions) -> Vec<&'static SupportedProtocolVersion> {
@@ -118,7 +168,12 @@ fn client_verifier(
     options: &TlsOptions,
     provider: &Arc<CryptoProvider>,
 ) -> io::Result<Option<Arc<dyn ClientCertVerifier>>> {
+    let revoked = revocation_lists(options)?;
     if options.verify == Verify::None {
+        if revoked.is_some() {
+            let why = "it needs ssl_options.verify = verify_peer";
+            return Err(fault(REVOKED, &why));
+        }
         if options.fail_if_no_peer_certificate {
             let why = "it needs ssl_options.verify = verify_peer";
             return Err(fault("ssl_options.fail_if_no_peer_cert", &why));
@@ -140,11 +195,57 @@ fn client_verifier(
         true => builder,
         false => builder.allow_unauthenticated(),
     };
+    let builder = match revoked {
+        None => builder,
+        Some((lists, check)) => {
+            let builder = builder.with_crls(lists);
+            match check {
+                RevocationCheck::Peer => builder
+                    .only_check_end_entity_revocation()
+                    .enforce_revocation_expiration(),
+                RevocationCheck::BestEffort => builder.allow_unknown_revocation_status(),
+                RevocationCheck::Chain | RevocationCheck::Off => {
+                    builder.enforce_revocation_expiration()
+                }
+            }
+        }
+    };
     let verifier = builder
         .build()
         .map_err(|error| file_fault(AUTHORITIES, file, &error))?;
     let verifier = ClientChain::new(verifier, options.depth);
     Ok(Some(Arc::new(verifier)))
+}
+
+/// The lists, and how far they are believed; `None` if they are not.
+fn revocation_lists(
+    options: &TlsOptions,
+) -> io::Result<Option<(Vec<CertificateRevocationListDer<'static>>, RevocationCheck)>> {
+    let check = options.revocation_check;
+    let Some(file) = options.revocation_file.as_deref() else {
+        return match check {
+            None | Some(RevocationCheck::Off) => Ok(None),
+            Some(_) => Err(fault(
+                "ssl_options.crl_check",
+                &"it needs ssl_options.crlfile",
+            )),
+        };
+    };
+    let pem = fs::read(file).map_err(|error| file_fault(REVOKED, file, &error))?;
+    let lists: Vec<_> = CertificateRevocationListDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| file_fault(REVOKED, file, &error))?;
+    if lists.is_empty() {
+        return Err(file_fault(
+            REVOKED,
+            file,
+            &"there is no revocation list in it",
+        ));
+    }
+    match check.unwrap_or(RevocationCheck::Chain) {
+        RevocationCheck::Off => Ok(None),
+        check => Ok(Some((lists, check))),
+    }
 }
 
 fn required<'a>(file: Option<&'a Path>, key: &str) -> io::Result<&'a Path> {
@@ -162,21 +263,21 @@ fn read_certificates(file: &Path, key: &str) -> io::Result<Vec<CertificateDer<'s
     Ok(certificates)
 }
 
-fn read_key(file: &Path, has_password: bool) -> io::Result<PrivateKeyDer<'static>> {
-    let pem = fs::read(file).map_err(|error| file_fault(KEY, file, &error))?;
+fn read_key(file: &Path, name: &str, has_password: bool) -> io::Result<PrivateKeyDer<'static>> {
+    let pem = fs::read(file).map_err(|error| file_fault(name, file, &error))?;
     // PKCS#8 says so in its first line, the older formats in a header.
     if ENCRYPTED.iter().any(|mark| contains(&pem, mark)) {
         let why = "encrypted keys are not supported; `openssl pkey` writes it without a password";
-        return Err(file_fault(KEY, file, &why));
+        return Err(file_fault(name, file, &why));
     }
     if has_password {
         log::warn!("ssl_options.password has no effect: the key is not encrypted");
     }
     PrivateKeyDer::from_pem_slice(&pem).map_err(|error| match error {
         rustls_pki_types::pem::Error::NoItemsFound => {
-            file_fault(KEY, file, &"there is no private key in it")
+            file_fault(name, file, &"there is no private key in it")
         }
-        error => file_fault(KEY, file, &error),
+        error => file_fault(name, file, &error),
     })
 }
 
@@ -194,5 +295,8 @@ fn fault(what: &str, why: &dyn Display) -> io::Error {
 
 const CERTIFICATE: &str = "ssl_options.certfile";
 const KEY: &str = "ssl_options.keyfile";
+const CERTIFICATE_OF_HOST: &str = "ssl_options.sni.certfile";
+const KEY_OF_HOST: &str = "ssl_options.sni.keyfile";
+const REVOKED: &str = "ssl_options.crlfile";
 const AUTHORITIES: &str = "ssl_options.cacertfile";
 const ENCRYPTED: [&[u8]; 2] = [b"BEGIN ENCRYPTED", b"Proc-Type: 4,ENCRYPTED"];

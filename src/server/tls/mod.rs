@@ -5,6 +5,7 @@
 //! acceptor         a Context and the buffers that all connections share; stream in, TlsStream out
 //! stream           TlsStream: handshake, read, write, goodbye; buffers of its own only while it must
 //! client_chain     how long a client's chain of certificates may be
+//! expiry           until when certificates are valid
 //! login_name       the user that a client's certificate stands for
 //! ```
 //!
@@ -14,6 +15,7 @@
 mod acceptor;
 mod client_chain;
 mod context;
+pub mod expiry;
 mod login_name;
 mod stream;
 

@@ -103,11 +103,16 @@ impl<S: Read + Write> TlsStream<S> {
         let Some(filled) = self.fill(&mut scratch.incoming, HANDSHAKE_BYTES_MAX)? else {
             return Err(io::ErrorKind::UnexpectedEof.into());
         };
+        let spoken = spoken_without_tls(&scratch.incoming[..filled]);
         let mut waiting = std::mem::take(&mut self.plaintext);
         let plain = &mut Plain::new(&mut [], &mut waiting);
         let worked = self.work(&mut scratch.incoming[..filled], plain);
         self.plaintext = waiting;
-        worked?;
+        worked.map_err(|error| match spoken {
+            // The library knows only that it is no record.
+            Some(what) => io::Error::new(error.kind(), what),
+            None => error,
+        })?;
         Ok(!self.is_handshaking())
     }
 
@@ -527,6 +532,25 @@ fn encode(mut data: EncodeTlsData<'_, Data>, to: &mut Vec<u8>) -> io::Result<()>
             Ok(())
         }
         Err(error) => Err(io::Error::other(error)),
+    }
+}
+
+/// What a peer speaks who does not know that this port wants TLS; no TLS record begins like that.
+fn spoken_without_tls(bytes: &[u8]) -> Option<&'static str> {
+    let is_http = [
+        &b"GET "[..],
+        b"POST ",
+        b"PUT ",
+        b"DELETE ",
+        b"HEAD ",
+        b"OPTIONS ",
+    ];
+    if bytes.starts_with(b"AMQP") {
+        Some("the client speaks AMQP without TLS, on a port for TLS")
+    } else if is_http.iter().any(|method| bytes.starts_with(method)) {
+        Some("the client speaks HTTP without TLS, on a port for TLS")
+    } else {
+        None
     }
 }
 

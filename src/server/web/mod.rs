@@ -36,6 +36,7 @@ use workers::{Job, Workers};
 pub(super) struct Web {
     poll: Poll,
     doors: Vec<(Door, Bound)>,
+    held_bytes_max: usize,
 }
 
 /// The running thread; stopped when dropped.
@@ -71,6 +72,8 @@ struct Loop {
     workers: Workers,
     news: Receiver<News>,
     started: Instant,
+    /// Bytes of unfinished requests beyond which no more of them is read.
+    held_bytes_max: usize,
     /// What sockets read into.
     scratch: Box<[u8]>,
 }
@@ -104,7 +107,13 @@ impl Web {
             }
         }
         let poll = Poll::new()?;
-        Ok((!doors.is_empty() || config.data_dir.is_some()).then_some(Web { poll, doors }))
+        Ok(
+            (!doors.is_empty() || config.data_dir.is_some()).then_some(Web {
+                poll,
+                doors,
+                held_bytes_max: held_bytes_max(config.limits.memory_bytes_max),
+            }),
+        )
     }
 
     /// The Unix socket in the data directory, for who may open it. The directory is ours by now.
@@ -157,10 +166,10 @@ impl Web {
     ///
     /// # Errors
     /// No thread.
-    pub fn start(self, management: Management) -> io::Result<WebThread> {
+    pub fn start(self, management: Arc<Management>) -> io::Result<WebThread> {
         let waker = Arc::new(Waker::new(self.poll.registry(), WAKER)?);
         let (sender, news) = bounded(NEWS_MAX);
-        let workers = Workers::new(Arc::new(management), sender.clone(), Arc::clone(&waker));
+        let workers = Workers::new(management, sender.clone(), Arc::clone(&waker));
         let serve = move || {
             let doors = self.doors.into_iter();
             let running = Loop {
@@ -172,6 +181,7 @@ impl Web {
                 workers,
                 news,
                 started: Instant::now(),
+                held_bytes_max: self.held_bytes_max,
                 scratch: vec![0; READ_BYTES].into(),
             };
             running.run();
@@ -317,7 +327,7 @@ impl Loop {
                 };
                 let entry = self.sockets.vacant_entry();
                 let token = Token(FIRST_SOCKET + entry.key());
-                let mut socket = Socket::new(transport, peer, *door, now);
+                let mut socket = Socket::new(transport, peer, *door, self.held_bytes_max, now);
                 let both = Interest::READABLE | Interest::WRITABLE;
                 match socket.register(self.poll.registry(), token, both) {
                     Ok(()) => drop(entry.insert(socket)),
@@ -330,9 +340,20 @@ impl Loop {
     fn serve(&mut self) {
         let now = self.now_ms();
         let held: usize = self.sockets.iter().map(|(_, s)| s.held_bytes()).sum();
+        let is_crowded = held > self.held_bytes_max;
+        let largest = match is_crowded {
+            true => self
+                .sockets
+                .iter()
+                .max_by_key(|(_, s)| s.held_bytes())
+                .map(|(key, _)| key),
+            false => None,
+        };
         let mut gone = Vec::new();
         for (key, socket) in &mut self.sockets {
-            match socket.serve(&mut self.scratch, held > HELD_BYTES_MAX, now) {
+            // The nearest to its end goes on, and who asks for little is not kept waiting by others' uploads.
+            let waits = is_crowded && Some(key) != largest && socket.held_bytes() > LITTLE_BYTES;
+            match socket.serve(&mut self.scratch, waits, now) {
                 Wish::Nothing => {}
                 Wish::Work(request) => {
                     let caller = socket.caller().clone();
@@ -382,8 +403,19 @@ const ACCEPTS_PER_TURN: usize = 16;
 const EVENTS_PER_TURN: usize = 128;
 const READ_BYTES: usize = 16 << 10;
 
-/// Of requests that have not come to their end, all together; beyond, nobody is read.
+/// Of requests that have not come to their end, all together; beyond, large ones wait for each other.
 const HELD_BYTES_MAX: usize = 64 << 20;
+
+/// The same where memory is little: a part of it.
+fn held_bytes_max(memory_bytes_max: Option<u64>) -> usize {
+    let part = memory_bytes_max.map_or(usize::MAX, |ceiling| {
+        usize::try_from(ceiling / 16).unwrap_or(usize::MAX)
+    });
+    HELD_BYTES_MAX.min(part)
+}
+
+/// Of one request, what is read in any case.
+const LITTLE_BYTES: usize = 16 << 10;
 
 /// More news than connections never wait.
 const NEWS_MAX: usize = CONNECTIONS_MAX + 1;

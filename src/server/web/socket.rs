@@ -70,7 +70,14 @@ pub(super) enum Wish {
 }
 
 impl Socket {
-    pub fn new(transport: Transport, peer: Peer, door: Door, now_ms: u64) -> Socket {
+    /// Bodies over `body_bytes_max` are refused, and those over [`BODY_BYTES_MAX`].
+    pub fn new(
+        transport: Transport,
+        peer: Peer,
+        door: Door,
+        body_bytes_max: usize,
+        now_ms: u64,
+    ) -> Socket {
         let deadline_ms = now_ms + REQUEST_MS_MAX;
         let arrival = Arrival::expect(&peer, &transport, false, deadline_ms);
         Socket {
@@ -81,7 +88,7 @@ impl Socket {
                 door,
             },
             transport,
-            reader: Reader::new(BODY_BYTES_MAX),
+            reader: Reader::new(BODY_BYTES_MAX.min(body_bytes_max)),
             phase: arrival.map_or(Phase::Reading, Phase::Arriving),
             out: Outgoing::default(),
             closes: false,
@@ -268,6 +275,10 @@ impl Socket {
                     continue;
                 }
                 Step::Refused(response) => {
+                    if let Body::Bytes(why) = &response.body {
+                        let why = String::from_utf8_lossy(why);
+                        log::warn!("{}: HTTP: {}", self.caller.address, why.trim_end());
+                    }
                     self.closes = true;
                     self.answer(response, now_ms);
                     return None;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use mio::Waker;
+use rustix::process::setpriority_process;
 
 use super::News;
 use crate::management::Management;
@@ -110,7 +111,10 @@ impl Workers {
         let started = thread::Builder::new()
             .name("management worker".to_owned())
             .stack_size(STACK_BYTES)
-            .spawn(move || shared.work(first));
+            .spawn(move || {
+                stand_back();
+                shared.work(first);
+            });
         if let Err(error) = started {
             let _ = self.shared.threads.1.try_recv();
             log::error!("management: no thread for a request: {error}");
@@ -141,6 +145,15 @@ impl Shared {
         let _ = self.threads.1.try_recv();
     }
 }
+
+/// Where there is more to do than processors, messages go first: a large answer is rendered beside them.
+fn stand_back() {
+    // Of this thread alone, on Linux. Not being allowed to is no harm.
+    let _ = setpriority_process(None, NICENESS);
+}
+
+/// A third of the time that the loop's thread gets where both want all of it.
+const NICENESS: i32 = 5;
 
 /// Who waits for a disk that stalls shall not keep the others from looking.
 const THREADS_MAX: usize = 4;

@@ -2,26 +2,44 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use leveret::management::definitions::stored_definitions;
+use leveret::store::Damage;
 use serde_json::Value;
 
 use crate::arguments::Arguments;
 use crate::failure::{EX_DATAERR, EX_USAGE, Failure};
 use crate::output::Output;
 use crate::session::Session;
+use crate::target::{Target, data_directory};
 
 use super::bad_argument;
 
 pub fn export(session: &mut Session) -> Result<Output, Failure> {
     let file = session.argument(0);
+    let stopped = stopped_directory(session)?;
     if file != "-" {
-        session.banner(&format!(
-            "Exporting definitions in JSON to a file at \"{file}\" ..."
-        ))?;
+        let whose = match &stopped {
+            Some(directory) => format!(" of the broker stopped in {}", directory.display()),
+            None => String::new(),
+        };
+        session.say(&format!(
+            "Exporting definitions in JSON{whose} to a file at \"{file}\" ..."
+        ));
     }
-    let response = session.request("GET", "/api/definitions", None)?;
-    let mut definitions = response.accepted()?.body;
+    let (mut definitions, losses) = match &stopped {
+        Some(directory) => of_stopped(directory)?,
+        None => {
+            let response = session.request("GET", "/api/definitions", None)?;
+            (response.accepted()?.body, Vec::new())
+        }
+    };
+    if !losses.is_empty() {
+        // Better than nothing, but nobody should take it for the whole.
+        let lines: Vec<_> = losses.iter().map(|damage| format!("\n{damage}")).collect();
+        eprintln!("Warning: definitions may be missing{}", lines.concat());
+    }
     if file == "-" {
         definitions.push(b'\n');
         return Ok(Output::Raw(definitions));
@@ -29,6 +47,35 @@ pub fn export(session: &mut Session) -> Result<Output, Failure> {
     write_whole(Path::new(&file), &definitions)
         .map_err(|error| Failure::new(EX_DATAERR, format!("{file}: {error}")))?;
     Ok(Output::Nothing)
+}
+
+/// The data directory to look into, if the broker of this machine is meant and does not run.
+///
+/// # Errors
+/// It cannot be reached, and it is another one, or there is no such directory.
+fn stopped_directory(session: &mut Session) -> Result<Option<PathBuf>, Failure> {
+    let Err(unreachable) = session.connect().map(|_| ()) else {
+        return Ok(None);
+    };
+    let arguments = &session.arguments;
+    let is_here =
+        matches!(session.target(), Target::Socket(_)) && arguments.text("socket").is_none();
+    let directory = data_directory(arguments);
+    match is_here && directory.is_dir() {
+        true => Ok(Some(directory)),
+        false => Err(unreachable),
+    }
+}
+
+fn of_stopped(directory: &Path) -> Result<(Vec<u8>, Vec<Damage>), Failure> {
+    let stored = stored_definitions(directory).map_err(|error| {
+        let text = format!(
+            "no broker answers in {}, and its definitions cannot be read: {error}",
+            directory.display()
+        );
+        Failure::unavailable(text)
+    })?;
+    Ok((stored.file.to_string().into_bytes(), stored.losses))
 }
 
 pub fn import(session: &mut Session) -> Result<Output, Failure> {

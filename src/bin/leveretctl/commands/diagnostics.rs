@@ -287,6 +287,7 @@ mod tests {
             port: 1,
             user: String::new(),
             password: String::new(),
+            tls: None,
         };
         assert_eq!(host_of("0.0.0.0", &there), "h");
     }

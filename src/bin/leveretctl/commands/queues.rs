@@ -110,24 +110,43 @@ pub fn redrive(session: &mut Session) -> Result<Output, Failure> {
             "routing_key": routing_key.unwrap_or_default(),
         }),
     };
-    let order = json!({
-        "count": arguments.integer("limit"),
-        "search": arguments.text("search"),
-        "to": to,
-    });
+    let (limit, rate) = (arguments.integer("limit"), arguments.integer("rate"));
+    let is_trial = arguments.has("dry-run");
+    let mut order = json!({"count": limit, "search": arguments.text("search"), "to": to});
+    if is_trial {
+        order["dry_run"] = json!(true);
+    }
+    if let Some(rate) = rate {
+        order["rate"] = json!(rate);
+    }
     let messages = path("queues", &[&vhost, &queue]) + "/redrive";
-    let done = session.post(&messages, &order)?;
-    let count = |name: &str| done[name].as_u64().unwrap_or(0);
-    let stayed = match count("skipped") {
+    let (mut moved, mut skipped);
+    let mut moved_before = 0;
+    // At a rate, a request is answered before all is done.
+    loop {
+        let done = session.post(&messages, &order)?;
+        let count = |name: &str| done[name].as_u64().unwrap_or(0);
+        (moved, skipped) = (moved_before + count("moved"), count("skipped"));
+        if done["more"] != true || count("moved") == 0 {
+            break;
+        }
+        moved_before = moved;
+        if let Some(limit) = limit.and_then(|limit| u64::try_from(limit).ok()) {
+            order["count"] = json!(limit.saturating_sub(moved));
+        }
+    }
+    let stayed = match skipped {
         0 => String::new(),
         skipped => format!(", {skipped} left: nobody would take them"),
     };
-    Ok(Output::text(format!("{} moved{stayed}", count("moved"))))
+    let would = if is_trial { "would be " } else { "" };
+    Ok(Output::text(format!("{moved} {would}moved{stayed}")))
 }
 
 pub fn check_redrive(arguments: &Arguments) -> Result<(), (u8, String)> {
-    match arguments.integer("limit") {
-        Some(..=-1) => Err(bad_argument("a limit cannot be negative")),
+    match (arguments.integer("limit"), arguments.integer("rate")) {
+        (Some(..=-1), _) => Err(bad_argument("a limit cannot be negative")),
+        (_, Some(..=0)) => Err(bad_argument("a rate begins at 1")),
         _ => Ok(()),
     }
 }

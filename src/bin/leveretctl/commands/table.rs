@@ -449,6 +449,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         options: &["format"],
         check: Some(definitions::check_export),
+        details: &[("--data-dir <directory>", "also of a broker that does not run; nothing is changed there")],
         ..command(Definitions, "export_definitions", "<file_path | \"-\"> [--format <json | erlang>] [--timeout <timeout>]", (1, 1),
         "Writes users, virtual hosts, queues and the like to a file, as JSON", definitions::export, CTL)
     },
@@ -500,15 +501,17 @@ pub const COMMANDS: &[Command] = &[
         "Shows a message without taking it out, by its place from 1", queues::peek, QUEUES)
     },
     Command {
-        options: &["exchange", "limit", "routing-key", "search"],
+        options: &["dry-run", "exchange", "limit", "rate", "routing-key", "search"],
         check: Some(queues::check_redrive),
         details: &[
             ("--exchange <exchange>", "where they are published as they are, instead of going back to where they died"),
             ("--routing-key <key>", "with this key, instead of the one that each has; alone, the name of a queue"),
             ("--search <text>", "only those with this text in the payload, the routing key or a header"),
             ("--limit <number>", "so many at most"),
+            ("--rate <number>", "so many in a second at most"),
+            ("--dry-run", "only tells how many would be moved"),
         ],
-        ..command(Queues, "redrive", "[--vhost <vhost>] <queue> [--exchange <exchange>] [--routing-key <key>] [--search <text>] [--limit <number>] [--timeout <timeout>]", (1, 1),
+        ..command(Queues, "redrive", "[--vhost <vhost>] <queue> [--exchange <exchange>] [--routing-key <key>] [--search <text>] [--limit <number>] [--rate <number>] [--dry-run] [--timeout <timeout>]", (1, 1),
         "Moves dead letters back to where they died, or messages elsewhere", queues::redrive, QUEUES)
     },
 

@@ -2,8 +2,11 @@
 
 mod backlog;
 mod churn;
+mod company;
 mod connections;
 mod latency;
+mod neighbours;
+mod onlookers;
 mod path;
 mod rpc;
 mod throughput;
@@ -27,10 +30,12 @@ pub enum Scenario {
     Topology,
     Fanout,
     Backlog,
+    Onlookers,
+    Neighbours,
 }
 
 /// Names and what they stand for, in the order in which help lists them.
-pub const ALL: [(&str, Scenario, &str); 8] = [
+pub const ALL: [(&str, Scenario, &str); 10] = [
     (
         "throughput",
         Scenario::Throughput,
@@ -71,6 +76,16 @@ pub const ALL: [(&str, Scenario, &str); 8] = [
         Scenario::Backlog,
         "fill a queue that nobody reads with --messages (1000000), then drain it",
     ),
+    (
+        "onlookers",
+        Scenario::Onlookers,
+        "latency alone, and with clients of the management API and --count queues (10000)",
+    ),
+    (
+        "neighbours",
+        Scenario::Neighbours,
+        "latency alone, and with a bulk stream, a connection storm, a deaf consumer, a purge of --messages",
+    ),
 ];
 
 impl Scenario {
@@ -84,6 +99,8 @@ impl Scenario {
             Scenario::Churn => churn::run(target, load, progress),
             Scenario::Topology => topology::run(target, load, progress),
             Scenario::Backlog => backlog::run(target, load, progress),
+            Scenario::Onlookers => onlookers::run(target, load, progress),
+            Scenario::Neighbours => neighbours::run(target, load, progress),
         }
     }
 
@@ -113,6 +130,7 @@ pub fn unit(scenario: Scenario) -> &'static str {
         Scenario::Churn => "cycles",
         Scenario::Topology => "operations",
         Scenario::Backlog => "messages",
+        Scenario::Onlookers | Scenario::Neighbours => "rounds",
     }
 }
 

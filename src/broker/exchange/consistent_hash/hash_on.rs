@@ -58,6 +58,10 @@ impl HashOn {
         }
     }
 
+    pub(super) fn is_header(&self) -> bool {
+        matches!(self, HashOn::Header(_))
+    }
+
     /// Whether it is a property other than the headers.
     pub(super) fn is_property(&self) -> bool {
         !matches!(self, HashOn::RoutingKey | HashOn::Header(_))

@@ -100,6 +100,10 @@ impl<D: Copy + Ord> ExchangeType<D> for ConsistentHash<D> {
     fn is_repeatable(&self) -> bool {
         !self.hash_on.is_property()
     }
+
+    fn reads_headers(&self) -> bool {
+        self.hash_on.is_header()
+    }
 }
 
 struct Contender<D> {

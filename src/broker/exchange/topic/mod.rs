@@ -78,6 +78,10 @@ impl<D: Copy + Ord> ExchangeType<D> for Topic<D> {
         self.route(key, out);
     }
 
+    fn reads_headers(&self) -> bool {
+        false
+    }
+
     fn wants_every_key(&self) -> bool {
         true
     }

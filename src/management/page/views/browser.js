@@ -4,7 +4,7 @@
 import * as api from "../api.js";
 import { fill, h } from "../dom.js";
 import { count, plural } from "../format.js";
-import { button, field, formDialog, numberInput, numberOr, pair, select, showDialog, textInput } from "../form.js";
+import { button, check, field, formDialog, numberInput, numberOr, pair, select, showDialog, textInput } from "../form.js";
 import { messageView } from "../message.js";
 import { attempt, done } from "../notice.js";
 
@@ -116,6 +116,7 @@ function moveDialog(vhost, name, search, after) {
         field("At most", numberInput("count", "", { min: 1 }), "Messages; empty for all."),
         field("Only with", textInput("search", search), "Text in headers or payload."),
       ),
+      check("trial", "Move nothing yet, only count"),
     ],
     submit: async (values) => {
       const destination = { exchange: values.exchange, routing_key: values.routing_key };
@@ -123,8 +124,9 @@ function moveDialog(vhost, name, search, after) {
         count: numberOr(values.count),
         search: values.search || null,
         to: values.to === "origin" ? "origin" : destination,
+        dry_run: values.trial,
       });
-      done(`${plural(moved, "message")} moved${skipped > 0 ? `, ${count(skipped)} left: no way back is known` : ""}.`);
+      done(`${plural(moved, "message")} ${values.trial ? "would be " : ""}moved${skipped > 0 ? `, ${count(skipped)} left: no way back is known` : ""}.`);
       after();
     },
   });

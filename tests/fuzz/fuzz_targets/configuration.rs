@@ -1,0 +1,9 @@
+//! `cargo +nightly fuzz run --fuzz-dir tests/fuzz configuration`
+
+#![no_main]
+#![allow(dead_code, reason = "each target uses a part")]
+
+#[path = "../text_bodies.rs"]
+mod text_bodies;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| text_bodies::check_configuration(data));
