@@ -49,8 +49,12 @@ impl Temper {
     pub fn new(random: &mut Random) -> Self {
         let turns = *random.pick(&[40, 80, 120, 160]);
         let wares = Rc::new(Wares::new(random));
-        let is_kept = random.percent(45);
-        let is_durable = is_kept && random.percent(50);
+        let share = match wares.focus.is_some_and(Focus::is_durable) {
+            true => 80,
+            false => 45,
+        };
+        let is_kept = random.percent(share);
+        let is_durable = is_kept && random.percent(share);
         let restarts = match is_durable {
             true => *random.pick(&[0, 1, 2, 4]),
             false => *random.pick(&[0, 0, 0, 1, 2]),

@@ -101,6 +101,7 @@ impl Focus {
                     let header = *random.pick(&["colour", "size", "routing-key"]);
                     arguments.put("x-group-key", header);
                 }
+                put_off(random, arguments);
             }
             Focus::Duplicates if !is_told(arguments, "x-message-deduplication") => {
                 if random.percent(70) {
@@ -119,12 +120,30 @@ impl Focus {
                         .put("x-dead-letter-exchange", "")
                         .put("x-dead-letter-routing-key", *random.pick(&["q0", "q1"]));
                 }
+                put_off(random, arguments);
             }
             Focus::Timeouts if !is_told(arguments, "x-consumer-timeout") => {
                 arguments.put("x-consumer-timeout", *random.pick(&TIMEOUTS));
             }
             _ => {}
         }
+    }
+}
+
+/// What is given back may wait for some time.
+fn put_off(random: &mut Random, arguments: &mut TableBuilder) {
+    let is_told = arguments.view().get("x-delayed-retry-type").is_some();
+    if !is_told && random.percent(40) {
+        arguments
+            .put("x-delayed-retry-type", "all")
+            .put("x-delayed-retry-min", *random.pick(&[100, 500]));
+    }
+}
+
+impl Focus {
+    /// It is also about what survives.
+    pub fn is_durable(self) -> bool {
+        matches!(self, Focus::Groups | Focus::Duplicates | Focus::Retries)
     }
 }
 

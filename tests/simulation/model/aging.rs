@@ -57,7 +57,7 @@ impl Model {
 
     fn end_lease(&mut self, name: &str, ends_ms: u64) {
         let queue = &self.queues[name];
-        let now_ms = self.now_ms;
+        let (number, now_ms) = (queue.number, self.now_ms);
         let expiries = queue.ready.iter().filter_map(|entry| entry.expires_ms);
         let times = expiries.chain(queue.delayed.iter().map(|(due_ms, _)| *due_ms));
         let is_between = |at: u64| at > ends_ms && at <= now_ms;
@@ -65,6 +65,11 @@ impl Model {
         let is_vague = times.into_iter().any(is_between);
         self.end_if(is_vague, Beyond::LeaseWithMessages);
         self.age(name, ends_ms);
+        // Nobody waits for the dead letters of a queue that is gone, if they were still to be read back.
+        let is_dying = self.dying.iter().any(|corpse| corpse.is_of(number));
+        let drops = self.queues[name].is_over_with(0, 0);
+        let is_vague = (is_dying || drops) && !self.stored.paged.is_empty();
+        self.end_if(is_vague, Beyond::LeaseWithMessages);
         self.remove_queue(name);
     }
 
