@@ -529,3 +529,27 @@ fn what_another_declared_is_confirmed_when_it_is_stored() {
     hub.on_stored(number);
     assert!(clients.iter().all(|client| sendable(&hub, *client) > 0));
 }
+
+#[test]
+fn the_queue_in_which_an_exchange_delays_counts_neither_when_it_comes_nor_when_it_goes() {
+    let mut world = world();
+    let client = client_with_queue(&mut world);
+    let mut arguments = TableBuilder::new();
+    arguments.put("x-delayed-type", "direct");
+    let declare = exchange::Declare {
+        exchange: b"later",
+        kind: b"x-delayed-message",
+        arguments: arguments.view(),
+        ..exchange::Declare::default()
+    };
+    world.send_method(client, 1, &declare);
+    let delete = exchange::Delete {
+        exchange: b"later",
+        ..exchange::Delete::default()
+    };
+    world.send_method(client, 1, &delete);
+    let transcript = &world.clients[client].transcript;
+    assert_eq!(transcript.count("exchange.delete-ok"), 1);
+    let counters = world.hub.core.counters;
+    assert_eq!((counters.queues_created, counters.queues_deleted), (1, 0));
+}

@@ -53,6 +53,9 @@ pub(super) struct Socket {
     held_back: bool,
     /// What may be read at once, as dear as it was so far.
     read_quota: usize,
+    /// Its last share of a turn was not enough for what it had sent, or took long: those who ask for
+    /// little come first.
+    pub asks_much: bool,
     /// No `WouldBlock` since the last edge.
     writable: bool,
     /// The transport has something to write of its own, since the last review.
@@ -134,6 +137,7 @@ impl Socket {
             peer_gone: false,
             held_back: false,
             read_quota: usize::MAX,
+            asks_much: false,
             writable: true,
             transport_speaks: false,
             written_in_turn: 0,
@@ -393,7 +397,11 @@ impl Socket {
         self.held_back = !self.input.is_empty() && !self.machine.wants_read(hub);
         self.transport_speaks = self.transport.has_unsent();
         self.machine.on_turn_end(hub);
-        self.review_quota(bytes_read, started.elapsed());
+        let took = started.elapsed();
+        self.review_quota(bytes_read, took);
+        // Few bytes that took long are mostly those at which the system let somebody else run.
+        let is_long = took > READ_TIME_SHORT && bytes_read > READ_QUOTA_MIN;
+        self.asks_much = self.readable || self.held_back || is_long;
         bytes_read
     }
 
@@ -502,6 +510,8 @@ impl Socket {
 
 /// What one socket's input may take of a turn, as far as that is known beforehand.
 const READ_TIME_MAX: Duration = Duration::from_micros(300);
+/// Who takes more is asked after the others.
+const READ_TIME_SHORT: Duration = Duration::from_micros(50);
 /// Smaller pieces would cost more than they spare others.
 const READ_QUOTA_MIN: usize = 1024;
 

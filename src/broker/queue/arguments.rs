@@ -5,7 +5,7 @@ use std::fmt;
 use super::groups::GroupKey;
 use crate::broker::deduplication;
 use crate::broker::name::Name;
-use crate::wire::amqp::field_table::{Table, Value};
+use crate::wire::amqp::field_table::{OwnedTable, Table, TableBuilder, Value};
 
 /// What a queue was told by its arguments (RabbitMQ: optional queue arguments). Those that RabbitMQ
 /// does not know are kept with the queue and mean nothing, as there.
@@ -112,8 +112,43 @@ pub const COMPARED: &[&str] = &[
     GROUP_KEY,
 ];
 
+/// What else a declaration looks for.
+const NOT_COMPARED: [&str; 11] = [
+    QUEUE_TYPE,
+    "x-consumer-timeout",
+    "x-delayed-retry-type",
+    "x-delayed-retry-min",
+    "x-delayed-retry-max",
+    "x-max-age",
+    "x-message-deduplication",
+    "x-deduplication-header",
+    "x-cache-size",
+    "x-cache-ttl",
+    "x-cache-persistence",
+];
+
 pub const QUEUE_TYPE: &str = "x-queue-type";
 pub const GROUP_KEY: &str = "x-group-key";
+
+/// Of a large table, what it says to a queue; `None` if the table is small. A declaration looks for all of
+/// these names, each from the first entry on, and a table may have ten thousand.
+pub fn known_arguments(table: Table<'_>) -> Option<OwnedTable> {
+    if table.as_bytes().len() <= SMALL_TABLE_BYTES {
+        return None;
+    }
+    let mut known = TableBuilder::new();
+    let mut seen = [false; COMPARED.len() + NOT_COMPARED.len()];
+    for (name, value) in table.iter().filter(|(name, _)| name.starts_with(b"x-")) {
+        let mut names = COMPARED.iter().chain(&NOT_COMPARED);
+        // Of several entries of one name the first is the one that counts.
+        if let Some(at) = names.position(|known| known.as_bytes() == name)
+            && !std::mem::replace(&mut seen[at], true)
+        {
+            known.put(name, value);
+        }
+    }
+    Some(known.finish())
+}
 
 impl QueueArguments {
     pub fn from_table(table: Table<'_>) -> Result<Self, BadArgument> {
@@ -383,6 +418,8 @@ impl BadArgument {
     }
 }
 
+/// A walk over such a table costs less than copying what is in it.
+const SMALL_TABLE_BYTES: usize = 1024;
 const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
 /// Of quorum queues since RabbitMQ 4.0.
 const QUORUM_DELIVERY_LIMIT: u64 = 20;
@@ -394,7 +431,6 @@ pub const MILLISECONDS_MAX: u64 = 315_360_000_000;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::amqp::field_table::TableBuilder;
 
     fn refusal(name: &str, value: Value<'_>) -> String {
         let mut table = TableBuilder::new();
@@ -402,6 +438,47 @@ mod tests {
         QueueArguments::from_table(table.finish().view())
             .unwrap_err()
             .describe("queue 'q' in vhost '/'")
+    }
+
+    #[test]
+    fn of_a_large_table_the_first_entry_of_each_known_name_is_kept() {
+        let mut table = TableBuilder::new();
+        for n in 0..200 {
+            table.put(format!("x-unknown-{n}"), "y");
+            table.put("x-max-length", 5 + n);
+        }
+        table.put("x-cache-size", 7);
+        let known = known_arguments(table.view()).unwrap();
+        let entries: Vec<_> = known.view().iter().collect();
+        assert_eq!(
+            entries,
+            [
+                (&b"x-max-length"[..], Value::SignedInt(5)),
+                (b"x-cache-size", Value::SignedInt(7))
+            ]
+        );
+        assert!(known_arguments(known.view()).is_none());
+    }
+
+    /// A name that is looked for, and would not be found in a large table.
+    #[test]
+    fn every_name_that_a_declaration_looks_for_is_known() {
+        let mut filler = TableBuilder::new();
+        filler.put("filler", "y".repeat(SMALL_TABLE_BYTES).as_str());
+        let text = concat!(
+            include_str!("arguments.rs"),
+            include_str!("../deduplication/settings.rs")
+        );
+        let names = text.split('"').filter(|word| {
+            let is_name = |octet: u8| octet.is_ascii_lowercase() || octet == b'-';
+            word.starts_with("x-") && word.len() > 2 && word.bytes().all(is_name)
+        });
+        for name in names {
+            let mut table = filler.clone();
+            table.put(name, 1);
+            let known = known_arguments(table.view()).unwrap();
+            assert_eq!(known.view().iter().count(), 1, "{name}");
+        }
     }
 
     #[test]

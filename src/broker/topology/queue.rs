@@ -7,7 +7,7 @@ use crate::broker::error::{Error, Result, named};
 use crate::broker::journal::{Definition, QueueId, StoredQueue};
 use crate::broker::name::Name;
 use crate::broker::outlet::Effect;
-use crate::broker::queue::arguments::{COMPARED, QUEUE_TYPE};
+use crate::broker::queue::arguments::{COMPARED, QUEUE_TYPE, known_arguments};
 use crate::broker::queue::{Queue, QueueArguments, QueueKey, QueueKind};
 use crate::broker::virtual_host::VirtualHostKey;
 use crate::broker::{ChannelKey, Core, REPLY_TO};
@@ -258,12 +258,14 @@ impl Core {
         };
         self.unschedule(key, &mut queue);
         let names = &mut self.virtual_hosts[queue.virtual_host].queues;
-        // The queue of an exchange that delays has no name there.
+        // The queue of an exchange that delays has no name there, and did not count when it came.
         if names.get(&queue.name) == Some(&key) {
             names.remove(&queue.name);
         }
+        if !queue.is_delay_queue() {
+            self.counters.queues_deleted += 1;
+        }
         self.generation += 1;
-        self.counters.queues_deleted += 1;
         if let Some(owner) = queue.owner
             && let Some(owner) = self.connections.get_mut(owner)
         {
@@ -351,12 +353,15 @@ impl Queue {
             declaration.auto_delete,
             self.auto_delete,
         )?;
-        let current = self.declared_arguments.view();
+        let (received, current) = (declaration.arguments, self.declared_arguments.view());
+        let known = [received, current].map(known_arguments);
+        let received = known[0].as_ref().map_or(received, OwnedTable::view);
+        let current = known[1].as_ref().map_or(current, OwnedTable::view);
         for name in COMPARED {
-            check_argument(name, &described, declaration.arguments, current)?;
+            check_argument(name, &described, received, current)?;
         }
-        if declared_kind(declaration.arguments) != declared_kind(current) {
-            check_argument(QUEUE_TYPE, &described, declaration.arguments, current)?;
+        if declared_kind(received) != declared_kind(current) {
+            check_argument(QUEUE_TYPE, &described, received, current)?;
         }
         Ok(())
     }
@@ -388,11 +393,15 @@ fn parse_arguments(
             described()
         )))
     };
-    let arguments = QueueArguments::from_table(declaration.arguments)
+    let known = known_arguments(declaration.arguments);
+    let received = known
+        .as_ref()
+        .map_or(declaration.arguments, OwnedTable::view);
+    let arguments = QueueArguments::from_table(received)
         .map_err(|bad| Error::PreconditionFailed(bad.describe(described())))?;
     match arguments.kind {
         QueueKind::Classic => {
-            refuse_stream_argument("x-max-age", declaration.arguments, described)?;
+            refuse_stream_argument("x-max-age", received, described)?;
             Ok(arguments)
         }
         QueueKind::Quorum if declaration.name.starts_with(GENERATED_PREFIX) => {
@@ -405,7 +414,7 @@ fn parse_arguments(
         _ if !declaration.durable => refuse("non-durable"),
         QueueKind::Quorum => {
             for name in NOT_FOR_QUORUM {
-                refuse_argument(name, "quorum", declaration.arguments, described)?;
+                refuse_argument(name, "quorum", received, described)?;
             }
             Ok(arguments)
         }
