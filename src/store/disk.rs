@@ -204,8 +204,26 @@ impl<D: Disk> DiskThread<D> {
             return self.append(batch);
         }
         self.overtake(&mut batch)?;
-        self.held.push_back(batch);
+        self.hold(batch);
         Ok(())
+    }
+
+    /// Keeps a batch until there is space for those before it. Who only acks is not held up by how often.
+    fn hold(&mut self, mut batch: Batch) {
+        let has_only_acks = |batch: &Batch| {
+            let journal = &batch.journal;
+            journal.messages.is_empty()
+                && journal.definitions.is_empty()
+                && journal.notes.is_empty()
+        };
+        match self.held.back_mut() {
+            Some(last) if has_only_acks(last) && has_only_acks(&batch) => {
+                last.number = batch.number;
+                last.journal.awaited |= batch.journal.awaited;
+                last.journal.acks.append(&mut batch.journal.acks);
+            }
+            _ => self.held.push_back(batch),
+        }
     }
 
     fn fetch(&mut self, block: u64) -> io::Result<()> {
