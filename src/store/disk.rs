@@ -208,19 +208,17 @@ impl<D: Disk> DiskThread<D> {
         Ok(())
     }
 
-    /// Keeps a batch until there is space for those before it. Who only acks is not held up by how often.
+    /// Keeps a batch until there is space for those before it. Only those with messages take a place each:
+    /// who has none is not held up by how often, for behind the last place nothing is read either.
     fn hold(&mut self, mut batch: Batch) {
-        let has_only_acks = |batch: &Batch| {
-            let journal = &batch.journal;
-            journal.messages.is_empty()
-                && journal.definitions.is_empty()
-                && journal.notes.is_empty()
-        };
         match self.held.back_mut() {
-            Some(last) if has_only_acks(last) && has_only_acks(&batch) => {
+            Some(last) if last.journal.messages.is_empty() && batch.journal.messages.is_empty() => {
+                let (held, more) = (&mut last.journal, &mut batch.journal);
+                held.definitions.append(&mut more.definitions);
+                held.notes.append(&mut more.notes);
+                held.acks.append(&mut more.acks);
+                held.awaited |= more.awaited;
                 last.number = batch.number;
-                last.journal.awaited |= batch.journal.awaited;
-                last.journal.acks.append(&mut batch.journal.acks);
             }
             _ => self.held.push_back(batch),
         }
