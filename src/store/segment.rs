@@ -283,6 +283,8 @@ pub(super) fn log_number(name: &str) -> Option<u64> {
 
 /// The folder of segments.
 pub(super) const LOG: &str = "log";
+/// Space that is kept for a start on a full disk.
+pub(super) const RESERVE: &str = "log/reserve";
 
 fn read_u32(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])

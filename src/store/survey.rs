@@ -21,8 +21,8 @@ use super::record::{self, Kind, Met, RECORD_HEADER, Record, Seed, Walk};
 use super::recovered::{Damage, Fault};
 use super::runs::{Runs, unpack_segments};
 use super::segment::{
-    HEADER_SIZE, Header, HeaderError, LOG, Role, Section, TRAILER_SIZE, Trailer, log_number,
-    log_path,
+    HEADER_SIZE, Header, HeaderError, LOG, RESERVE, Role, Section, TRAILER_SIZE, Trailer,
+    log_number, log_path,
 };
 
 /// What a directory holds.
@@ -186,9 +186,10 @@ impl Survey {
         let names = disk.list(LOG).map_err(|e| OpenError::io(LOG, e))?;
         let mut numbers = Vec::new();
         for name in names {
-            match log_number(&name) {
-                Some(number) => numbers.push(number),
-                None => self.leftovers.push(format!("{LOG}/{name}")),
+            match (log_number(&name), format!("{LOG}/{name}")) {
+                (Some(number), _) => numbers.push(number),
+                (None, path) if path == RESERVE => {}
+                (None, path) => self.leftovers.push(path),
             }
         }
         numbers.sort_unstable();
