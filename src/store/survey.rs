@@ -687,12 +687,15 @@ fn intact_sections<F: DiskFile>(file: &F, trailer: &Trailer) -> io::Result<Optio
         return Ok(None);
     };
     let count: u64 = messages.by_ref().map(|run| run.count).sum();
+    let count_max = trailer.data_end / RECORD_HEADER as u64;
     let mut attributes = AttributeRuns::new(attributes);
     let described = attributes
         .by_ref()
         .fold(0, |sum: u64, (_, count)| sum.saturating_add(count));
-    if acks.malformed || messages.malformed || attributes.malformed || count != described {
+    let malformed = acks.malformed || messages.malformed || attributes.malformed;
+    if malformed || count != described || count > count_max {
         return Ok(None);
     }
-    Ok(Blocks::decode(blocks))
+    let blocks = Blocks::decode(blocks);
+    Ok(blocks.filter(|blocks| blocks.are_within(trailer.data_end)))
 }
