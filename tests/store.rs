@@ -164,7 +164,7 @@ fn what_was_stored_is_there_again() {
             for (slot, count) in references.counts().into_iter().enumerate() {
                 let id = block * 256 + slot as u64;
                 let expected =
-                    a.binary_search(&id).is_ok() as u16 + b.binary_search(&id).is_ok() as u16;
+                    a.binary_search(&id).is_ok() as u32 + b.binary_search(&id).is_ok() as u32;
                 assert_eq!(count, expected, "message {id}");
             }
         }
@@ -359,6 +359,28 @@ fn a_message_larger_than_a_segment_is_stored() {
         .collect();
     assert_eq!(sizes, [5, 1_000_000, 5]);
     assert_eq!(driver.pages[1], (1, Vec::new()));
+}
+
+#[test]
+fn a_message_in_more_queues_than_16_bits_count_is_there_for_all_of_them() {
+    const QUEUES: u64 = 66_000;
+    let directory = tempfile::tempdir().unwrap();
+    let (mut driver, _) = Driver::open(directory.path(), Options::default());
+    let queues: Vec<u64> = (1..=QUEUES).collect();
+    let definitions = queues.iter().map(|id| queue(*id, &format!("q{id}")));
+    let mut journal = Journal {
+        definitions: definitions.collect(),
+        ..Journal::default()
+    };
+    append(&mut journal, 7, &queues, b"for all");
+    driver.journal(journal);
+    driver.wait_stored();
+    drop(driver);
+
+    let (_driver, recovered) = Driver::open(directory.path(), Options::default());
+    assert_eq!(recovered.queues.len() as u64, QUEUES);
+    let counts = recovered.references[0].counts();
+    assert_eq!(u64::from(counts[7]), QUEUES);
 }
 
 #[test]

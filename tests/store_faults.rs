@@ -237,11 +237,10 @@ fn another_version_is_refused_and_left_alone() {
     let (disk, mut engine, _) = filled();
     engine.stop(&[]).unwrap();
     drop(engine);
-    for (path, version) in disk
-        .names()
-        .into_iter()
-        .flat_map(|it| [(it.clone(), 1), (it, 3)])
-    {
+    let names = disk.names().into_iter();
+    // Space that was set aside has no version.
+    let names = names.filter(|name| name != "log/reserve");
+    for (path, version) in names.flat_map(|it| [(it.clone(), 1), (it, 3)]) {
         let newer = disk.copy();
         let mut header = newer.snapshot()[&path][..64].to_vec();
         header[8] = version;
@@ -262,6 +261,58 @@ fn another_version_is_refused_and_left_alone() {
         assert_eq!(refused, u32::from(version));
         assert_eq!(before, newer.snapshot());
     }
+}
+
+#[test]
+fn a_start_on_a_full_disk_has_room_for_acks_and_goes_on_when_there_is_space() {
+    let options = Options {
+        segment_bytes: 1 << 20,
+        ..OPTIONS
+    };
+    let disk = SimulatedDisk::new();
+    let message = |id| Change {
+        messages: vec![(id, vec![1], id, 100)],
+        ..Change::default()
+    };
+    let mut held = Held::default();
+    let (mut engine, _) = Engine::open(disk.clone(), &options).unwrap();
+    let declare = Change {
+        definitions: vec![Declaration::Queue(1)],
+        ..Change::default()
+    };
+    engine.append(&mut declare.journal()).unwrap();
+    for id in 0..100 {
+        engine.append(&mut message(id).journal()).unwrap();
+        held.apply(&message(id));
+    }
+    engine.tidy().unwrap();
+    engine.stop(&[]).unwrap();
+    disk.set_space(disk.used());
+    for id in 0..6 {
+        let (mut engine, recovered) = Engine::open(disk.clone(), &options).unwrap();
+        assert_eq!(recovered.damage, []);
+        assert_eq!(Held::recovered(&recovered)[&1], held.copies[&1]);
+        engine.tidy().unwrap();
+        assert!(engine.is_space_low());
+        let more = message(recovered.next_message.to_bits());
+        let refused = engine.append(&mut more.journal()).unwrap_err();
+        assert!(is_full(&refused), "{refused}");
+        let ack = Change {
+            acks: vec![(1, id)],
+            ..Change::default()
+        };
+        engine.append(&mut ack.journal()).unwrap();
+        engine.sync().unwrap();
+        held.apply(&ack);
+        if id < 3 {
+            engine.stop(&[]).unwrap();
+        }
+    }
+    disk.set_space(u64::MAX);
+    let (mut engine, recovered) = Engine::open(disk, &options).unwrap();
+    assert!(!engine.is_space_low());
+    let more = message(recovered.next_message.to_bits());
+    engine.append(&mut more.journal()).unwrap();
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Rooms by floor. `use` looks down, or sideways within its floor.
 const FLOORS: [&[&str]; 5] = [
@@ -152,6 +153,60 @@ fn files_stay_readable() {
         .collect();
     assert!(faults.is_empty(), "look for the seam: {faults:?}");
 }
+
+/// Of everything that a build for this machine takes, tests included.
+#[test]
+fn dependencies_have_licences_that_ask_for_nothing_but_their_names() {
+    let told = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command.current_dir(env!("CARGO_MANIFEST_DIR"));
+        let output = command.args(arguments).output().unwrap();
+        let why = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{program}: {why}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let compiler = told("rustc", &["-vV"]);
+    let host = compiler.lines().find_map(|it| it.strip_prefix("host: "));
+    // What is built here is here, so nothing need be fetched.
+    let arguments = "metadata --format-version 1 --locked --offline --filter-platform";
+    let mut arguments: Vec<&str> = arguments.split(' ').collect();
+    arguments.push(host.unwrap());
+    let metadata = told(env!("CARGO"), &arguments);
+    let metadata: serde_json::Value = serde_json::from_str(&metadata).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    assert!(packages.len() > 50);
+    let faults: Vec<_> = packages
+        .iter()
+        .filter(|it| !is_permissive(it["license"].as_str().unwrap_or("none")))
+        .map(|it| format!("{}: {}", it["name"], it["license"]))
+        .collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// An SPDX expression; OR binds less than AND, unless it stands in parentheses.
+fn is_permissive(licence: &str) -> bool {
+    let licence = licence.replace('/', " OR ");
+    if licence.contains('(') {
+        let mut parts = licence.split(" AND ");
+        return parts.all(|part| is_permissive(part.trim_matches(['(', ')', ' '])));
+    }
+    licence.split(" OR ").any(|alternative| {
+        let mut parts = alternative.split(" AND ");
+        parts.all(|part| PERMISSIVE.contains(&part.trim()))
+    })
+}
+
+const PERMISSIVE: [&str; 9] = [
+    "0BSD",
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "ISC",
+    "MIT",
+    "Unicode-3.0",
+    "Zlib",
+];
 
 /// Lines of code up to the unit tests, without comments.
 fn production(text: &str) -> impl Iterator<Item = (usize, &str)> {

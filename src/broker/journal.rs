@@ -12,6 +12,11 @@ use super::message::{Body, Message, MessageId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueId(pub u64);
 
+impl QueueId {
+    /// Files name none above this, unless they are damaged: so there is always one for the next queue.
+    pub const STORED_MAX: u64 = u64::MAX / 2;
+}
+
 /// Operations in their order, by kind. Within a batch definitions come first, then notes, messages and
 /// acks; all of a batch is stored when its number is under the watermark.
 #[derive(Debug, Default)]
@@ -128,14 +133,14 @@ impl Note {
             return None;
         }
         let message = u64::from_le_bytes(*value.last_chunk()?);
-        (message <= MessageId::MAX).then(|| MessageId::from_bits(message))
+        (message <= MessageId::STORED_MAX).then(|| MessageId::from_bits(message))
     }
 
     /// The queue and the message of a failure's key.
     pub fn read_failure_key(key: &[u8]) -> Option<(QueueId, MessageId)> {
         let (queue, rest) = key.split_first_chunk::<8>()?;
         let message = u64::from_be_bytes(rest.try_into().ok()?);
-        let message = (message <= MessageId::MAX).then(|| MessageId::from_bits(message));
+        let message = (message <= MessageId::STORED_MAX).then(|| MessageId::from_bits(message));
         Some((QueueId(u64::from_be_bytes(*queue)), message?))
     }
 }
@@ -251,7 +256,7 @@ impl<'a> StoredMessage<'a> {
             return None;
         }
         let id = u64::from_le_bytes(*id);
-        (id <= MessageId::MAX).then_some(StoredMessage {
+        (id <= MessageId::STORED_MAX).then_some(StoredMessage {
             id: MessageId::from_bits(id),
             queue_bytes: queues,
             message: Message {

@@ -649,8 +649,8 @@ pub(super) static KEYS: &[Key] = &[
         "memory_limit",
         missing_size::<0x200_0000, 0x1000_0000_0000>(),
         [limits.memory_bytes_max],
-        "A ceiling for the resident memory of the whole process: the watermark is a share of it, and so is\n\
-         what messages and clients may take; near it nothing is declared, and nobody new comes in. (leveret)"
+        "The resident memory of the whole process stays under this: the watermark and what clients may have\n\
+         it hold are shares of it; from three quarters on nothing is declared and nobody comes in. (leveret)"
     ),
     plain!(
         Reload,

@@ -36,7 +36,7 @@ impl Hub {
         for references in &recovered.references {
             let counts = references.counts();
             for block in references.blocks() {
-                let counts = counts.iter().map(|count| u32::from(*count)).enumerate();
+                let counts = counts.into_iter().enumerate();
                 self.core
                     .recover_block(block, counts.filter(|(_, count)| *count > 0));
             }

@@ -20,6 +20,8 @@ pub(super) struct Catalog {
     /// When an exchange went last; bindings from before went with it.
     exchange_deletions: Map<ExchangeName, u64>,
     queues: BTreeMap<QueueId, (u64, Definition)>,
+    /// Who has which name now.
+    queue_names: Map<QueueName, QueueId>,
     bindings: Map<StoredBinding, u64>,
     deleted_queues: BTreeSet<QueueId>,
     notes: BTreeMap<NoteKey, Box<[u8]>>,
@@ -30,6 +32,7 @@ pub(super) struct Catalog {
 
 /// Virtual host and name.
 type ExchangeName = (Box<[u8]>, Box<[u8]>);
+type QueueName = (Box<[u8]>, Box<[u8]>);
 type NoteKey = (NoteKind, Box<[u8]>);
 
 impl Catalog {
@@ -48,13 +51,19 @@ impl Catalog {
             }
             Definition::QueueDeclared(ref queue) => {
                 self.next_queue = self.next_queue.max(queue.id.0 + 1);
+                let name = (queue.virtual_host.clone(), queue.name.clone());
+                if let Some(before) = self.queue_names.insert(name, queue.id)
+                    && before != queue.id
+                {
+                    // It was deleted, and damage took the record that said so.
+                    self.delete_queue(before);
+                }
                 self.queues.insert(queue.id, (place, definition));
             }
             Definition::QueueDeleted { id } => {
-                self.queues.remove(&id);
-                self.deleted_queues.insert(id);
-                self.forget_notes(NoteKind::Failure, id.0);
-                self.forget_notes(NoteKind::Deduplication, id.0);
+                if let Some(Definition::QueueDeclared(queue)) = self.delete_queue(id) {
+                    self.queue_names.remove(&(queue.virtual_host, queue.name));
+                }
             }
             Definition::Bound(binding) => {
                 self.bindings.insert(binding, place);
@@ -63,6 +72,14 @@ impl Catalog {
                 self.bindings.remove(&binding);
             }
         }
+    }
+
+    fn delete_queue(&mut self, id: QueueId) -> Option<Definition> {
+        let deleted = self.queues.remove(&id);
+        self.deleted_queues.insert(id);
+        self.forget_notes(NoteKind::Failure, id.0);
+        self.forget_notes(NoteKind::Deduplication, id.0);
+        deleted.map(|(_, definition)| definition)
     }
 
     pub fn note(&mut self, note: Note) {
@@ -167,5 +184,35 @@ impl Catalog {
                 StoredDestination::Queue(queue) => self.has_queue(*queue),
                 StoredDestination::Exchange(name) => outlived(name),
             }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::journal::StoredQueue;
+    use crate::wire::amqp::{OwnedTable, Table};
+
+    #[test]
+    fn a_queue_whose_name_another_has_was_deleted() {
+        let declared = |id| {
+            Definition::QueueDeclared(StoredQueue {
+                id: QueueId(id),
+                virtual_host: (*b"/").into(),
+                name: (*b"jobs").into(),
+                auto_delete: false,
+                arguments: OwnedTable::from(Table::EMPTY),
+            })
+        };
+        let mut catalog = Catalog::default();
+        for id in [1, 1, 2] {
+            catalog.apply(declared(id));
+        }
+        assert_eq!(catalog.queues(), [2]);
+        assert!(catalog.was_deleted(QueueId(1)) && !catalog.was_deleted(QueueId(2)));
+        catalog.apply(Definition::QueueDeleted { id: QueueId(1) });
+        catalog.apply(Definition::QueueDeleted { id: QueueId(2) });
+        catalog.apply(declared(3));
+        assert_eq!(catalog.queues(), [3]);
     }
 }

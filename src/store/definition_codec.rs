@@ -93,14 +93,14 @@ pub(super) fn decode(mut bytes: &[u8]) -> Option<Definition> {
             name: read_bytes(bytes)?.into(),
         },
         QUEUE_DECLARED => Definition::QueueDeclared(StoredQueue {
-            id: QueueId(read(bytes)?),
+            id: queue_id(bytes)?,
             virtual_host: read_bytes(bytes)?.into(),
             name: read_bytes(bytes)?.into(),
             auto_delete: byte(bytes)? != 0,
             arguments: table(bytes)?,
         }),
         QUEUE_DELETED => Definition::QueueDeleted {
-            id: QueueId(read(bytes)?),
+            id: queue_id(bytes)?,
         },
         BOUND => Definition::Bound(decode_binding(bytes)?),
         UNBOUND => Definition::Unbound(decode_binding(bytes)?),
@@ -114,13 +114,18 @@ fn decode_binding(bytes: &mut &[u8]) -> Option<StoredBinding> {
         virtual_host: read_bytes(bytes)?.into(),
         source: read_bytes(bytes)?.into(),
         destination: match byte(bytes)? {
-            TO_QUEUE => StoredDestination::Queue(QueueId(read(bytes)?)),
+            TO_QUEUE => StoredDestination::Queue(queue_id(bytes)?),
             TO_EXCHANGE => StoredDestination::Exchange(read_bytes(bytes)?.into()),
             _ => return None,
         },
         routing_key: read_bytes(bytes)?.into(),
         arguments: table(bytes)?,
     })
+}
+
+fn queue_id(bytes: &mut &[u8]) -> Option<QueueId> {
+    let id = QueueId(read(bytes)?);
+    (id.0 <= QueueId::STORED_MAX).then_some(id)
 }
 
 fn byte(bytes: &mut &[u8]) -> Option<u8> {

@@ -5,7 +5,8 @@
 
 use std::io;
 
-use crate::broker::journal::{Definition, Note};
+use crate::broker::journal::{Definition, Note, QueueId};
+use crate::broker::message::MessageId;
 
 use super::catalog::Catalog;
 use super::definition_codec;
@@ -14,7 +15,7 @@ use super::note_codec;
 use super::number;
 use super::position::Position;
 use super::record::{self, Kind, Met, RECORD_HEADER, Seed, Walk};
-use super::segment::{HEADER_SIZE, Header, Role};
+use super::segment::{HEADER_SIZE, Header, NUMBER_MAX, Role};
 
 pub(super) struct Definitions<F> {
     file: F,
@@ -216,6 +217,9 @@ pub(super) fn replay(catalog: &mut Catalog, kind: Kind, mut payload: &[u8]) -> O
         Kind::Counters => {
             let queue = number::read(&mut payload)?;
             let message = number::read(&mut payload)?;
+            if queue > QueueId::STORED_MAX || message > MessageId::STORED_MAX {
+                return None;
+            }
             catalog.next_queue = catalog.next_queue.max(queue);
             catalog.next_message = catalog.next_message.max(message);
         }
@@ -269,7 +273,8 @@ pub(super) fn definitions_path(generation: u64) -> String {
 
 /// The generation in a file's name.
 pub(super) fn definitions_generation(name: &str) -> Option<u64> {
-    name.strip_suffix(".log")?.parse().ok()
+    let generation = name.strip_suffix(".log")?.parse().ok();
+    generation.filter(|generation| *generation <= NUMBER_MAX)
 }
 
 pub(super) const FOLDER: &str = "definitions";

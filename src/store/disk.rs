@@ -204,8 +204,24 @@ impl<D: Disk> DiskThread<D> {
             return self.append(batch);
         }
         self.overtake(&mut batch)?;
-        self.held.push_back(batch);
+        self.hold(batch);
         Ok(())
+    }
+
+    /// Keeps a batch until there is space for those before it. Only those with messages take a place each:
+    /// who has none is not held up by how often, for behind the last place nothing is read either.
+    fn hold(&mut self, mut batch: Batch) {
+        match self.held.back_mut() {
+            Some(last) if last.journal.messages.is_empty() && batch.journal.messages.is_empty() => {
+                let (held, more) = (&mut last.journal, &mut batch.journal);
+                held.definitions.append(&mut more.definitions);
+                held.notes.append(&mut more.notes);
+                held.acks.append(&mut more.acks);
+                held.awaited |= more.awaited;
+                last.number = batch.number;
+            }
+            _ => self.held.push_back(batch),
+        }
     }
 
     fn fetch(&mut self, block: u64) -> io::Result<()> {

@@ -21,7 +21,7 @@ use super::record::{self, Kind, Seed};
 use super::recovered::Recovered;
 use super::recovery::recover;
 use super::runs::{self, RunWriter};
-use super::segment::{LOG, encode_footer, log_path};
+use super::segment::{LOG, RESERVE, encode_footer, log_path};
 use super::survey::{Survey, survey};
 
 pub use super::files::is_full;
@@ -197,9 +197,11 @@ impl<D: Disk> Engine<D> {
 fn repair_log<D: Disk>(disk: &D, survey: &mut Survey) -> io::Result<()> {
     for (name, bytes) in &survey.aside {
         let path = format!("{QUARANTINE}/{name}");
-        let file = disk.create(&path, bytes.len() as u64)?;
-        file.write_at(0, bytes)?;
-        file.sync()?;
+        or_from_reserve(disk, || {
+            let file = disk.create(&path, bytes.len() as u64)?;
+            file.write_at(0, bytes)?;
+            file.sync()
+        })?;
     }
     for path in &survey.aside_files {
         disk.rename(path, &format!("{QUARANTINE}/{}", path.replace('/', "-")))?;
@@ -252,9 +254,11 @@ fn open_definitions<D: Disk>(
     let parts = (&recovered.definitions[..], &recovered.notes[..]);
     let next = (recovered.next_queue.0, survey.next_message);
     match &survey.definitions {
-        None => Definitions::write_new(disk, 1, parts, next),
+        None => or_from_reserve(disk, || Definitions::write_new(disk, 1, parts, next)),
         Some(found) if found.spoilt || is_torn => {
-            let new = Definitions::write_new(disk, found.generation + 1, parts, next)?;
+            let generation = found.generation + 1;
+            let write = || Definitions::write_new(disk, generation, parts, next);
+            let new = or_from_reserve(disk, write)?;
             disk.remove(&definitions_path(found.generation))?;
             Ok(new)
         }
@@ -266,6 +270,14 @@ fn open_definitions<D: Disk>(
             let garbage = found.garbage.saturating_sub(live_notes);
             Definitions::continue_in(file, found.generation, found.end, garbage)
         }
+    }
+}
+
+/// What a start has to write, in the space kept for that if there is no other.
+fn or_from_reserve<D: Disk, T>(disk: &D, write: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    match write() {
+        Err(error) if is_full(&error) && disk.remove(RESERVE).is_ok() => write(),
+        result => result,
     }
 }
 

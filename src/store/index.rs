@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use foldhash::fast::FixedState;
 
 use crate::broker::journal::QueueId;
-use crate::broker::message::{Attributes, BLOCK_MESSAGES};
+use crate::broker::message::{Attributes, BLOCK_MESSAGES, MessageId};
 
 use super::attributes::{self, AttributeList};
 use super::number;
@@ -182,6 +182,12 @@ impl Blocks {
         Some((u64::from(*offset), end))
     }
 
+    /// Whether all of them begin before the records end.
+    pub fn are_within(&self, data_end: u64) -> bool {
+        let last = self.entries.last();
+        last.is_none_or(|(_, offset)| u64::from(*offset) < data_end)
+    }
+
     pub fn shrink(&mut self) {
         self.entries.shrink_to_fit();
     }
@@ -270,7 +276,8 @@ impl<'a> MessageRuns<'a> {
             set,
         };
         self.last = self.last.checked_add(stride.checked_mul(count)?)?;
-        let valid = stride > 0 && count > 0 && set < self.set_count && self.last <= u64::MAX >> 9;
+        let valid =
+            stride > 0 && count > 0 && set < self.set_count && self.last <= MessageId::STORED_MAX;
         valid.then_some(run)
     }
 }

@@ -14,6 +14,7 @@
 //! ```text
 //!   lock                         held by the process that uses it (flock)
 //!   log/0000000001.seg ...       messages and acks in the order they came, in segments
+//!   log/reserve                  space for the acks of a broker that starts on a full disk
 //!   definitions/0000000001.log   what is declared and noted; written anew when most of it is history
 //!   spill/                       transient messages beyond the memory budget; emptied at start
 //!   quarantine/                  damaged bytes, for whoever wants to look at them
@@ -51,7 +52,8 @@
 //!   messages were acked first, is looked at, and rewritten in small steps if that is so, by which the
 //!   count is checked too.
 //! - **Without space** messages wait, and with them what is behind them in the channel; acks of what is
-//!   stored go ahead into room that messages leave, since they make space.
+//!   stored go ahead into room that messages leave, since they make space. A start on a full disk finds as
+//!   much room in a file that is kept for it, or goes on in a segment as large as there is space for.
 //!
 //! What this costs: a confirm can wait for one step of rewriting, mostly a millisecond, and for the sync
 //! of the new file at its end; a segment that is needed by a few messages stays as a small file; and

@@ -42,7 +42,7 @@ pub enum References {
     },
     Counts {
         block: u64,
-        counts: Box<[u16; BLOCK_MESSAGES]>,
+        counts: Box<[u32; BLOCK_MESSAGES]>,
     },
 }
 
@@ -58,11 +58,11 @@ impl References {
     }
 
     /// For each message of a block.
-    pub fn counts(&self) -> [u16; BLOCK_MESSAGES] {
+    pub fn counts(&self) -> [u32; BLOCK_MESSAGES] {
         match self {
             References::Full(_) => [1; BLOCK_MESSAGES],
             References::OneEach { present, .. } => {
-                std::array::from_fn(|slot| (present[slot / 64] >> (slot % 64) & 1) as u16)
+                std::array::from_fn(|slot| (present[slot / 64] >> (slot % 64) & 1) as u32)
             }
             References::Counts { counts, .. } => **counts,
         }
@@ -155,13 +155,13 @@ pub struct RecoveryStatistics {
 pub(super) struct ReferenceCounter {
     done: Vec<References>,
     block: u64,
-    counts: Option<Box<[u16; BLOCK_MESSAGES]>>,
+    counts: Option<Box<[u32; BLOCK_MESSAGES]>>,
     pub messages: u64,
 }
 
 impl ReferenceCounter {
     #[inline]
-    pub fn add(&mut self, id: u64, count: u16) {
+    pub fn add(&mut self, id: u64, count: u32) {
         let block = id / BLOCK_MESSAGES as u64;
         if block != self.block {
             self.finish_block();
@@ -200,5 +200,21 @@ impl ReferenceCounter {
     pub fn finish(mut self) -> Vec<References> {
         self.finish_block();
         self.done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_may_be_in_more_queues_than_16_bits_count() {
+        let mut counter = ReferenceCounter::default();
+        counter.add(BLOCK_MESSAGES as u64, 70_000);
+        counter.add(BLOCK_MESSAGES as u64 + 1, 1);
+        let [references] = &counter.finish()[..] else {
+            panic!("one block");
+        };
+        assert_eq!(references.counts()[..3], [70_000, 1, 0]);
     }
 }

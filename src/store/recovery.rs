@@ -124,12 +124,16 @@ fn read_acks<D: Disk>(disk: &D, survey: &Survey) -> Result<Acked, OpenError> {
         })
         .collect();
     let mut acked = Acked::default();
+    let end = survey.end_of_messages();
     for segment in &survey.segments {
         let bytes = section(disk, segment, Section::Acks)?;
         acked.bytes.insert(segment.number, bytes.len() as u64);
         let mut targets = Vec::new();
         for (queue, run) in Runs::new(&bytes) {
-            acked.next_queue = acked.next_queue.max(queue.0.saturating_add(1));
+            acked.next_queue = acked.next_queue.max(end_of_queue(queue));
+            let Some(run) = run.before(end) else {
+                continue;
+            };
             let mut at = run.first;
             // The segment of the first id, and those of the others.
             if let Some((first, _)) = starts.range(..=run.first).next_back() {
@@ -160,6 +164,8 @@ struct Tally<'a> {
     counter: ReferenceCounter,
     attributes: PackedAttributes,
     next_queue: u64,
+    /// Above all ids so far.
+    next_message: u64,
 }
 
 /// A queue's share.
@@ -179,6 +185,7 @@ impl<'a> Tally<'a> {
             counter: ReferenceCounter::default(),
             attributes: PackedAttributes::default(),
             next_queue: acked.next_queue,
+            next_message: 0,
         }
     }
 
@@ -201,6 +208,11 @@ impl<'a> Tally<'a> {
                 let id = run.first + n * run.stride;
                 let attributes = attributes.read();
                 all.add(attributes.body_size);
+                if id < self.next_message {
+                    // Segments that were not written one after the other.
+                    continue;
+                }
+                self.next_message = id + 1;
                 let mut count = 0;
                 for slot in slots {
                     let copies = &mut self.queues[*slot];
@@ -228,7 +240,7 @@ impl<'a> Tally<'a> {
     fn slots_of(&mut self, set: &[QueueId]) -> Vec<usize> {
         let mut slots = Vec::new();
         for queue in set {
-            self.next_queue = self.next_queue.max(queue.0.saturating_add(1));
+            self.next_queue = self.next_queue.max(end_of_queue(*queue));
             if !self.survey.holds_queue(*queue) {
                 continue;
             }
@@ -240,10 +252,10 @@ impl<'a> Tally<'a> {
                 });
                 self.queues.len() - 1
             });
-            if !slots.contains(&slot) {
-                slots.push(slot);
-            }
+            slots.push(slot);
         }
+        slots.sort_unstable();
+        slots.dedup();
         slots
     }
 
@@ -259,6 +271,14 @@ impl<'a> Tally<'a> {
     }
 }
 
+/// Above this id, unless no queue can have it.
+fn end_of_queue(queue: QueueId) -> u64 {
+    match queue.0 <= QueueId::STORED_MAX {
+        true => queue.0 + 1,
+        false => 0,
+    }
+}
+
 fn redelivered(survey: &Survey) -> Redelivered {
     if survey.segments.is_empty() {
         return Redelivered::Exactly(Vec::new());
@@ -268,14 +288,24 @@ fn redelivered(survey: &Survey) -> Redelivered {
     };
     let mut queues: Vec<(QueueId, PackedIds)> = Vec::new();
     let mut runs = Runs::new(clean_stop);
+    let end = survey.end_of_messages();
+    let mut is_ordered = true;
     for (queue, run) in runs.by_ref() {
+        let Some(run) = run.before(end) else {
+            continue;
+        };
         let ids = run.ids().map(MessageId::from_bits);
         match queues.last_mut() {
-            Some((last, packed)) if *last == queue => packed.extend(ids),
+            Some((last, packed)) if *last == queue => {
+                is_ordered &= packed.last().is_none_or(|id| id.to_bits() < run.first);
+                if is_ordered {
+                    packed.extend(ids);
+                }
+            }
             _ => queues.push((queue, ids.collect())),
         }
     }
-    if runs.malformed {
+    if runs.malformed || !is_ordered {
         return Redelivered::Any;
     }
     Redelivered::Exactly(queues)

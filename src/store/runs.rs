@@ -31,6 +31,12 @@ impl Run {
         }
     }
 
+    /// Those of its ids that are below `end`; `None` if there are none.
+    pub fn before(self, end: u64) -> Option<Run> {
+        let count = self.count_up_to(end.checked_sub(1)?);
+        (count > 0).then_some(Run { count, ..self })
+    }
+
     /// Without its first ids; `None` if nothing is left.
     pub fn skip(self, count: u64) -> Option<Run> {
         (count < self.count).then(|| Run {
@@ -149,9 +155,13 @@ pub(super) fn unpack_segments(bytes: &[u8]) -> Option<Vec<u64>> {
     let mut runs = Runs::new(bytes);
     let mut numbers = runs.by_ref().flat_map(|(_, run)| run.ids());
     let marked = numbers.next() == Some(0);
-    let numbers = numbers.collect();
-    (marked && !runs.malformed).then_some(numbers)
+    let listed: Vec<u64> = numbers.by_ref().take(SEGMENTS_MAX).collect();
+    let is_whole = numbers.next().is_none();
+    (marked && is_whole && !runs.malformed).then_some(listed)
 }
+
+/// A longer list is none that a disk has room for.
+const SEGMENTS_MAX: usize = 1 << 24;
 
 /// Runs of packed lists, one list after the other.
 pub(super) struct Runs<'a> {
@@ -189,7 +199,7 @@ impl<'a> Runs<'a> {
         let first = self.last.checked_add(distance)?;
         let length = count.checked_sub(1)?.checked_mul(stride)?;
         let last = first.checked_add(length)?;
-        if stride == 0 || last > MessageId::MAX {
+        if stride == 0 || last > MessageId::STORED_MAX {
             return None;
         }
         self.left -= 1;
@@ -243,6 +253,33 @@ mod tests {
         let mut out = Vec::new();
         pack(&mut acks, &mut out);
         assert!(out.len() < 10, "{}", out.len());
+    }
+
+    #[test]
+    fn a_list_of_more_segments_than_there_can_be_is_none() {
+        let mut packed = Vec::new();
+        for number in [0, 1, 0, 1 << 50, 1] {
+            number::write(&mut packed, number);
+        }
+        assert_eq!(unpack_segments(&packed), None);
+    }
+
+    #[test]
+    fn ids_before_an_end_are_those_below_it() {
+        let run = Run {
+            first: 5,
+            stride: 3,
+            count: 3,
+        };
+        for (end, count) in [
+            (0, None),
+            (5, None),
+            (6, Some(1)),
+            (11, Some(2)),
+            (99, Some(3)),
+        ] {
+            assert_eq!(run.before(end).map(|run| run.count), count, "{end}");
+        }
     }
 
     #[test]

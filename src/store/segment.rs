@@ -7,6 +7,8 @@
 //!
 //! The footer is written when all before it is stored; so a valid footer is also a proof of that.
 
+use crate::broker::message::MessageId;
+
 use super::index::{Blocks, Bodies, IndexBuilder};
 use super::record::{self, Seed};
 
@@ -74,12 +76,16 @@ impl Header {
             2 => Role::Definitions,
             _ => return Err(HeaderError::Damaged),
         };
-        Ok(Header {
+        let header = Header {
             role,
             number: read_u64(bytes, 16),
             next_message: read_u64(bytes, 24),
             stored: read_u64(bytes, 32),
-        })
+        };
+        match header.next_message <= MessageId::STORED_MAX {
+            true => Ok(header),
+            false => Err(HeaderError::Damaged),
+        }
     }
 }
 
@@ -141,7 +147,11 @@ impl Trailer {
             .data_end
             .checked_add(sections)?
             .checked_add(TRAILER_SIZE)?;
-        (trailer.data_end >= HEADER_SIZE && size == file_size).then_some(trailer)
+        let is_sound = trailer.data_end >= HEADER_SIZE
+            && trailer.clean_stop <= trailer.data_end
+            && trailer.ids.1 <= MessageId::STORED_MAX
+            && size == file_size;
+        is_sound.then_some(trailer)
     }
 
     pub fn ids(&self) -> Option<(u64, u64)> {
@@ -278,11 +288,17 @@ pub(super) fn log_path(number: u64) -> String {
 
 /// The number in a segment's name.
 pub(super) fn log_number(name: &str) -> Option<u64> {
-    name.strip_suffix(".seg")?.parse().ok()
+    let number = name.strip_suffix(".seg")?.parse().ok();
+    number.filter(|number| *number <= NUMBER_MAX)
 }
+
+/// Files have no higher numbers, so that there is always one for the next.
+pub(super) const NUMBER_MAX: u64 = MessageId::STORED_MAX;
 
 /// The folder of segments.
 pub(super) const LOG: &str = "log";
+/// Space that is kept for a start on a full disk.
+pub(super) const RESERVE: &str = "log/reserve";
 
 fn read_u32(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])

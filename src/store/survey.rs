@@ -21,8 +21,8 @@ use super::record::{self, Kind, Met, RECORD_HEADER, Record, Seed, Walk};
 use super::recovered::{Damage, Fault};
 use super::runs::{Runs, unpack_segments};
 use super::segment::{
-    HEADER_SIZE, Header, HeaderError, LOG, Role, Section, TRAILER_SIZE, Trailer, log_number,
-    log_path,
+    HEADER_SIZE, Header, HeaderError, LOG, RESERVE, Role, Section, TRAILER_SIZE, Trailer,
+    log_number, log_path,
 };
 
 /// What a directory holds.
@@ -186,9 +186,10 @@ impl Survey {
         let names = disk.list(LOG).map_err(|e| OpenError::io(LOG, e))?;
         let mut numbers = Vec::new();
         for name in names {
-            match log_number(&name) {
-                Some(number) => numbers.push(number),
-                None => self.leftovers.push(format!("{LOG}/{name}")),
+            match (log_number(&name), format!("{LOG}/{name}")) {
+                (Some(number), _) => numbers.push(number),
+                (None, path) if path == RESERVE => {}
+                (None, path) => self.leftovers.push(path),
             }
         }
         numbers.sort_unstable();
@@ -686,12 +687,15 @@ fn intact_sections<F: DiskFile>(file: &F, trailer: &Trailer) -> io::Result<Optio
         return Ok(None);
     };
     let count: u64 = messages.by_ref().map(|run| run.count).sum();
+    let count_max = trailer.data_end / RECORD_HEADER as u64;
     let mut attributes = AttributeRuns::new(attributes);
     let described = attributes
         .by_ref()
         .fold(0, |sum: u64, (_, count)| sum.saturating_add(count));
-    if acks.malformed || messages.malformed || attributes.malformed || count != described {
+    let malformed = acks.malformed || messages.malformed || attributes.malformed;
+    if malformed || count != described || count > count_max {
         return Ok(None);
     }
-    Ok(Blocks::decode(blocks))
+    let blocks = Blocks::decode(blocks);
+    Ok(blocks.filter(|blocks| blocks.are_within(trailer.data_end)))
 }

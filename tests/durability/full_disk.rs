@@ -1,7 +1,7 @@
 //! A disk that is full: publishers wait, nothing confirmed is lost, and it goes on when there is space.
 
 use leveret::wire::amqp::basic;
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +9,8 @@ use tempfile::TempDir;
 
 use crate::bulk::{Confirmed, body_of};
 use crate::load::declare_queue;
-use crate::program::{Home, SPAWNING};
+use crate::program::{Home, Program, SPAWNING};
+use crate::support::eventually;
 
 /// A small disk of its own, unmounted when dropped.
 pub struct Tmpfs {
@@ -53,7 +54,9 @@ impl Tmpfs {
 
     /// Takes all space there is, but for so many bytes; given back when the file is removed.
     fn fill_up(&self, but: usize) {
-        let mut file = File::create(self.ballast()).unwrap();
+        let mut options = OpenOptions::new();
+        options.append(true).create(true);
+        let mut file = options.open(self.ballast()).unwrap();
         let zeros = vec![0; 1 << 16];
         loop {
             match file.write_all(&zeros) {
@@ -211,7 +214,58 @@ fn a_broker_on_a_full_disk_stops_when_it_is_told_to() {
 }
 
 #[test]
-fn a_broker_does_not_start_on_a_full_disk_and_says_why() {
+fn a_broker_starts_on_a_full_disk_serves_consumers_and_confirms_when_there_is_space() {
+    for killed in [false, true] {
+        let Some(disk) = Tmpfs::mount("64m") else {
+            return;
+        };
+        let home = Home::with_data(disk.path().join("data"));
+        let program = home.start();
+        declare_queue(&mut program.connect(), "q");
+        let mut publisher = Confirmed::start(program.connect(), "q", 20_000);
+        publisher.run_until_confirmed(300);
+        drop(publisher);
+        let end = |program: Program| match killed {
+            true => program.kill(),
+            false => program.stop_at_once(),
+        };
+        end(program);
+        disk.fill_up(0);
+
+        let program = home.start();
+        let mut client = program.connect();
+        let (count, _) = client.counts("q");
+        assert!(count >= 300);
+        let mut publisher = Confirmed::start(program.connect(), "q", 20_000);
+        let blocked = publisher.run_until_blocked();
+        assert_eq!(blocked.as_deref(), Some("low on disk"));
+        // One by one, and so each ack in a turn of its own.
+        for n in 0..count {
+            let delivery = client.get("q").unwrap();
+            assert!(delivery.body == body_of(n, 20_000), "{n} is another");
+            client.ack(delivery.delivery_tag);
+        }
+        // They find room, however many there are, and so their messages' segment goes.
+        let log = home.data().join("log");
+        let is_segment = |path: &Path| path.extension().is_some_and(|it| it == "seg");
+        eventually("what was acked goes", || {
+            let files = fs::read_dir(&log).unwrap();
+            let segments = files.filter(|file| is_segment(&file.as_ref().unwrap().path()));
+            segments.count() == 1
+        });
+        drop(client);
+        disk.free();
+        publisher.run_until_unblocked();
+        publisher.run_until_confirmed(100);
+        end(program);
+        let program = home.start();
+        let left = program.connect().counts("q").0;
+        assert!((100..300).contains(&left), "{left} are left");
+    }
+}
+
+#[test]
+fn a_new_broker_does_not_start_on_a_full_disk_and_says_why() {
     let Some(disk) = Tmpfs::mount("1m") else {
         return;
     };

@@ -2,8 +2,9 @@
 //! memory; disks that are full, taken or not ours.
 //!
 //! `LEVERET_ROUNDS` says how often the process is killed (default 150, over all tests), `LEVERET_SEED`
-//! repeats one run. A failure prints the seed; the moments at which a process dies are not repeatable,
-//! so a failure may take more than one run to come back.
+//! repeats one run, `LEVERET_HISTORIES` says for how many rounds histories are checked (default 1). A failure
+//! prints the seed; the moments at which a process dies are not repeatable, so a failure may take more than
+//! one run to come back.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -26,6 +27,7 @@ mod directory;
 mod exchange_types;
 mod full_disk;
 mod groups;
+mod histories;
 mod killed;
 mod ledger;
 mod little_memory;

@@ -55,10 +55,12 @@ impl Core {
             return;
         };
         let window = u64::from_be_bytes(*window);
-        self.next_window_id = self.next_window_id.max(window.saturating_add(1));
-        let is_taken = match rest.is_empty() {
-            true => self.recover_window(window, value, keys),
-            false => self.recover_kept(note, value, keys),
+        let is_taken = window <= QueueId::STORED_MAX && {
+            self.next_window_id = self.next_window_id.max(window + 1);
+            match rest.is_empty() {
+                true => self.recover_window(window, value, keys),
+                false => self.recover_kept(note, value, keys),
+            }
         };
         if !is_taken {
             keys.stale.push(note.key.clone());

@@ -103,6 +103,8 @@ impl MessageId {
     /// Ids stay at or below this, so that a queue can keep a priority and a flag beside them: enough
     /// for a century at ten million messages a second.
     pub const MAX: u64 = u64::MAX >> 9;
+    /// Files name none above this, unless they are damaged: so there is always one for the next message.
+    pub const STORED_MAX: u64 = Self::MAX / 2;
 
     pub fn to_bits(self) -> u64 {
         self.0

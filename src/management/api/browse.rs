@@ -422,7 +422,7 @@ impl<'c> Walk<'c> {
                 entry: seen.entry,
                 message,
             });
-            position += 1;
+            position = position.saturating_add(1);
         }
         self.next = glance.next.map(|place| Cursor {
             place: Some(place),

@@ -7,6 +7,9 @@ pub fn parts<'a>(content_type: &str, body: &'a [u8]) -> Option<Vec<(String, &'a 
         return None;
     }
     let boundary = fields.find_map(|field| value_of(field, "boundary"))?;
+    if boundary.len() > BOUNDARY_BYTES_MAX {
+        return None;
+    }
     let delimiter = [b"--", boundary.as_bytes()].concat();
     let mut parts = Vec::new();
     let mut rest = &body[find(body, &delimiter)? + delimiter.len()..];
@@ -19,6 +22,9 @@ pub fn parts<'a>(content_type: &str, body: &'a [u8]) -> Option<Vec<(String, &'a 
     }
     Some(parts)
 }
+
+/// RFC 2046 §5.1.1. A long one that nearly fits everywhere would take long to find.
+const BOUNDARY_BYTES_MAX: usize = 70;
 
 /// Name and content of a part; one without a name is left out.
 fn read(part: &[u8]) -> Option<(String, &[u8])> {

@@ -288,8 +288,11 @@ impl<D: Disk> Log<D> {
                         self.needs(compaction, QueueId(u64::from_le_bytes(**queue)), id)
                     });
                     keep_for(record.payload, queues, kept, &mut message);
-                    if stored.id.block() == block {
-                        copy.put_message(seed, &message);
+                    if stored.id.block() == block && !copy.put_message(seed, &message) {
+                        compaction.copy = Some(copy);
+                        let offset = record.offset;
+                        let damaged = io::Error::other(format!("out of order at offset {offset}"));
+                        return unreadable(Err(damaged));
                     }
                 }
                 Met::Record(_) => {}
@@ -374,15 +377,20 @@ impl<F: DiskFile> Copy<F> {
         record::write(&mut self.out, seed, offset, kind, payload);
     }
 
-    /// Nothing, if that is what the message is.
-    fn put_message(&mut self, seed: Seed, encoded: &[u8]) {
-        if let Some(stored) = StoredMessage::decode(encoded) {
-            let offset = self.end + self.out.len() as u64;
-            let attributes = stored.message.attributes();
-            self.index
-                .push(stored.id.to_bits(), stored.queue_bytes, attributes, offset);
-            self.put(seed, Kind::Message, encoded);
+    /// Nothing, if that is what the message is. False: an earlier one has come before it.
+    fn put_message(&mut self, seed: Seed, encoded: &[u8]) -> bool {
+        let Some(stored) = StoredMessage::decode(encoded) else {
+            return true;
+        };
+        let id = stored.id.to_bits();
+        if self.index.ids().is_some_and(|(_, last)| id <= last) {
+            return false;
         }
+        let offset = self.end + self.out.len() as u64;
+        let attributes = stored.message.attributes();
+        self.index.push(id, stored.queue_bytes, attributes, offset);
+        self.put(seed, Kind::Message, encoded);
+        true
     }
 
     fn put_acks(&mut self, seed: Seed, acks: &BTreeMap<QueueId, IdSet>) {

@@ -36,6 +36,7 @@ pub(super) struct Log<D: Disk> {
     /// The next segment's file, under a name of its own.
     spares: Vec<String>,
     next_spare: u64,
+    reserve: Reserve,
     /// Files of full segments that were read lately, the latest last.
     open_files: Vec<(u64, D::File)>,
     /// Records of the active segment that are not written yet, and where they will be.
@@ -79,6 +80,16 @@ pub struct LogCounters {
     pub damaged: u64,
 }
 
+/// The file of space for a start on a full disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reserve {
+    There,
+    /// There may be space for it.
+    Wanted,
+    /// There was none when it was last tried.
+    Missing,
+}
+
 /// The segment that is written to, or was until it was full.
 struct Active<F> {
     file: F,
@@ -105,15 +116,18 @@ impl<D: Disk> Log<D> {
         next_message: u64,
         queues: (Vec<u64>, u64),
     ) -> io::Result<Self> {
+        let active = segments::create_first(disk, next_number, segment_bytes, next_message)?;
         let mut log = Log {
             segment_bytes,
             segments: BTreeMap::new(),
             starts: BTreeMap::new(),
-            active: segments::create(disk, next_number, segment_bytes, next_message)?,
+            space_low: active.capacity < segment_bytes,
+            active,
             closing: Vec::new(),
             sealing: Vec::new(),
             spares: Vec::new(),
             next_spare: 0,
+            reserve: segments::find_reserve(disk, segment_bytes),
             open_files: Vec::new(),
             out: Vec::new(),
             synced: Position {
@@ -129,7 +143,6 @@ impl<D: Disk> Log<D> {
             compaction: None,
             changed: true,
             condemned: Vec::new(),
-            space_low: false,
             garbage_bytes: u64::MAX / 2,
             counters: LogCounters::default(),
         };
@@ -398,7 +411,8 @@ impl<D: Disk> Log<D> {
         for spare in self.spares.drain(..) {
             disk.remove(&spare)?;
         }
-        Ok(())
+        // The next start may need what was just given back.
+        self.prepare_reserve(disk)
     }
 }
 

@@ -8,9 +8,9 @@ use super::super::index::{ENTRY_SIZE_MAX, IndexBuilder};
 use super::super::record::{Kind, RECORD_HEADER, Seed};
 use super::super::runs;
 use super::super::segment::{
-    HEADER_SIZE, Header, LOG, Role, Segment, TRAILER_SIZE, Weight, encode_footer, log_path,
+    HEADER_SIZE, Header, LOG, RESERVE, Role, Segment, TRAILER_SIZE, Weight, encode_footer, log_path,
 };
-use super::{Active, COMMIT_SIZE, Log};
+use super::{Active, COMMIT_SIZE, Log, Reserve};
 
 impl<D: Disk> Log<D> {
     /// Makes sure that a record of this size fits the active segment, with what it adds to the index, and
@@ -43,7 +43,7 @@ impl<D: Disk> Log<D> {
     /// is no space for one, and they make space.
     pub(super) fn ack_reserve(&self) -> u64 {
         if self.spares.is_empty() {
-            self.segment_bytes / 8
+            self.segment_bytes / RESERVE_SHARE
         } else {
             0
         }
@@ -226,11 +226,15 @@ impl<D: Disk> Log<D> {
 
     /// Makes a file ready for the next segment, so that the batch that needs it does not wait.
     pub fn prepare(&mut self, disk: &D) -> io::Result<()> {
+        if self.reserve == Reserve::Wanted {
+            self.prepare_reserve(disk)?;
+        }
         if !self.spares.is_empty() {
             self.space_low = false;
             return Ok(());
         }
-        if 2 * self.active.end < self.segment_bytes {
+        // A segment that is no larger than what was left of the disk needs another at once.
+        if self.active.end + self.segment_bytes / 2 < self.active.capacity {
             return Ok(());
         }
         let spare = format!("{LOG}/spare-{}", self.next_spare);
@@ -241,12 +245,28 @@ impl<D: Disk> Log<D> {
             Ok(file) => {
                 file.sync()?;
                 self.spares.push(spare);
+                if self.reserve == Reserve::Missing {
+                    self.reserve = Reserve::Wanted;
+                }
                 Ok(())
             }
             // Publishers are told to wait, and it is tried again.
             Err(error) if is_full(&error) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Sets space aside for a start on a full disk. Nobody minds if it is not there after a crash.
+    pub(super) fn prepare_reserve(&mut self, disk: &D) -> io::Result<()> {
+        if self.reserve == Reserve::There {
+            return Ok(());
+        }
+        self.reserve = match disk.create(RESERVE, self.segment_bytes / RESERVE_SHARE) {
+            Ok(_) => Reserve::There,
+            Err(error) if is_full(&error) => Reserve::Missing,
+            Err(error) => return Err(error),
+        };
+        Ok(())
     }
 
     /// A full segment was rewritten.
@@ -275,6 +295,43 @@ impl<D: Disk> Log<D> {
 fn weight_of(index: &IndexBuilder, data_end: u64) -> Weight {
     let records = data_end.saturating_sub(index.acks.len() as u64);
     Weight::of(index.bodies, index.references, index.bodies, records)
+}
+
+/// The segment that a start goes on in. On a full disk it is in the space that was kept for it, which does
+/// for acks, or as large as may be: consumers make space, and publishers wait for it.
+pub(super) fn create_first<D: Disk>(
+    disk: &D,
+    number: u64,
+    capacity: u64,
+    next_message: u64,
+) -> io::Result<Active<D::File>> {
+    match create(disk, number, capacity, next_message) {
+        Err(error) if is_full(&error) => {}
+        result => return result,
+    }
+    let capacity_min = FIRST_BYTES_MIN.min(capacity / RESERVE_SHARE);
+    if let Ok(file) = disk.open(RESERVE) {
+        let size = file.size()?;
+        if size >= capacity_min {
+            return begin(disk, file, RESERVE, number, size, next_message);
+        }
+    }
+    let mut capacity = capacity / 2;
+    loop {
+        match create(disk, number, capacity, next_message) {
+            Err(error) if is_full(&error) && capacity / 2 >= capacity_min => capacity /= 2,
+            result => return result,
+        }
+    }
+}
+
+/// Whether the space for another such start is there.
+pub(super) fn find_reserve<D: Disk>(disk: &D, segment_bytes: u64) -> Reserve {
+    let size = disk.open(RESERVE).and_then(|file| file.size());
+    match size {
+        Ok(size) if size >= segment_bytes / RESERVE_SHARE => Reserve::There,
+        _ => Reserve::Wanted,
+    }
 }
 
 /// A segment in a new file.
@@ -340,6 +397,10 @@ fn begin<D: Disk>(
     })
 }
 
+/// The part of a segment that is left for acks when there is no space, at least.
+const RESERVE_SHARE: u64 = 8;
+/// A start goes on in no segment smaller than this.
+const FIRST_BYTES_MIN: u64 = 64 << 10;
 /// What a list of segments may take more when there is one more.
 const LIST_GROWTH: usize = 32;
 const CONTINUED_SIZE: usize = RECORD_HEADER + 8;

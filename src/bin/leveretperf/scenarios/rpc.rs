@@ -142,9 +142,14 @@ impl Call {
 
 /// Waits for one message: method, header, and frames of the body.
 fn receive(connection: &mut Connection) -> Result<Received> {
-    let method = connection.read_frame()?;
-    if method.kind != METHOD || scanner::method_id(&method.payload)? != wire::BASIC_DELIVER {
-        return Err(scanner::unexpected(&method.payload));
+    loop {
+        let method = connection.read_frame()?;
+        match (method.kind, scanner::method_id(&method.payload)?) {
+            (METHOD, wire::BASIC_DELIVER) => break,
+            // Then the next call takes as long as the broker wants it to.
+            (METHOD, wire::CONNECTION_BLOCKED | wire::CONNECTION_UNBLOCKED) => {}
+            _ => return Err(scanner::unexpected(&method.payload)),
+        }
     }
     let header = connection.read_frame()?;
     let mut body = connection.read_frame()?;
