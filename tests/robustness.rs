@@ -198,7 +198,8 @@ fn who_asks_for_little_does_not_queue_up_behind_floods() {
     times.sort();
     // Behind sixty others it took sixty times their share of a turn.
     let median = times[times.len() / 2];
-    println!("a round trip beside floods takes {median:?}");
+    let slowest = times[times.len() - 1];
+    println!("a round trip beside floods takes {median:?}, at most {slowest:?}");
     assert!(median < Duration::from_millis(10), "{median:?}");
 }
 

@@ -136,7 +136,7 @@ impl Socket {
             ended: false,
             peer_gone: false,
             held_back: false,
-            read_quota: usize::MAX,
+            read_quota: READ_QUOTA_FIRST,
             asks_much: false,
             writable: true,
             transport_speaks: false,
@@ -412,7 +412,7 @@ impl Socket {
             let shares = took.as_micros() / READ_TIME_MAX.as_micros() + 1;
             let fits = bytes_read / usize::try_from(shares).unwrap_or(usize::MAX);
             self.read_quota = fits.max(READ_QUOTA_MIN);
-        } else if took < READ_TIME_MAX / 2 {
+        } else if took < READ_TIME_MAX / 2 && bytes_read >= self.read_quota {
             self.read_quota = self.read_quota.saturating_mul(2);
         }
     }
@@ -512,6 +512,8 @@ impl Socket {
 const READ_TIME_MAX: Duration = Duration::from_micros(300);
 /// Who takes more is asked after the others.
 const READ_TIME_SHORT: Duration = Duration::from_micros(50);
+/// Of a socket that has not shown yet what its bytes cost. It doubles where it is used up and cheap.
+const READ_QUOTA_FIRST: usize = 16 << 10;
 /// Smaller pieces would cost more than they spare others.
 const READ_QUOTA_MIN: usize = 1024;
 
