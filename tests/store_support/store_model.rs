@@ -151,7 +151,7 @@ impl Held {
     }
 
     pub fn recovered(recovered: &Recovered) -> BTreeMap<u64, BTreeSet<u64>> {
-        let mut counts: BTreeMap<u64, u16> = BTreeMap::new();
+        let mut counts: BTreeMap<u64, u32> = BTreeMap::new();
         let mut held = BTreeMap::new();
         for (queue, ids) in &recovered.queues {
             let ids: Vec<u64> = ids.iter().map(MessageId::to_bits).collect();
