@@ -25,7 +25,6 @@ use super::listener::{Listeners, Newcomer};
 use super::log_feed::LogFeed;
 use super::monitor::{Monitor, Sampler};
 use super::notify::Notifier;
-use super::read_lists::ReadLists;
 use super::reloader::Reloader;
 use super::signal::{Signals, Wish};
 use super::socket::{Flushed, Socket};
@@ -73,8 +72,10 @@ pub(super) struct EventLoop {
     handle: Handle,
     /// What every socket reads into.
     scratch: Box<[u8]>,
-    /// Sockets with input.
-    to_read: ReadLists,
+    /// Sockets with input, each once, served in turn.
+    ready: VecDeque<SocketKey>,
+    /// Sockets of whom it is not known yet who comes, the same way.
+    arriving: VecDeque<SocketKey>,
     /// Machines that somebody else's act concerns.
     woken: Vec<SocketKey>,
     /// Sockets for the flush stage: with bytes to write, writable again, or closing.
@@ -133,7 +134,8 @@ impl EventLoop {
             log_feed: None,
             feeds: false,
             handle: handle.clone(),
-            to_read: ReadLists::default(),
+            ready: VecDeque::new(),
+            arriving: VecDeque::new(),
             woken: Vec::new(),
             to_flush: Vec::new(),
             to_reap: Vec::new(),
@@ -248,7 +250,12 @@ impl EventLoop {
                         continue;
                     };
                     socket.mark_ready(event);
-                    self.to_read.add(socket);
+                    if !std::mem::replace(&mut socket.listed, true) {
+                        match socket.is_arriving() {
+                            true => self.arriving.push_back(socket.key()),
+                            false => self.ready.push_back(socket.key()),
+                        }
+                    }
                     if event.is_writable() {
                         self.to_flush.push(socket.key());
                     }
@@ -283,7 +290,8 @@ impl EventLoop {
         // Those whom the last stage, releasing the dead, has stirred up.
         self.hub.outboxes.take_dirty(&mut self.to_flush);
         self.hub.take_woken(&mut self.woken);
-        let has_more_work = !self.to_read.is_empty()
+        let has_more_work = !self.ready.is_empty()
+            || !self.arriving.is_empty()
             || !self.to_flush.is_empty()
             || !self.woken.is_empty()
             || self.listeners.is_pending()
@@ -406,53 +414,37 @@ impl EventLoop {
         }
     }
 
-    /// Serves the lists in turn, as long as the turn may last; who has more to read goes to the end of
-    /// one. Of those who ask for much one is served in any case.
+    /// Serves the ready list in turn, as long as the turn may last; who has more to read goes to its
+    /// end.
     fn read(&mut self, now: Now) {
         let started = Instant::now();
         let mut bytes_read = 0;
-        for _ in 0..self.to_read.ready.len() {
-            let Some(key) = self.to_read.ready.pop_front() else {
+        for _ in 0..self.ready.len() {
+            let Some(key) = self.ready.pop_front() else {
                 break;
             };
-            bytes_read += self.read_socket(key, now);
+            let Some(socket) = self.sockets.get_mut(key) else {
+                continue;
+            };
+            socket.listed = false;
+            bytes_read += socket.read(&mut self.scratch, &mut self.hub, now);
+            self.review(key, now);
             if bytes_read >= self.limits.turn_bytes_max || started.elapsed() >= READ_STAGE_MAX {
-                break;
-            }
-        }
-        for _ in 0..self.to_read.demanding.len() {
-            let Some(key) = self.to_read.demanding.pop_front() else {
-                break;
-            };
-            bytes_read += self.read_socket(key, now);
-            if bytes_read >= self.limits.turn_bytes_max || started.elapsed() >= DEMANDING_STAGE_MAX
-            {
                 break;
             }
         }
         self.monitor.on_input(bytes_read);
     }
 
-    /// Returns the bytes read.
-    fn read_socket(&mut self, key: SocketKey, now: Now) -> usize {
-        let Some(socket) = self.sockets.get_mut(key) else {
-            return 0;
-        };
-        socket.listed = false;
-        let bytes_read = socket.read(&mut self.scratch, &mut self.hub, now);
-        self.review(key, now);
-        bytes_read
-    }
-
     /// A step of a handshake cannot be divided, and one with a signature takes up to a millisecond. So
     /// those who are in do not queue up behind two hundred of them, but behind one or two.
     fn receive_arrivals(&mut self, now: Now) {
-        if self.to_read.arriving.is_empty() {
+        if self.arriving.is_empty() {
             return;
         }
         let started = Instant::now();
-        for _ in 0..self.to_read.arriving.len().min(ARRIVALS_PER_TURN) {
-            let Some(key) = self.to_read.arriving.pop_front() else {
+        for _ in 0..self.arriving.len().min(ARRIVALS_PER_TURN) {
+            let Some(key) = self.arriving.pop_front() else {
                 break;
             };
             if let Some(socket) = self.sockets.get_mut(key) {
@@ -541,8 +533,11 @@ impl EventLoop {
             return;
         };
         let wishes = socket.review(&self.hub, &self.limits, now);
-        if wishes.read {
-            self.to_read.add(socket);
+        if wishes.read && !std::mem::replace(&mut socket.listed, true) {
+            match socket.is_arriving() {
+                true => self.arriving.push_back(key),
+                false => self.ready.push_back(key),
+            }
         }
         if wishes.flush {
             self.to_flush.push(key);
@@ -636,9 +631,6 @@ const FLUSHES_PER_TURN: usize = 256;
 
 /// The read stage ends after this, so that a turn is about a millisecond of work.
 const READ_STAGE_MAX: Duration = Duration::from_micros(700);
-
-/// No other of those who ask for much is served after this: somebody may have come who asks for little.
-const DEMANDING_STAGE_MAX: Duration = Duration::from_micros(300);
 
 /// Sockets per turn whose arrival goes on; the next does not begin after [`ARRIVAL_STAGE_MAX`].
 const ARRIVALS_PER_TURN: usize = 16;

@@ -6,7 +6,6 @@
 //! ```text
 //! event_loop   poll, the stages of a turn, what wakes it
 //! socket       one descriptor and its machine: reading, writing, closing
-//! read_lists   who is read from next
 //! input        the shared read buffer, and what a partial frame leaves behind
 //! transport    plain TCP, Unix stream or TLS
 //! arrival      before the first byte: a proxy's header, the TLS handshake
@@ -37,7 +36,6 @@ mod measure;
 mod monitor;
 mod notify;
 mod proxy;
-mod read_lists;
 mod reloader;
 mod signal;
 mod socket;

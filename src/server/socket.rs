@@ -53,9 +53,8 @@ pub(super) struct Socket {
     held_back: bool,
     /// What may be read at once, as dear as it was so far.
     read_quota: usize,
-    /// Its last share of a turn was not enough for what it had sent, or took long: those who ask for
-    /// little come first.
-    pub asks_much: bool,
+    /// The last read took longer than it should.
+    was_long: bool,
     /// No `WouldBlock` since the last edge.
     writable: bool,
     /// The transport has something to write of its own, since the last review.
@@ -136,8 +135,8 @@ impl Socket {
             ended: false,
             peer_gone: false,
             held_back: false,
-            read_quota: READ_QUOTA_FIRST,
-            asks_much: false,
+            read_quota: usize::MAX,
+            was_long: false,
             writable: true,
             transport_speaks: false,
             written_in_turn: 0,
@@ -397,22 +396,23 @@ impl Socket {
         self.held_back = !self.input.is_empty() && !self.machine.wants_read(hub);
         self.transport_speaks = self.transport.has_unsent();
         self.machine.on_turn_end(hub);
-        let took = started.elapsed();
-        self.review_quota(bytes_read, took);
-        // Few bytes that took long are mostly those at which the system let somebody else run.
-        let is_long = took > READ_TIME_SHORT && bytes_read > READ_QUOTA_MIN;
-        self.asks_much = self.readable || self.held_back || is_long;
+        self.review_quota(bytes_read, started.elapsed());
         bytes_read
     }
 
     /// Sixteen bytes may be a method that costs a microsecond, and a read may bring thousands of them. Who
     /// sends such is read in smaller pieces, so that others have their turn between them.
     fn review_quota(&mut self, bytes_read: usize, took: Duration) {
+        let was_long = std::mem::replace(&mut self.was_long, took > READ_TIME_MAX);
         if took > READ_TIME_MAX {
+            // Once may be somebody else's doing, to whom the system gave the processor.
+            if !was_long {
+                return;
+            }
             let shares = took.as_micros() / READ_TIME_MAX.as_micros() + 1;
             let fits = bytes_read / usize::try_from(shares).unwrap_or(usize::MAX);
             self.read_quota = fits.max(READ_QUOTA_MIN);
-        } else if took < READ_TIME_MAX / 2 && bytes_read >= self.read_quota {
+        } else if took < READ_TIME_MAX / 2 {
             self.read_quota = self.read_quota.saturating_mul(2);
         }
     }
@@ -510,10 +510,6 @@ impl Socket {
 
 /// What one socket's input may take of a turn, as far as that is known beforehand.
 const READ_TIME_MAX: Duration = Duration::from_micros(300);
-/// Who takes more is asked after the others.
-const READ_TIME_SHORT: Duration = Duration::from_micros(50);
-/// Of a socket that has not shown yet what its bytes cost. It doubles where it is used up and cheap.
-const READ_QUOTA_FIRST: usize = 16 << 10;
 /// Smaller pieces would cost more than they spare others.
 const READ_QUOTA_MIN: usize = 1024;
 
