@@ -64,6 +64,8 @@ fn files_of_an_unknown_version_are_refused_and_left_alone() {
     program.stop();
     let files: Vec<_> = tree(home.data())
         .into_iter()
+        // Room that is kept for a full disk says nothing.
+        .filter(|(path, _)| !path.ends_with("log/reserve"))
         .filter_map(|(path, contents)| Some((path, contents.filter(|it| !it.is_empty())?)))
         .collect();
     assert!(files.len() >= 2, "definitions and the log");
