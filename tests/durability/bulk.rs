@@ -100,7 +100,8 @@ impl Confirmed {
         }
     }
 
-    fn fill_window(&mut self) {
+    /// Publishes as much as may be unconfirmed.
+    pub fn fill_window(&mut self) {
         let properties = properties(true);
         let mut bytes = Vec::new();
         while self.sent < self.confirmed + WINDOW {

@@ -236,6 +236,10 @@ fn a_broker_starts_on_a_full_disk_serves_consumers_and_confirms_when_there_is_sp
         let mut client = program.connect();
         let (count, _) = client.counts("q");
         assert!(count >= 300);
+        // Whoever publishes once the alarm is raised is told, and not who had done so before.
+        let mut early = Confirmed::start(program.connect(), "q", 20_000);
+        early.fill_window();
+        eventually("the alarm is raised", || home.log().contains("alarm set"));
         let mut publisher = Confirmed::start(program.connect(), "q", 20_000);
         let blocked = publisher.run_until_blocked();
         assert_eq!(blocked.as_deref(), Some("low on disk"));
