@@ -333,8 +333,6 @@ impl Hub {
             }
             match (before, after) {
                 (false, true) => {
-                    // Who is held because the store is behind is to know why it takes so long.
-                    self.woken.append(&mut self.awaiting_store);
                     log::warn!("{resource} resource limit alarm set on node {node}.");
                     log::warn!("{STARS}");
                     log::warn!("*** Publishers will be blocked until this alarm clears ***");

@@ -194,7 +194,6 @@ impl Connection {
     pub fn on_woken(&mut self, hub: &mut Hub, now: Now) {
         self.awaits_page = false;
         if std::mem::take(&mut self.awaits_store) {
-            self.block(hub);
             self.show_state(hub);
         }
         self.listens_to_store = false;
