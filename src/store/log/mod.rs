@@ -412,7 +412,8 @@ impl<D: Disk> Log<D> {
             disk.remove(&spare)?;
         }
         // The next start may need what was just given back.
-        self.prepare_reserve(disk)
+        self.prepare_reserve(disk);
+        Ok(())
     }
 }
 

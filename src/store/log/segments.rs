@@ -227,7 +227,7 @@ impl<D: Disk> Log<D> {
     /// Makes a file ready for the next segment, so that the batch that needs it does not wait.
     pub fn prepare(&mut self, disk: &D) -> io::Result<()> {
         if self.reserve == Reserve::Wanted {
-            self.prepare_reserve(disk)?;
+            self.prepare_reserve(disk);
         }
         if !self.spares.is_empty() {
             self.space_low = false;
@@ -257,16 +257,15 @@ impl<D: Disk> Log<D> {
     }
 
     /// Sets space aside for a start on a full disk. Nobody minds if it is not there after a crash.
-    pub(super) fn prepare_reserve(&mut self, disk: &D) -> io::Result<()> {
+    pub(super) fn prepare_reserve(&mut self, disk: &D) {
         if self.reserve == Reserve::There {
-            return Ok(());
+            return;
         }
         self.reserve = match disk.create(RESERVE, self.segment_bytes / RESERVE_SHARE) {
             Ok(_) => Reserve::There,
-            Err(error) if is_full(&error) => Reserve::Missing,
-            Err(error) => return Err(error),
+            // A convenience for a later start, whatever the reason: what matters meets the error itself.
+            Err(_) => Reserve::Missing,
         };
-        Ok(())
     }
 
     /// A full segment was rewritten.
