@@ -320,5 +320,5 @@ impl Default for Core {
     }
 }
 
-/// Messages freed in one turn of the loop: some 30 microseconds, which is what others notice of a purge.
-const DISCARDS_PER_TURN: usize = 256;
+/// Messages freed in one turn of the loop.
+const DISCARDS_PER_TURN: usize = 4096;
