@@ -290,9 +290,17 @@ impl Core {
     /// A bounded piece of the work that can wait: frees discarded messages, rewrites sparse blocks,
     /// carries changed policies through.
     pub fn tidy(&mut self) {
-        for _ in 0..DISCARDS_PER_TURN {
+        self.free_discarded(DISCARDS_PER_TURN);
+        self.messages.tidy();
+        self.review_policies();
+    }
+
+    /// Frees up to so many discarded messages. A broker that stops frees all of them, since the store takes
+    /// them for messages that are there until it is told of each.
+    pub fn free_discarded(&mut self, count_max: usize) {
+        for _ in 0..count_max {
             let Some((queue, messages)) = self.discarded.last_mut() else {
-                break;
+                return;
             };
             let queue = *queue;
             match messages.pop_any() {
@@ -300,8 +308,6 @@ impl Core {
                 None => drop(self.discarded.pop()),
             }
         }
-        self.messages.tidy();
-        self.review_policies();
     }
 
     /// Whether [`Core::tidy`] or [`Core::deliver_backlogs`] have more to do.

@@ -99,6 +99,7 @@ impl StoreLink {
 
     /// Stores everything, also which messages may have been delivered before.
     pub fn stop(mut self, hub: &mut Hub) -> io::Result<()> {
+        hub.core.free_discarded(usize::MAX);
         let last = self.pending.take().into_iter().chain(next_batch(hub));
         for mut batch in last {
             while let Err(refused) = self.store.submit(batch) {

@@ -43,6 +43,20 @@ pub fn numbered(count: usize) -> impl Iterator<Item = String> {
 }
 
 #[test]
+fn what_was_purged_stays_away_however_soon_the_broker_stops() {
+    let home = Home::new();
+    let program = home.start();
+    fill(&program, "q", numbered(30_000));
+    let mut client = program.connect();
+    client.call(queue::Purge {
+        queue: b"q",
+        ..Default::default()
+    });
+    program.stop();
+    assert_eq!(home.start().connect().counts("q"), (0, 0));
+}
+
+#[test]
 fn what_was_delivered_and_not_acked_is_flagged_and_nothing_else() {
     let home = Home::new();
     let program = home.start();

@@ -165,7 +165,7 @@ impl Channel {
             return None;
         }
         let again = self.route.repeat.recognize(input, frame_max)?;
-        if again.message.body.len() as u64 > hub.config.limits.message_size_max_bytes {
+        if again.message.body.len() as u64 > hub.message_size_max() {
             return None;
         }
         self.forward(again.mandatory, &again.traits, &again.message, hub);
