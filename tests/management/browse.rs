@@ -45,9 +45,8 @@ fn start() -> (TestBroker, HttpClient, RawClient) {
     (broker, http, client)
 }
 
-/// A broker that pages out beyond a few hundred kilobytes.
-fn start_deep() -> (TestBroker, HttpClient, RawClient, TempDir) {
-    let place = tempfile::tempdir().unwrap();
+/// A broker that pages out beyond a few hundred kilobytes, to a directory that must outlive it.
+fn start_deep(place: &TempDir) -> (TestBroker, HttpClient, RawClient) {
     let broker = TestBroker::with(|config| {
         config.http_port = Some(0);
         config.http_ip = Some("127.0.0.1".to_owned());
@@ -55,7 +54,7 @@ fn start_deep() -> (TestBroker, HttpClient, RawClient, TempDir) {
         config.limits.messages_bytes_budget = 512 << 10;
     });
     let (http, client) = (broker.http(), broker.connect());
-    (broker, http, client, place)
+    (broker, http, client)
 }
 
 /// As persistent messages, which are stored when this returns.
@@ -232,7 +231,8 @@ fn a_search_ends_after_so_many_messages_and_goes_on_there() {
 
 #[test]
 fn what_is_on_the_disk_is_shown_and_stays_there() {
-    let (_broker, http, mut client, place) = start_deep();
+    let place = tempfile::tempdir().unwrap();
+    let (_broker, http, mut client) = start_deep(&place);
     client.declare_durable_with("q", &[]);
     let filler = "x".repeat(200);
     let body = |n: usize| format!("<{n}>{filler}");
@@ -378,7 +378,8 @@ fn messages_go_elsewhere_as_they_are() {
 
 #[test]
 fn many_are_moved_in_their_order_and_those_that_come_back_once() {
-    let (_broker, http, mut client, _place) = start_deep();
+    let place = tempfile::tempdir().unwrap();
+    let (_broker, http, mut client) = start_deep(&place);
     client.declare_durable_with("dead", &[]);
     // Whatever comes here dies at once.
     let mut arguments = to_queue("dead").to_vec();
