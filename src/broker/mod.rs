@@ -150,9 +150,11 @@ pub struct Core {
     /// Moves with every change of exchanges, queues and bindings.
     generation: u64,
     routing: RoutingScratch,
-    /// Messages of purged and deleted queues, freed bit by bit; with the queue that the store must
-    /// take them from.
-    discarded: Vec<(Option<QueueId>, Ready)>,
+    /// Messages of purged and deleted queues, freed bit by bit, in order; with the queue that the store
+    /// must take them from.
+    discarded: VecDeque<(Option<QueueId>, Ready)>,
+    /// How many such there were.
+    discards_begun: u64,
     /// What must survive; taken once a turn. `None` in a broker without a store.
     journal: Option<Journal>,
     next_queue_id: u64,
@@ -224,7 +226,8 @@ impl Core {
             reply_addresses: Map::default(),
             generation: 1,
             routing: RoutingScratch::default(),
-            discarded: Vec::new(),
+            discarded: VecDeque::new(),
+            discards_begun: 0,
             journal: None,
             next_queue_id: 1,
             next_window_id: 1,
@@ -283,7 +286,8 @@ impl Core {
     fn discard(&mut self, queue: Option<QueueId>, mut messages: Ready) {
         if !messages.is_empty() {
             messages.disband();
-            self.discarded.push((queue, messages));
+            self.discarded.push_back((queue, messages));
+            self.discards_begun += 1;
         }
     }
 
@@ -299,15 +303,20 @@ impl Core {
     /// them for messages that are there until it is told of each.
     pub fn free_discarded(&mut self, count_max: usize) {
         for _ in 0..count_max {
-            let Some((queue, messages)) = self.discarded.last_mut() else {
+            let Some((queue, messages)) = self.discarded.front_mut() else {
                 return;
             };
             let queue = *queue;
             match messages.pop_any() {
                 Some(entry) => self.let_go(queue, entry.message()),
-                None => drop(self.discarded.pop()),
+                None => drop(self.discarded.pop_front()),
             }
         }
+    }
+
+    /// Purges, counted as [`Purged::number`] does, whose messages are freed.
+    pub fn purges_done(&self) -> u64 {
+        self.discards_begun - self.discarded.len() as u64
     }
 
     /// Whether [`Core::tidy`] or [`Core::deliver_backlogs`] have more to do.
@@ -327,4 +336,4 @@ impl Default for Core {
 }
 
 /// Messages freed in one turn of the loop.
-const DISCARDS_PER_TURN: usize = 4096;
+const DISCARDS_PER_TURN: usize = 256;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
-use super::Hub;
+use super::{Awaited, Hub};
 
 /// Work for the loop. It returns how its outcome is told.
 pub type Errand = Box<dyn FnOnce(&mut Hub) -> Tell + Send>;
@@ -58,13 +58,14 @@ impl dyn Loop + '_ {
 }
 
 impl Hub {
-    /// Does an errand. What is returned is to be called when the batch with that number is stored, or
-    /// at once if there is none.
-    pub fn run(&mut self, errand: Errand) -> (Tell, Option<u64>) {
+    /// Does an errand. What is returned is to be called when all of that is reached.
+    pub fn run(&mut self, errand: Errand) -> (Tell, Vec<Awaited>) {
         let tell = errand(self);
-        let is_changed = std::mem::take(&mut self.errand_waits) | self.core.take_redefined();
-        let stored_by = (is_changed && self.has_store).then(|| self.await_batch());
+        if self.core.take_redefined() {
+            self.redefined_in = self.await_batch();
+            self.errand_awaits.push(Awaited::Batch(self.redefined_in));
+        }
         self.after_command();
-        (tell, stored_by)
+        (tell, std::mem::take(&mut self.errand_awaits))
     }
 }

@@ -25,6 +25,7 @@ mod log_line;
 pub mod order;
 mod outbox;
 pub mod page_readers;
+mod progress;
 mod recovery;
 
 use std::collections::VecDeque;
@@ -34,6 +35,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
 use crate::broker::journal::{Journal, QueueId};
 use crate::broker::message::{MessageId, PageWork, Traits};
+use crate::broker::topology::queue::Purged;
 use crate::broker::{Core, Effect, Message, Name, Published, Route};
 use crate::config::Config;
 use crate::wire::amqp::method::basic;
@@ -41,10 +43,12 @@ use alarms::Alarms;
 use events::EventListener;
 use latency::Latencies;
 use page_readers::PageReaders;
+use progress::Progress;
 
 pub use crate::broker::{Socket, SocketKey};
 pub use alarms::{Measured, Resources};
 pub use outbox::{IO_SLICES_MAX, Outboxes, SocketTraffic};
+pub use progress::Awaited;
 
 /// The time as the turn began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,8 +128,7 @@ pub struct Hub {
     has_store: bool,
     /// The number of the batch that the store is given next.
     next_batch: u64,
-    /// All batches up to this one are stored.
-    stored_up_to: u64,
+    progress: Progress,
     /// The last batch that changes what is declared.
     redefined_in: u64,
     /// Batches that are not stored and have messages.
@@ -134,8 +137,8 @@ pub struct Hub {
     awaiting_store: Vec<SocketKey>,
     /// The store has more than it can write for the time being.
     store_is_full: bool,
-    /// The errand that is being done is to be told of when what was just written down is stored.
-    errand_waits: bool,
+    /// What the errand that is being done is to be told of after.
+    errand_awaits: Vec<Awaited>,
     page_readers: PageReaders,
     /// Nobody was known when it started: users and virtual hosts are those of the configuration.
     is_new: bool,
@@ -174,11 +177,11 @@ impl Hub {
             has_store: false,
             next_batch: 1,
             redefined_in: 0,
-            stored_up_to: 0,
+            progress: Progress::default(),
             unstored: VecDeque::new(),
             awaiting_store: Vec::new(),
             store_is_full: false,
-            errand_waits: false,
+            errand_awaits: Vec::new(),
             page_readers: PageReaders::default(),
             is_new: true,
             latencies: Latencies::default(),
@@ -273,6 +276,7 @@ impl Hub {
         self.core.deliver_backlogs(&mut self.outboxes);
         self.after_command();
         self.core.tidy();
+        self.review_purges();
         self.hand_on_events();
         if self.has_store {
             let budget = self.bounded(self.config.limits.messages_bytes_budget, 4);
@@ -317,7 +321,12 @@ impl Hub {
     /// `None` in a broker without one.
     pub fn store_progress(&self) -> Option<(u64, u64)> {
         self.has_store
-            .then(|| (self.stored_up_to, self.next_batch - 1))
+            .then(|| (self.progress.stored_up_to, self.next_batch - 1))
+    }
+
+    /// Whether nobody has to wait for any of it any more; in a broker without a store nobody ever has.
+    pub fn has_reached(&self, all: &[Awaited]) -> bool {
+        !self.has_store || all.iter().all(|awaited| self.progress.has(*awaited))
     }
 
     /// What the store is to do next, as one batch; none if there is nothing. In a broker without a
@@ -345,7 +354,7 @@ impl Hub {
 
     /// All batches up to this one are stored: confirms and answers that waited for them go out.
     pub fn on_stored(&mut self, up_to: u64) {
-        self.stored_up_to = up_to;
+        self.progress.on_stored(up_to);
         while let Some(batch) = self.unstored.front()
             && batch.number <= up_to
         {
@@ -353,7 +362,7 @@ impl Hub {
             self.latencies.publish_to_confirm.count(waited_us);
             self.unstored.pop_front();
         }
-        self.outboxes.open_gates(up_to);
+        self.outboxes.open_gates(&self.progress);
         self.woken.append(&mut self.awaiting_store);
     }
 
@@ -375,7 +384,7 @@ impl Hub {
 
     /// All batches up to this one are stored.
     fn stored_up_to(&self) -> u64 {
-        self.stored_up_to
+        self.progress.stored_up_to
     }
 
     /// The number of the batch that has what was just written down; it is stored as soon as can be.
@@ -385,15 +394,40 @@ impl Hub {
     }
 
     /// What is put into the outbox from here on waits until what was just written down is stored.
-    ///
-    /// A guest has no socket: for it, that is the outcome of its errand.
     fn gate(&mut self, socket: SocketKey) {
+        let batch = self.await_batch();
+        self.gate_until(socket, Awaited::Batch(batch));
+    }
+
+    /// The same until that is reached. A guest has no socket: for it, that is the outcome of its errand.
+    fn gate_until(&mut self, socket: SocketKey, awaited: Awaited) {
         if socket == SocketKey::NONE {
-            self.errand_waits = true;
+            self.errand_awaits.push(awaited);
+        } else {
+            self.outboxes.gate(socket, awaited);
+        }
+    }
+
+    /// The same until the messages of a purge are gone for good.
+    fn gate_purge(&mut self, socket: SocketKey, purged: &Purged) {
+        let awaited = purged.number.map(Awaited::Purge);
+        if let Some(awaited) = awaited.filter(|it| !self.progress.has(*it)) {
+            self.gate_until(socket, awaited);
+        }
+    }
+
+    /// Has stored that purges are done.
+    fn review_purges(&mut self) {
+        let done = self.core.purges_done();
+        if !self.has_store || !self.progress.has_purged(done) {
             return;
         }
-        let batch = self.await_batch();
-        self.outboxes.gate(socket, batch);
+        let batch = match self.core.has_journal() {
+            true => self.await_batch(),
+            false => self.next_batch - 1,
+        };
+        self.progress.on_purged(done, batch);
+        self.outboxes.open_gates(&self.progress);
     }
 
     /// The same for an answer that says what is declared. Somebody else may have declared it, and wait for
@@ -402,13 +436,9 @@ impl Hub {
         if self.core.take_redefined() {
             self.redefined_in = self.await_batch();
         }
-        if no_wait || self.redefined_in <= self.stored_up_to {
-            return;
-        }
-        if socket == SocketKey::NONE {
-            self.errand_waits |= self.redefined_in == self.next_batch;
-        } else {
-            self.outboxes.gate(socket, self.redefined_in);
+        let awaited = Awaited::Batch(self.redefined_in);
+        if !no_wait && !self.progress.has(awaited) {
+            self.gate_until(socket, awaited);
         }
     }
 

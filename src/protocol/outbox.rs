@@ -14,6 +14,7 @@ use std::io::IoSlice;
 use bytes::Bytes;
 
 use super::holdings::{Holdings, Share};
+use super::progress::{Awaited, Progress};
 use crate::broker::{Body, Delivery, Got, Message, Outlet, Socket, SocketKey};
 use crate::slots::Slots;
 use crate::wire::amqp::frame::{self, OVERHEAD};
@@ -43,7 +44,7 @@ pub(super) struct Outbox {
     /// Pieces that go in between, in order.
     pieces: VecDeque<Piece>,
     piece_bytes: usize,
-    /// Where the outbox may be written to only when a batch is stored, in order.
+    /// Where the outbox may be written to only when something is reached, in order.
     gates: VecDeque<Gate>,
     /// Bytes of answers since the last of them was written.
     answer_bytes: usize,
@@ -75,10 +76,10 @@ pub struct SocketTraffic {
     pub waiting_bytes: u64,
 }
 
-/// What lies behind `at` is written when the store has the batch.
+/// What lies behind `at` is written when that is reached.
 struct Gate {
     at: usize,
-    batch: u64,
+    awaited: Awaited,
 }
 
 /// A part of a large body, to be written when all of `bytes` before `at` is.
@@ -141,26 +142,28 @@ impl Outboxes {
         self.boxes.get(key).map_or(0, Outbox::len)
     }
 
-    /// What is put in from here on is written only when the store has the batch.
-    pub fn gate(&mut self, key: SocketKey, batch: u64) {
+    /// What is put in from here on is written only when that is reached.
+    pub fn gate(&mut self, key: SocketKey, awaited: Awaited) {
         let Some(outbox) = self.boxes.get_mut(key) else {
             return;
         };
         if outbox.gates.is_empty() {
             self.gated.push(key);
         }
-        // A later batch is stored later, so behind the same gate one batch is enough.
-        match outbox.gates.back_mut() {
-            Some(gate) if gate.at == outbox.bytes.len() => gate.batch = gate.batch.max(batch),
-            _ => outbox.gates.push_back(Gate {
-                at: outbox.bytes.len(),
-                batch,
-            }),
+        let at = outbox.bytes.len();
+        if let Some(gate) = outbox.gates.back_mut()
+            && gate.at == at
+            && let (Awaited::Batch(before), Awaited::Batch(batch)) = (&mut gate.awaited, awaited)
+        {
+            // A later batch is stored later, so behind the same gate one batch is enough.
+            *before = batch.max(*before);
+        } else {
+            outbox.gates.push_back(Gate { at, awaited });
         }
     }
 
-    /// The store has all batches up to this one.
-    pub fn open_gates(&mut self, stored_up_to: u64) {
+    /// More is reached.
+    pub fn open_gates(&mut self, progress: &Progress) {
         let boxes = &mut self.boxes;
         let dirty = &mut self.dirty;
         self.gated.retain(|key| {
@@ -170,7 +173,7 @@ impl Outboxes {
             while outbox
                 .gates
                 .front()
-                .is_some_and(|gate| gate.batch <= stored_up_to)
+                .is_some_and(|gate| progress.has(gate.awaited))
             {
                 outbox.gates.pop_front();
             }
@@ -645,28 +648,33 @@ mod tests {
         let mut outboxes = Outboxes::new(1 << 20);
         let key = outboxes.open();
         outboxes.send_heartbeat(key);
-        outboxes.gate(key, 7);
+        let mut progress = Progress::default();
+        let mut open_gates = |outboxes: &mut Outboxes, stored_up_to| {
+            progress.on_stored(stored_up_to);
+            outboxes.open_gates(&progress);
+        };
+        outboxes.gate(key, Awaited::Batch(7));
         outboxes.send(key, 1, &basic::QosOk {});
         let shared = Bytes::from(vec![5; 100_000]);
         outboxes.set_frame_max(key, 131_072);
         outboxes.deliver(&delivery(key, Body::Shared(&shared)));
-        outboxes.gate(key, 9);
+        outboxes.gate(key, Awaited::Batch(9));
         outboxes.send_heartbeat(key);
         assert_eq!(written(&mut outboxes, key, 5).len(), 8);
         assert!(!outboxes.is_empty(key));
-        outboxes.open_gates(6);
+        open_gates(&mut outboxes, 6);
         assert_eq!(outboxes.len(key), 0);
-        outboxes.open_gates(8);
+        open_gates(&mut outboxes, 8);
         assert!(written(&mut outboxes, key, 4096).len() > 100_000);
         assert_eq!(outboxes.len(key), 0);
-        outboxes.open_gates(9);
+        open_gates(&mut outboxes, 9);
         assert_eq!(written(&mut outboxes, key, 100).len(), 8);
         assert!(outboxes.is_empty(key));
-        outboxes.gate(key, 11);
+        outboxes.gate(key, Awaited::Batch(11));
         outboxes.advance(key, 0);
         outboxes.send_heartbeat(key);
         assert_eq!(outboxes.len(key), 0);
-        outboxes.open_gates(11);
+        open_gates(&mut outboxes, 11);
         assert_eq!(written(&mut outboxes, key, 100).len(), 8);
     }
 

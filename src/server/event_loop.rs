@@ -39,7 +39,7 @@ use super::web::Renewal;
 use crate::config::{Config, Limits};
 use crate::log_tap::LogTap;
 use crate::protocol::errand::Tell;
-use crate::protocol::{Hub, Machine, Now, SocketKey};
+use crate::protocol::{Awaited, Hub, Machine, Now, SocketKey};
 
 pub(super) struct EventLoop {
     poll: Poll,
@@ -55,8 +55,8 @@ pub(super) struct EventLoop {
     sockets: SocketTable,
     timers: Timers,
     told: Receiver<Told>,
-    /// Errands that were done and whose outcome is not told, because that is not stored yet.
-    untold: VecDeque<(Tell, u64)>,
+    /// Errands that were done and whose outcome is not told before that is reached.
+    untold: Vec<(Tell, Vec<Awaited>)>,
     signals: Option<Signals>,
     reloader: Option<Reloader>,
     /// Takes certificates of the management API. None where that is off.
@@ -124,7 +124,7 @@ impl EventLoop {
             sockets: SocketTable::default(),
             timers: Timers::default(),
             told,
-            untold: VecDeque::new(),
+            untold: Vec::new(),
             signals: None,
             reloader: None,
             https: None,
@@ -336,9 +336,10 @@ impl EventLoop {
             let command = match told {
                 Told::Command(command) => command,
                 Told::Errand(errand) => {
-                    match self.hub.run(errand) {
-                        (tell, None) => tell(),
-                        (tell, Some(batch)) => self.untold.push_back((tell, batch)),
+                    let (tell, awaited) = self.hub.run(errand);
+                    match self.hub.has_reached(&awaited) {
+                        true => tell(),
+                        false => self.untold.push((tell, awaited)),
                     }
                     continue;
                 }
@@ -385,11 +386,9 @@ impl EventLoop {
 
     /// Outcomes are told when what they changed is stored.
     fn answer(&mut self) {
-        let stored = self.hub.store_progress().map(|(stored, _)| stored);
-        while let Some(&(_, batch)) = self.untold.front()
-            && stored.is_none_or(|stored| batch <= stored)
-            && let Some((tell, _)) = self.untold.pop_front()
-        {
+        let hub = &self.hub;
+        let reached = |(_, awaited): &mut (Tell, Vec<Awaited>)| hub.has_reached(awaited);
+        for (tell, _) in self.untold.extract_if(.., reached) {
             tell();
         }
     }

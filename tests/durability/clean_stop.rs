@@ -2,9 +2,10 @@
 
 use leveret::wire::amqp::{EncodeMethod, Properties, TableBuilder, basic, exchange, queue};
 
+use crate::bulk::publish_many;
 use crate::load::{MARKERS, declare_exchange, declare_queue};
 use crate::program::{Home, Program};
-use crate::support::{RawClient, publish_to};
+use crate::support::{HttpClient, RawClient, publish_to};
 use crate::verify::wait_until_stored;
 
 pub fn publish_persistent(client: &mut RawClient, exchange: &str, routing_key: &str, body: &str) {
@@ -42,18 +43,57 @@ pub fn numbered(count: usize) -> impl Iterator<Item = String> {
     (0..count).map(|n| n.to_string())
 }
 
+/// A durable queue with so many small persistent messages that it takes a while to free them.
+fn fill_deep(client: &mut RawClient, name: &str) {
+    declare_queue(client, name);
+    declare_queue(client, MARKERS);
+    publish_many(&client.stream, name, 0..100_000, 8, true);
+    wait_until_stored(client);
+}
+
 #[test]
 fn what_was_purged_stays_away_however_soon_the_broker_stops() {
     let home = Home::new();
     let program = home.start();
-    fill(&program, "q", numbered(30_000));
     let mut client = program.connect();
-    client.call(queue::Purge {
+    fill_deep(&mut client, "q");
+    // Whoever does not wait for the answer does not wait for the messages to be freed either.
+    client.send(&queue::Purge {
         queue: b"q",
+        no_wait: true,
         ..Default::default()
     });
-    program.stop();
-    assert_eq!(home.start().connect().counts("q"), (0, 0));
+    client.settle();
+    program.stop_at_once();
+    let program = home.start();
+    assert_eq!(program.connect().counts("q"), (0, 0));
+}
+
+#[test]
+fn what_was_purged_stays_away_after_a_kill_once_that_is_answered() {
+    let home = Home::new();
+    let mut program = home.start();
+    for by_http in [false, true] {
+        let mut client = program.connect();
+        fill_deep(&mut client, "q");
+        let held = client.get("q").unwrap().body;
+        if by_http {
+            let http = HttpClient::new(program.http.unwrap());
+            let reply = http.delete("/queues/%2F/q/contents");
+            assert_eq!(reply.status, 204);
+        } else {
+            client.call(queue::Purge {
+                queue: b"q",
+                ..Default::default()
+            });
+        }
+        program.kill();
+        program = home.start();
+        let mut client = program.connect();
+        let found = client.get_as("q", true).unwrap();
+        assert!(found.redelivered && found.body == held);
+        assert_eq!(client.counts("q"), (0, 0));
+    }
 }
 
 #[test]

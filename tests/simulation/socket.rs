@@ -50,6 +50,7 @@ pub enum Heard {
     Committed(u16),
     /// A queue, on this one.
     Declared(u16),
+    Purged(u16),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +122,7 @@ impl Socket {
                 match event.method() {
                     Some(Method::TxCommitOk(_)) => heard.push(Heard::Committed(event.channel)),
                     Some(Method::QueueDeclareOk(_)) => heard.push(Heard::Declared(event.channel)),
+                    Some(Method::QueuePurgeOk(_)) => heard.push(Heard::Purged(event.channel)),
                     _ => {}
                 }
                 self.client.receive(&event);

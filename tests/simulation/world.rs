@@ -41,6 +41,8 @@ pub struct World {
     /// Somebody outside blocks publishers.
     outside_alarm: bool,
     restarts: usize,
+    /// Somebody heard that something is stored. How likely the broker ends right after that, in percent.
+    crash: usize,
     /// Copies of messages that came through them.
     recovered: usize,
     /// What an administrator ordered in this turn.
@@ -103,6 +105,7 @@ impl World {
             memory_alarm: false,
             outside_alarm: false,
             restarts: 0,
+            crash: 0,
             recovered: 0,
             order: None,
             step_ms: 0,
@@ -159,6 +162,7 @@ impl World {
                 self.sockets[victim].is_cut = true;
             }
             self.turn()?;
+            let crash = std::mem::take(&mut self.crash);
             if self.temper.restarts.contains(&self.turn) {
                 let ways = [
                     Restart::Crash,
@@ -167,6 +171,9 @@ impl World {
                     Restart::Clean,
                 ];
                 let how = *self.random.pick(&ways);
+                self.restart(how)?;
+            } else if !self.temper.restarts.is_empty() && self.random.percent(crash) {
+                let how = *self.random.pick(&[Restart::Crash, Restart::PowerLoss]);
                 self.restart(how)?;
             }
         }
@@ -319,9 +326,15 @@ impl World {
             let socket = &mut self.sockets[number];
             if socket.phase != Phase::Gone {
                 for heard in socket.carry(&mut self.random, self.turn) {
+                    let crash = match heard {
+                        Heard::Purged(_) => 60,
+                        Heard::Committed(_) | Heard::Declared(_) => 1,
+                    };
+                    self.crash = self.crash.max(crash);
                     match heard {
                         Heard::Committed(channel) => self.model.commit_heard((number, channel))?,
                         Heard::Declared(channel) => self.model.declare_heard((number, channel))?,
+                        Heard::Purged(channel) => self.model.purge_heard((number, channel)),
                     }
                 }
             }

@@ -39,6 +39,16 @@ pub struct QueueCounts {
     pub consumers: usize,
 }
 
+/// What `queue.purge-ok` says, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Purged {
+    /// Messages that are not in the queue any more.
+    pub count: usize,
+    /// A durable queue's purges are done one after the other, in this order ([`Core::purges_done`]): before
+    /// that, a crash may bring messages back. `None` if there is nothing to wait for.
+    pub number: Option<u64>,
+}
+
 impl Core {
     /// Declares a queue, or checks that the one of that name is the same.
     ///
@@ -96,13 +106,13 @@ impl Core {
         })
     }
 
-    /// Drops the messages that are ready; how many there were.
+    /// Drops the messages that are ready.
     pub fn purge_queue(
         &mut self,
         virtual_host: VirtualHostKey,
         connection: ConnectionKey,
         name: &[u8],
-    ) -> Result<usize> {
+    ) -> Result<Purged> {
         let key = self.queue_for(virtual_host, connection, name)?;
         let queue = &mut self.traffic.queues[key];
         let (id, messages) = (queue.id, std::mem::take(&mut queue.ready));
@@ -112,7 +122,11 @@ impl Core {
         let count = messages.len();
         self.forget_attempts(key, &messages);
         self.discard(id, messages);
-        Ok(count)
+        let is_stored = id.is_some() && self.journal.is_some();
+        Ok(Purged {
+            count,
+            number: is_stored.then_some(self.discards_begun),
+        })
     }
 
     /// Deletes; how many messages were ready. A queue that does not exist is no error (RabbitMQ).

@@ -104,12 +104,15 @@ impl Channel {
         let name = without_line_ends(purge.queue);
         let queue = self.queue_name(&name)?;
         session.check_access(Right::Read, Resource::Queue(&queue), hub)?;
-        let count = hub
+        let purged = hub
             .core
             .purge_queue(session.virtual_host, session.connection, &queue)?;
         let ok = queue::PurgeOk {
-            message_count: saturated(count),
+            message_count: saturated(purged.count),
         };
+        if !purge.no_wait {
+            hub.gate_purge(self.socket, &purged);
+        }
         self.reply(hub, purge.no_wait, &ok);
         Ok(())
     }

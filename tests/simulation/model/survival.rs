@@ -4,7 +4,7 @@
 //! - A dead letter is stored before its message is given up: of what is stored, nothing is ever in
 //!   neither queue.
 //! - After a start all that is in its place and in its order; what was done with and stored so does not
-//!   come back.
+//!   come back, nor does what a client was told is purged.
 
 use leveret::broker::journal::{
     Definition, Note, NoteKind, StoredDestination, StoredExchange, StoredQueue,
@@ -39,6 +39,10 @@ pub struct Stored {
     declared: BTreeSet<u64>,
     /// Numbers of queues that clients declared, until they hear that they did.
     declares: VecDeque<(At, u64)>,
+    /// Numbers of messages, and of the queues that they were purged from, until clients hear of it.
+    purges: VecDeque<(At, Vec<(u64, u64)>)>,
+    /// The same of those that clients did hear of.
+    purged: BTreeSet<(u64, u64)>,
     /// What commits wait for, in order.
     commits: VecDeque<(At, Vec<Copies>)>,
     /// Numbers of messages that somebody was told are stored.
@@ -137,6 +141,21 @@ impl Model {
         Ok(())
     }
 
+    pub(super) fn note_purge(&mut self, at: At, purged: Vec<(u64, u64)>) {
+        if self.stored.is_kept {
+            self.stored.purges.push_back((at, purged));
+        }
+    }
+
+    /// The client heard that its oldest purge is done.
+    pub fn purge_heard(&mut self, at: At) {
+        let mut purges = self.stored.purges.iter();
+        if let Some(place) = purges.position(|(whose, _)| *whose == at) {
+            let (_, purged) = self.stored.purges.remove(place).expect("it was found");
+            self.stored.purged.extend(purged);
+        }
+    }
+
     pub(super) fn check_stored(&mut self, (number, queues): &Copies) -> Check {
         for queue in queues {
             // It may be gone by now.
@@ -155,6 +174,12 @@ impl Model {
 
     /// The message goes into the queue with this number, and may be found there after a start.
     pub(super) fn remember(&mut self, message: &Shared, queue: u64) {
+        // It may come back to where it was purged from.
+        let copy = (message.number, queue);
+        self.stored.purged.remove(&copy);
+        for (_, purged) in &mut self.stored.purges {
+            purged.retain(|it| *it != copy);
+        }
         let survives = self.stored.is_kept
             && message.persistent
             && self
@@ -241,6 +266,8 @@ impl Model {
         self.stuck_ms = None;
         self.stored.commits.clear();
         self.stored.declares.clear();
+        self.stored.purges.clear();
+        self.stored.purged.clear();
         self.counts = ChannelCounters::default();
         self.step = Step::default();
         let fresh = Model::new(self.limits.clone()).exchanges;
@@ -433,6 +460,17 @@ impl Model {
                 places.push(queue.number);
                 held.push((entry, places));
             }
+        }
+        for (number, queue) in &self.stored.purged {
+            let is_held = |(entry, places): &(&Entry, Vec<u64>)| {
+                entry.message.number == *number && places.contains(queue)
+            };
+            let stored_as = self.stored.queues.get(queue);
+            let is_found = stored_as.is_some_and(|queue| found.contains(&(*number, *queue)));
+            ensure!(
+                !is_found || held.iter().any(is_held),
+                "message {number} was purged and came back"
+            );
         }
         for (entry, places) in held {
             let number = entry.message.number;

@@ -146,7 +146,12 @@ impl Model {
         let name = self.queue_name(at, purge.queue)?;
         self.check_access(at.0, &name)?;
         let queue = self.queues.get_mut(&name).expect("access was checked");
-        let message_count = std::mem::take(&mut queue.ready).len() as u32;
+        let (number, purged) = (queue.number, std::mem::take(&mut queue.ready));
+        let message_count = purged.len() as u32;
+        if !purge.no_wait {
+            let numbers = purged.iter().map(|entry| (entry.message.number, number));
+            self.note_purge(at, numbers.collect());
+        }
         self.reply(at, purge.no_wait, Ok(()), &queue::PurgeOk { message_count })
     }
 
