@@ -74,6 +74,10 @@ pub(super) struct EventLoop {
     scratch: Box<[u8]>,
     /// Sockets with input, each once, served in turn.
     ready: VecDeque<SocketKey>,
+    /// Sockets of which not all was read when it was their turn.
+    unfinished: VecDeque<SocketKey>,
+    /// They had no turn, for others were read.
+    passed_over: bool,
     /// Sockets of whom it is not known yet who comes, the same way.
     arriving: VecDeque<SocketKey>,
     /// Machines that somebody else's act concerns.
@@ -135,6 +139,8 @@ impl EventLoop {
             feeds: false,
             handle: handle.clone(),
             ready: VecDeque::new(),
+            unfinished: VecDeque::new(),
+            passed_over: false,
             arriving: VecDeque::new(),
             woken: Vec::new(),
             to_flush: Vec::new(),
@@ -291,6 +297,7 @@ impl EventLoop {
         self.hub.outboxes.take_dirty(&mut self.to_flush);
         self.hub.take_woken(&mut self.woken);
         let has_more_work = !self.ready.is_empty()
+            || !self.unfinished.is_empty()
             || !self.arriving.is_empty()
             || !self.to_flush.is_empty()
             || !self.woken.is_empty()
@@ -413,13 +420,31 @@ impl EventLoop {
         }
     }
 
-    /// Serves the ready list in turn, as long as the turn may last; who has more to read goes to its
-    /// end.
+    /// Reads from those who have said something since they were last read to the end, or else from those
+    /// who never come to an end; these have every second turn at least. So who asks for little is answered
+    /// before much is done for others, and waits for one short stage of that.
     fn read(&mut self, now: Now) {
-        let started = Instant::now();
         let mut bytes_read = 0;
-        for _ in 0..self.ready.len() {
-            let Some(key) = self.ready.pop_front() else {
+        self.passed_over =
+            !self.ready.is_empty() && !self.unfinished.is_empty() && !self.passed_over;
+        if !self.passed_over {
+            bytes_read += self.read_from(|it| &mut it.unfinished, UNFINISHED_STAGE_MAX, now);
+        }
+        bytes_read += self.read_from(|it| &mut it.ready, READ_STAGE_MAX, now);
+        self.monitor.on_input(bytes_read);
+    }
+
+    /// Reads once from each on a list, as far as there is time. Who has more to read is listed anew.
+    fn read_from(
+        &mut self,
+        list: impl Fn(&mut Self) -> &mut VecDeque<SocketKey>,
+        time_max: Duration,
+        now: Now,
+    ) -> usize {
+        let mut bytes_read = 0;
+        let started = Instant::now();
+        for _ in 0..list(self).len() {
+            let Some(key) = list(self).pop_front() else {
                 break;
             };
             let Some(socket) = self.sockets.get_mut(key) else {
@@ -428,11 +453,11 @@ impl EventLoop {
             socket.listed = false;
             bytes_read += socket.read(&mut self.scratch, &mut self.hub, now);
             self.review(key, now);
-            if bytes_read >= self.limits.turn_bytes_max || started.elapsed() >= READ_STAGE_MAX {
+            if bytes_read >= self.limits.turn_bytes_max || started.elapsed() >= time_max {
                 break;
             }
         }
-        self.monitor.on_input(bytes_read);
+        bytes_read
     }
 
     /// A step of a handshake cannot be divided, and one with a signature takes up to a millisecond. So
@@ -535,7 +560,7 @@ impl EventLoop {
         if wishes.read && !std::mem::replace(&mut socket.listed, true) {
             match socket.is_arriving() {
                 true => self.arriving.push_back(key),
-                false => self.ready.push_back(key),
+                false => self.unfinished.push_back(key),
             }
         }
         if wishes.flush {
@@ -630,6 +655,9 @@ const FLUSHES_PER_TURN: usize = 256;
 
 /// The read stage ends after this, so that a turn is about a millisecond of work.
 const READ_STAGE_MAX: Duration = Duration::from_micros(700);
+
+/// The same of those who send without a pause.
+const UNFINISHED_STAGE_MAX: Duration = Duration::from_micros(100);
 
 /// Sockets per turn whose arrival goes on; the next does not begin after [`ARRIVAL_STAGE_MAX`].
 const ARRIVALS_PER_TURN: usize = 16;

@@ -403,16 +403,22 @@ impl Socket {
     /// Sixteen bytes may be a method that costs a microsecond, and a read may bring thousands of them. Who
     /// sends such is read in smaller pieces, so that others have their turn between them.
     fn review_quota(&mut self, bytes_read: usize, took: Duration) {
-        let was_long = std::mem::replace(&mut self.was_long, took > READ_TIME_MAX);
-        if took > READ_TIME_MAX {
+        // Whoever cannot read a full piece is known to send such.
+        let time_max = match self.read_quota < READ_QUOTA_FULL {
+            true => DEAR_TIME_MAX,
+            false => READ_TIME_MAX,
+        };
+        let is_long = took > time_max;
+        let was_long = std::mem::replace(&mut self.was_long, is_long);
+        if is_long {
             // Once may be somebody else's doing, to whom the system gave the processor.
             if !was_long {
                 return;
             }
-            let shares = took.as_micros() / READ_TIME_MAX.as_micros() + 1;
+            let shares = took.as_micros() / DEAR_TIME_MAX.as_micros() + 1;
             let fits = bytes_read / usize::try_from(shares).unwrap_or(usize::MAX);
             self.read_quota = fits.max(READ_QUOTA_MIN);
-        } else if took < READ_TIME_MAX / 2 {
+        } else if took < DEAR_TIME_MAX / 2 {
             self.read_quota = self.read_quota.saturating_mul(2);
         }
     }
@@ -510,6 +516,10 @@ impl Socket {
 
 /// What one socket's input may take of a turn, as far as that is known beforehand.
 const READ_TIME_MAX: Duration = Duration::from_micros(300);
+/// The same of one whose input is known to cost much.
+const DEAR_TIME_MAX: Duration = Duration::from_micros(100);
+/// More than one read brings mostly.
+const READ_QUOTA_FULL: usize = 128 << 10;
 /// Smaller pieces would cost more than they spare others.
 const READ_QUOTA_MIN: usize = 1024;
 
