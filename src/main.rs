@@ -7,6 +7,7 @@ mod logging;
 mod pid_file;
 mod reload;
 mod settings;
+mod start_pages;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -97,6 +98,7 @@ fn serve(settings: &Settings, effective: Effective, tap: LogTap) -> io::Result<(
     if detach::is_detached() {
         detach::leave_standard_streams()?;
     }
+    start_pages::unmap_soon();
     server.run()
 }
 
