@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
@@ -283,6 +284,8 @@ impl EventLoop {
             if !self.events.is_empty() {
                 return Ok(Left::Events);
             }
+            // On few processors those whom it waits for need this one.
+            thread::yield_now();
             let elapsed = began.elapsed();
             if elapsed >= timeout.unwrap_or(self.spin).min(self.spin) {
                 let left = timeout.map(|timeout| timeout.saturating_sub(elapsed));

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
@@ -28,6 +29,8 @@ pub(super) struct DiskThread<D: Disk> {
     pub wake: Box<dyn Fn() + Send>,
     pub sync_interval: Duration,
     pub spin: Duration,
+    /// The last request came soon after there was nothing more to do.
+    comes_soon: bool,
     /// The last batch that was appended, and the last that was reported stored.
     appended: u64,
     stored: u64,
@@ -73,6 +76,7 @@ impl<D: Disk> DiskThread<D> {
             wake,
             sync_interval: Duration::from_millis(options.sync_interval_ms),
             spin: options.spin,
+            comes_soon: false,
             appended: 0,
             stored: 0,
             deadline: None,
@@ -108,7 +112,7 @@ impl<D: Disk> DiskThread<D> {
 
     fn wait(&mut self) -> Next {
         if self.held.len() >= HELD_MAX {
-            std::thread::sleep(SPACE_RETRY);
+            thread::sleep(SPACE_RETRY);
             return Next::Nothing;
         }
         let timeout = match self.deadline {
@@ -116,17 +120,15 @@ impl<D: Disk> DiskThread<D> {
             _ if self.space_low => SPACE_RETRY,
             Some(deadline) => deadline.saturating_duration_since(Instant::now()),
             None if !self.marked => self.sync_interval,
-            None => {
-                return match self.spin().map_or_else(|| self.requests.recv(), Ok) {
-                    Ok(request) => Next::Request(request),
-                    Err(_) => Next::Gone,
-                };
-            }
+            None => FOR_EVER,
         };
-        if let Some(request) = self.spin() {
-            return Next::Request(request);
-        }
-        match self.requests.recv_timeout(timeout) {
+        let began = Instant::now();
+        let received = match self.spin(began) {
+            Some(request) => Ok(request),
+            None => self.requests.recv_timeout(timeout),
+        };
+        self.comes_soon = began.elapsed() < SOON;
+        match received {
             Ok(request) => Next::Request(request),
             Err(RecvTimeoutError::Timeout) => Next::Nothing,
             Err(RecvTimeoutError::Disconnected) => Next::Gone,
@@ -135,16 +137,18 @@ impl<D: Disk> DiskThread<D> {
 
     /// A request that comes before it would be worth to sleep. Who waits for a sync has mostly the next
     /// message ready, and to be woken takes as long as to write it.
-    fn spin(&self) -> Option<Request> {
-        if self.spin.is_zero() || self.more_work {
-            return None;
-        }
-        let began = Instant::now();
-        while began.elapsed() < self.spin {
+    fn spin(&self, began: Instant) -> Option<Request> {
+        let patience = match self.comes_soon {
+            _ if self.more_work => return None,
+            true => self.spin.max(PATIENCE),
+            false => self.spin,
+        };
+        while began.elapsed() < patience {
             if let Ok(request) = self.requests.try_recv() {
                 return Some(request);
             }
-            std::hint::spin_loop();
+            // Whom it waits for may need this processor.
+            thread::yield_now();
         }
         None
     }
@@ -392,6 +396,11 @@ impl<D: Disk> DiskThread<D> {
 const ROUND_BYTES_MAX: usize = 16 << 20;
 /// For work that nobody waits for, between two rounds; a step more or less.
 const TIDY_TIME: Duration = Duration::from_millis(1);
+/// A request that comes so soon after there was nothing to do comes from who waited for that, and the next will, too.
+const SOON: Duration = Duration::from_micros(150);
+/// How long it is looked out for then.
+const PATIENCE: Duration = Duration::from_micros(100);
+const FOR_EVER: Duration = Duration::MAX;
 /// How often it is tried again when there is no space.
 const SPACE_RETRY: Duration = Duration::from_millis(100);
 /// Batches kept while there is no space. Beyond, they stay with the loop.
