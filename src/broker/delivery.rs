@@ -347,7 +347,8 @@ impl Core {
         queue.ready.pop();
         let size = message.body.len() as u64;
         queue.ready.body_bytes = queue.ready.body_bytes.saturating_sub(size);
-        if queue.has_memory && !no_ack {
+        let (id, has_memory) = (queue.id, queue.has_memory);
+        if has_memory && !no_ack {
             queue.lend_ready(entry, &message, group);
         }
         let message = Message {
@@ -363,8 +364,9 @@ impl Core {
             outlet,
         );
         if no_ack {
-            self.forget_message(key, entry.message());
-            let id = self.traffic.queues[key].id;
+            if has_memory {
+                self.forget_message(key, entry.message());
+            }
             self.let_go(id, entry.message());
         }
         true

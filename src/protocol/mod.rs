@@ -275,6 +275,10 @@ impl Hub {
         }
         self.core.deliver_backlogs(&mut self.outboxes);
         self.after_command();
+        // Where turns are long, more is freed in each, so that a purge is over in good time.
+        let published = self.core.counters.published - self.published_before;
+        self.core
+            .free_discarded(usize::try_from(published).unwrap_or(usize::MAX));
         self.core.tidy();
         self.review_purges();
         self.hand_on_events();
