@@ -10,7 +10,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -31,8 +31,36 @@ pub(super) struct Monitor {
     sampler: Arc<OnceLock<Sampler>>,
 }
 
-/// Is called on the monitor's thread, some seconds after clients have sent something and again while they do.
+/// Is called on a thread of its own, some seconds after clients have sent something and again while they do.
 pub(super) type Sampler = Box<dyn Fn() + Send + Sync>;
+
+/// The calls of the sampler. It waits for the loop, which memory must not wait for, so each has a thread.
+#[derive(Default)]
+struct Sampling {
+    last: Option<(Instant, JoinHandle<()>)>,
+}
+
+impl Sampling {
+    fn begin_if_due(&mut self, sampler: &Arc<OnceLock<Sampler>>) {
+        let is_over = |(at, thread): &(Instant, JoinHandle<()>)| {
+            thread.is_finished() && at.elapsed() >= SAMPLE_INTERVAL
+        };
+        if sampler.get().is_none() || !self.last.as_ref().is_none_or(is_over) {
+            return;
+        }
+        let sampler = Arc::clone(sampler);
+        let sample = move || {
+            if let Some(sample) = sampler.get() {
+                sample();
+            }
+        };
+        let thread = thread::Builder::new().name("sampler".to_owned());
+        match thread.stack_size(STACK_BYTES).spawn(sample) {
+            Ok(thread) => self.last = Some((Instant::now(), thread)),
+            Err(error) => log::warn!("no sample is taken: {error}"),
+        }
+    }
+}
 
 /// When one of them is due.
 struct Schedule {
@@ -63,19 +91,13 @@ impl Monitor {
             .name("monitor".to_owned())
             .stack_size(STACK_BYTES)
             .spawn(move || {
-                let mut sampled = None;
+                let mut sampling = Sampling::default();
                 for question in to_measure {
                     if measured.send(gauges.read(question)).is_err() {
                         return;
                     }
                     handle.wake();
-                    let is_due = |at: &Instant| at.elapsed() >= SAMPLE_INTERVAL;
-                    if let Some(sample) = sampled_by.get()
-                        && sampled.as_ref().is_none_or(is_due)
-                    {
-                        sample();
-                        sampled = Some(Instant::now());
-                    }
+                    sampling.begin_if_due(&sampled_by);
                 }
             })?;
         let mut monitor = Monitor {
@@ -240,6 +262,32 @@ mod tests {
         assert_eq!(schedule.due(true), Some(5010));
         schedule.restart(5010);
         assert_eq!(schedule.due(false), None);
+    }
+
+    #[test]
+    fn a_sample_that_takes_long_keeps_nobody_waiting_and_is_the_only_one() {
+        let (begin, begun) = bounded(2);
+        let (go_on, waiting) = bounded::<()>(0);
+        let sampler: Arc<OnceLock<Sampler>> = Arc::default();
+        let mut sampling = Sampling::default();
+        sampling.begin_if_due(&sampler);
+        assert!(sampling.last.is_none(), "there is no sampler yet");
+        let sample = move || {
+            begin.send(()).unwrap();
+            let _ = waiting.recv();
+        };
+        assert!(sampler.set(Box::new(sample)).is_ok());
+        sampling.begin_if_due(&sampler);
+        begun.recv().unwrap();
+        let (first, _) = sampling.last.as_mut().unwrap();
+        *first -= 2 * SAMPLE_INTERVAL;
+        sampling.begin_if_due(&sampler);
+        drop(go_on);
+        let (_, thread) = sampling.last.take().unwrap();
+        thread.join().unwrap();
+        assert!(begun.is_empty(), "the second waits for the first");
+        sampling.begin_if_due(&sampler);
+        begun.recv().unwrap();
     }
 
     #[test]
