@@ -256,7 +256,7 @@ impl<'a> StoredMessage<'a> {
             return None;
         }
         let id = u64::from_le_bytes(*id);
-        (id <= MessageId::STORED_MAX).then_some(StoredMessage {
+        (id <= MessageId::STORED_MAX).then(|| StoredMessage {
             id: MessageId::from_bits(id),
             queue_bytes: queues,
             message: Message {
@@ -350,5 +350,11 @@ mod tests {
         for cut in 0..read[1].encoded.len() {
             assert!(StoredMessage::decode(&read[1].encoded[..cut]).is_none());
         }
+        let mut damaged = read[1].encoded.to_vec();
+        damaged[..8].fill(0xff);
+        assert!(
+            StoredMessage::decode(&damaged).is_none(),
+            "there is no such id"
+        );
     }
 }
